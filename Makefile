@@ -1,0 +1,53 @@
+# Every target makes the environment it needs, once. Options are variables: make benchmark DATASET=mnist SEEDS="0 1"
+
+PYTHON ?= python3
+DATASET ?=
+PROTOCOL ?=
+SEARCHERS ?= grid random ald geco-l0arm sparsity
+SEEDS ?= 0 1 2
+EPOCHS ?=
+BACKBONE ?=
+FEATURES ?=
+JOBS ?=
+DEVICE ?= auto
+RESULTS ?= results
+
+BIN := .venv/bin
+RUN := $(BIN)/python -m benchmark run --searchers $(SEARCHERS) --seeds $(SEEDS) --device $(DEVICE) --results "$(RESULTS)" \
+	$(if $(DATASET),--dataset "$(DATASET)") $(if $(PROTOCOL),--protocol "$(PROTOCOL)") $(if $(EPOCHS),--epochs $(EPOCHS)) \
+	$(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(FEATURES),--features $(FEATURES)) $(if $(JOBS),--jobs $(JOBS))
+REPORT := $(BIN)/python -m reports --results "$(RESULTS)" --out "$(RESULTS)/report"
+
+.PHONY: benchmark report figures test lint bench clean
+
+benchmark: .venv/installed
+	$(RUN)
+	$(REPORT)
+
+report figures: .venv/installed
+	$(REPORT)
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: .venv/installed
+	$(BIN)/python -m benchmark.speed
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --editable .
+	touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --editable ".[dev]"
+	touch $@ .venv/installed

@@ -1,0 +1,15 @@
+"""The bench: data sets, backbones, the training loop, metrics, the results store and the runner."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmark.backbones.export import load_model as load_model
+
+
+def __getattr__(name: str) -> Any:
+    """`load_model` is imported when it is first used, so that `import benchmark` stays light."""
+    if name == "load_model":
+        from benchmark.backbones.export import load_model
+
+        return load_model
+    raise AttributeError(f"module 'benchmark' has no attribute {name!r}")

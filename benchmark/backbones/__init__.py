@@ -1,0 +1,12 @@
+"""The VAE backbones by name. `benchmark.backbones.export` builds, saves and loads them."""
+
+from searchers.registry import Entry
+
+BACKBONES: dict[str, Entry] = {
+    "mlp": Entry("benchmark.backbones.dense:MLP", "fully connected, 400-400 by default (ALD-VAE, MNIST)"),
+    "asperti-dense": Entry(
+        "benchmark.backbones.dense:AspertiDense", "fully connected and deep, 256-32-24 (1812.07238)"
+    ),
+    "conv": Entry("benchmark.backbones.conv:Conv", "four strided convolutions, SiLU (ALD-VAE, EuroSAT)"),
+    "geco-conv": Entry("benchmark.backbones.geco_conv:GecoConv", "convolutions with BatchNorm, 64x64 or 28x28 (GECO)"),
+}

@@ -1,0 +1,24 @@
+"""Checks that the backbones share."""
+
+from collections.abc import Sequence
+
+from benchmark.errors import InputError
+
+ImageShape = tuple[int, ...]
+
+
+def check_widths(name: str, widths: Sequence[int]) -> None:
+    """Raises ValueError unless there is at least one width and each is at least 1."""
+    if not widths or min(widths) < 1:
+        raise ValueError(f"{name} is {list(widths)}; expected numbers of at least 1")
+
+
+def check_image(backbone: str, image_shape: ImageShape, smallest: int) -> ImageShape:
+    """The shape (C, H, W) as it came; InputError where it is no image or a side is below `smallest` pixels."""
+    if len(image_shape) != 3 or min(image_shape[1:]) < smallest:
+        shape = "x".join(map(str, image_shape))
+        raise InputError(
+            f"backbone {backbone} got images of shape {shape}; expected C x H x W with H and W of at least {smallest}; "
+            "choose another backbone, mlp takes any shape"
+        )
+    return image_shape

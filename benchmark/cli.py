@@ -1,0 +1,104 @@
+"""The command line: run, list, show."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from benchmark.backbones import BACKBONES
+from benchmark.config import DEFAULT_SEARCHERS, FEATURES, load_protocol, override, protocol_names
+from benchmark.datasets import DATASETS, check_dataset_name
+from benchmark.errors import InputError
+from searchers import SEARCHERS
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script `latentbench`: exit code 2 with one line on bad input, 130 or 143 when interrupted."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        options = _parser().parse_args(arguments)
+        sys.exit(options.command(options))
+    except InputError as error:
+        print(f"latentbench: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("latentbench: interrupted; run the same command again to continue", file=sys.stderr)
+        sys.exit(130)
+
+
+def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
+    print("latentbench: terminated; run the same command again to continue", file=sys.stderr)
+    sys.exit(128 + signum)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _OneLineParser(prog="latentbench", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="run|list|show")
+    run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
+    run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
+    run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
+    run.add_argument("--searchers", nargs="+", default=DEFAULT_SEARCHERS, help="names, or your own as module:Class")
+    run.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
+    run.add_argument("--epochs", type=int, help="of one full training (default: the protocol's)")
+    run.add_argument("--backbone", help="a backbone's name (default: the protocol's)")
+    run.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
+    run.add_argument("--jobs", type=int, help="searches at a time (default: one a core)")
+    run.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    run.add_argument("--results", type=Path, default=Path("results"))
+    run.set_defaults(command=_run)
+    commands.add_parser("list", help="searchers, datasets, backbones, protocols").set_defaults(command=_list)
+    show = commands.add_parser("show", help="the searches of a results folder")
+    show.add_argument("results", type=Path)
+    show.set_defaults(command=_show)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Exit code 1 where a search failed."""
+    sys.path.insert(0, "")  # a user's own searcher is imported from the working directory
+    for name, values in (("jobs", [options.jobs]), ("seeds", options.seeds)):
+        if any(value is not None and value < (name == "jobs") for value in values):
+            raise InputError(f"{name} is {min(values)}; expected at least {int(name == 'jobs')}")
+    if len(set(options.seeds)) < len(options.seeds) or len(set(options.searchers)) < len(options.searchers):
+        raise InputError("a seed or searcher is named twice; expected each once")
+    if options.dataset is not None:
+        check_dataset_name(options.dataset)
+    protocol = load_protocol(options.protocol or (options.dataset or "digits").partition(":")[0])
+    protocol = override(protocol, options.dataset, options.backbone, options.epochs, options.features)
+
+    from benchmark.progress import print_summary
+    from benchmark.runner import Suite, run_suite  # imports torch, which takes seconds
+
+    suite = Suite(
+        protocol, tuple(options.searchers), tuple(options.seeds), options.results, options.device, options.jobs
+    )
+    searches = run_suite(suite)
+    print_summary(searches)
+    return int((searches["status"] != "done").any())
+
+
+def _list(options: argparse.Namespace) -> int:
+    for title, entries in (("searchers", SEARCHERS), ("datasets", DATASETS), ("backbones", BACKBONES)):
+        print(f"{title}:")
+        for name, entry in entries.items():
+            print(f"  {name:14} {entry.summary}")
+    print("protocols:")
+    for name in protocol_names():
+        print(f"  {name:14} {load_protocol(name).summary}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from benchmark.progress import print_summary
+    from benchmark.store import ResultsStore
+
+    print_summary(ResultsStore(options.results).searches())
+    return 0

@@ -1,0 +1,31 @@
+"""The one clock: seconds of work, with the device's queue drained at both ends."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+class Clock:
+    """Seconds since it was made, plus `offset`: what an interrupted search had already used."""
+
+    def __init__(self, device: torch.device, offset: float = 0.0) -> None:
+        self.device = device
+        self._start = self._now() - offset
+
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self._now() - self._start
+
+    @contextmanager
+    def lap(self, laps: list[float]) -> Iterator[None]:
+        """Appends the block's seconds to `laps`."""
+        start = self._now()
+        yield
+        laps.append(self._now() - start)
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()

@@ -1,0 +1,78 @@
+"""The datasets by name. Importing this package imports no torch: a loader's module is imported when it is used."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmark.datasets.image_files import list_images
+from benchmark.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmark.datasets.base import Dataset
+
+
+class Entry(NamedTuple):
+    """A dataset's loader as `module:function` (imported only when it is used) and a line for `list`."""
+
+    target: str
+    summary: str
+
+
+# The parameters of a loader are the dataset's options; the loader of `folder:PATH` takes `path` before them.
+DATASETS: dict[str, Entry] = {
+    "digits": Entry("benchmark.datasets.digits:load", "1,797 grey 8x8 digits, bundled with scikit-learn"),
+    "mnist": Entry("benchmark.datasets.mnist:load", "70,000 grey 28x28 digits"),
+    "tiles": Entry("benchmark.datasets.tiles:load", "generated 28x28 images of one to three white tiles (1812.07238)"),
+    "manifold": Entry("benchmark.datasets.manifold:load", "generated 16x16 images of known latent dimension"),
+    "folder": Entry("benchmark.datasets.folder:load", "folder:PATH, your own images in class subfolders or flat"),
+}
+
+
+def load_dataset(name: str, **options: object) -> Dataset:
+    """Loads the dataset `name`: a key of DATASETS, or `folder:PATH`.
+
+    `options` are the loader's parameters as a protocol's `[dataset]` table gives them (manifold: `latent_dim`,
+    folder: `size`). Raises InputError for a name or an option that does not exist, and for data that is missing.
+    """
+    kind, path = _parse(name)
+    module, function = DATASETS[kind].target.split(":")
+    load: Callable[..., Dataset] = getattr(importlib.import_module(module), function)
+    allowed = [parameter for parameter in inspect.signature(load).parameters if parameter != "path"]
+    for option in options:
+        if option not in allowed:
+            raise InputError(
+                f"dataset {name!r} has no option {option!r}{_did_you_mean(option, allowed)}; "
+                f"its options: {', '.join(allowed) or 'none'}"
+            )
+    return load(**options) if path is None else load(path, **options)
+
+
+def check_dataset_name(name: str) -> None:
+    """Raises load_dataset's InputError for a wrong name, or a folder without images, without loading anything."""
+    _, path = _parse(name)
+    if path is not None:
+        list_images(path)
+
+
+def _parse(name: str) -> tuple[str, str | None]:
+    """The key of DATASETS and, for `folder:PATH`, the path."""
+    kind, _, path = name.partition(":")
+    if kind == "folder":
+        if not path:
+            raise InputError(f"dataset {name!r} lacks a path; write folder:PATH, such as folder:/data/faces")
+        return kind, path
+    if name in DATASETS:
+        return name, None
+    known = ["folder:PATH" if key == "folder" else key for key in DATASETS]
+    hint = f" (did you mean folder:{name}?)" if Path(name).is_dir() else _did_you_mean(name, known)
+    raise InputError(f"unknown dataset {name!r}{hint}; known datasets: {', '.join(known)}")
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known))
+    return f" (did you mean {' or '.join(close)}?)" if close else ""

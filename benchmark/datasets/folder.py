@@ -1,0 +1,107 @@
+"""`folder:PATH`: the user's own images, decoded once into a memory-mapped cache."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from benchmark.datasets.base import Dataset, make_dataset
+from benchmark.datasets.image_files import ImageFile, list_images
+from benchmark.datasets.paths import atomic_path, cache_folder
+from benchmark.errors import InputError
+
+TEST_FRACTION = 0.1
+SPLIT_SEED = 0
+CACHE_VERSION = 1  # raise it when decoding changes
+GREY_MODES = ("1", "L")
+
+
+def load(path: str, size: int = 64) -> Dataset:
+    """The images under `path` (classes as in `list_images`) as [N, C, size, size], memory-mapped.
+
+    The shorter side is scaled to `size` pixels, antialiased, and the centre is cut out. C is 1 if every image is
+    grey, else 3 (RGB; transparency is dropped). A tenth is the test split. Decoded images stay in the cache until a
+    file is added, removed or changed. Raises InputError for a wrong size or an image that cannot be read.
+    """
+    if type(size) is not int or size < 4:
+        raise InputError(f"folder's option size is {size!r}; give a whole number of pixels of at least 4")
+    found = list_images(path)
+    order = torch.randperm(len(found), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
+    files = [found[i] for i in order]  # shuffled here, so that each split is one stretch of the cache
+    cache = cache_folder("folders", _cache_key(Path(path).expanduser().resolve(), files, size))
+    if not _is_whole(cache, len(files)):
+        _decode(files, size, cache)
+    images = torch.from_numpy(np.load(cache / "images.npy", mmap_mode="c"))
+    labels = torch.tensor([file.label for file in files])
+    n_test = round(TEST_FRACTION * len(files))
+    return make_dataset(
+        f"folder:{path}",
+        images[n_test:],
+        labels[n_test:],
+        images[:n_test],
+        labels[:n_test],
+        n_classes=max(file.label for file in files) + 1,
+        fingerprint=json.loads((cache / "done.json").read_text())["fingerprint"],
+    )
+
+
+def _cache_key(root: Path, files: list[ImageFile], size: int) -> str:
+    stats = [(str(file.path), file.label, file.path.stat()) for file in files]
+    listing = [(name, label, stat.st_size, stat.st_mtime_ns) for name, label, stat in stats]
+    text = json.dumps([CACHE_VERSION, str(root), size, listing])
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def _is_whole(cache: Path, n_files: int) -> bool:
+    """Whether the cache can be used: done.json is written last, and images.npy must have its full length."""
+    if not (cache / "done.json").is_file():
+        return False
+    try:
+        return len(np.load(cache / "images.npy", mmap_mode="r")) == n_files
+    except (OSError, ValueError):
+        return False
+
+
+def _decode(files: list[ImageFile], size: int, cache: Path) -> None:
+    """Writes images.npy, uint8 [N, C, size, size], one image at a time, then done.json with its content's hash."""
+    mode = "L" if all(_mode(file.path) in GREY_MODES for file in files) else "RGB"
+    shape = (len(files), len(mode), size, size)  # as many channels as letters
+    digest = hashlib.blake2b(repr((shape, [file.label for file in files])).encode(), digest_size=16)
+    with atomic_path(cache / "images.npy") as partial:
+        images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        for row, file in enumerate(files):
+            images[row] = _pixels(file.path, mode, size)
+            digest.update(images[row].tobytes())
+        images.flush()
+    with atomic_path(cache / "done.json") as partial:
+        partial.write_text(json.dumps({"fingerprint": digest.hexdigest()}))
+
+
+def _mode(path: Path) -> str:
+    """Pillow's mode from the file's header."""
+    try:
+        with Image.open(path) as image:
+            mode: str = image.mode
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+    if mode.startswith(("I", "F")):
+        raise InputError(f"{path} has more than 8 bits a channel (mode {mode}); convert it to 8 bits or remove it")
+    return mode
+
+
+def _pixels(path: Path, mode: str, size: int) -> NDArray[np.uint8]:
+    """uint8 [C, size, size]."""
+    try:
+        with Image.open(path) as image:
+            square = ImageOps.fit(image.convert(mode), (size, size), Image.Resampling.BILINEAR)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+    return np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} cannot be read as an image ({error}); replace or remove it")

@@ -1,0 +1,31 @@
+"""Images on a manifold of known dimension: what a method should find is known."""
+
+import torch
+
+from benchmark.datasets.base import Dataset, make_dataset
+from benchmark.errors import InputError
+
+SIDE = 16
+HIDDEN = 64
+GAIN = 1.5
+N_TRAIN, N_TEST = 6_000, 1_000
+SEED = 7
+
+
+def load(latent_dim: int = 5) -> Dataset:
+    """7,000 grey images [N, 1, 16, 16] from a fixed random decoder latent_dim-64-256 (tanh, then sigmoid).
+
+    The true latent dimension is `latent_dim`, at least 3; the label is the octant of the first three coordinates
+    (8 classes). Raises InputError for another latent_dim.
+    """
+    if type(latent_dim) is not int or latent_dim < 3:
+        raise InputError(f"manifold's option latent_dim is {latent_dim!r}; give a whole number of at least 3")
+    generator = torch.Generator().manual_seed(SEED)
+    w1 = torch.randn(latent_dim, HIDDEN, generator=generator) * GAIN / latent_dim**0.5
+    w2 = torch.randn(HIDDEN, SIDE * SIDE, generator=generator) * GAIN / HIDDEN**0.5
+    z = torch.cat([torch.randn(n, latent_dim, generator=generator) for n in (N_TRAIN, N_TEST)])
+    # In double precision, so that the rounded bytes do not depend on the machine's order of summation.
+    pixels = torch.sigmoid(2 * torch.tanh(z.double() @ w1.double()) @ w2.double())
+    images = (pixels * 255).round().to(torch.uint8).reshape(-1, 1, SIDE, SIDE)
+    labels = ((z[:, :3] > 0) * torch.tensor([1, 2, 4])).sum(1)
+    return make_dataset("manifold", images[:N_TRAIN], labels[:N_TRAIN], images[N_TRAIN:], labels[N_TRAIN:], n_classes=8)

@@ -1,0 +1,48 @@
+"""Where files live: data the user provides is only read, everything we derive goes to the cache."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmark.errors import InputError
+
+
+def data_root() -> Path:
+    """Folder of downloaded datasets and weights: $LATENTBENCH_DATA, else ~/.cache/latentbench. May be read-only."""
+    return Path(os.environ.get("LATENTBENCH_DATA") or "~/.cache/latentbench").expanduser()
+
+
+def cache_root() -> Path:
+    """Folder of what we derive ourselves: $XDG_CACHE_HOME/latentbench, else ~/.cache/latentbench.
+
+    It does not follow $LATENTBENCH_DATA, which may be read-only or shared.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "latentbench"
+
+
+def cache_folder(*parts: str) -> Path:
+    """The folder cache_root()/parts, made if missing. Raises InputError where it cannot be made."""
+    folder = cache_root().joinpath(*parts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the cache folder {folder} ({error.strerror}); set XDG_CACHE_HOME to a writable folder"
+        ) from error
+    return folder
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yields a temporary path in target's folder and renames it to target at the end, or removes it on an error.
+
+    A reader sees the whole file or none; of several writers the last one wins.
+    """
+    partial = target.with_name(f".{secrets.token_hex(6)}.{target.name}")
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,72 @@
+"""What a process uses and runs on."""
+
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from benchmark.errors import InputError
+
+PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "optuna")
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of this name; `auto` is a GPU where there is one, else the CPU. InputError where it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} cannot be used here; expected auto, cpu or cuda (with a GPU)") from error
+    return device
+
+
+def limit_threads(threads: int) -> None:
+    """This many CPU threads for torch, NumPy and scikit-learn in this process from now on."""
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory this process has held so far: on a GPU torch's allocations there, else resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def environment(device: torch.device, threads: int) -> dict[str, Any]:
+    """Versions, hardware, threads and the code's commit."""
+    return {
+        "python": platform.python_version(),
+        **{package.replace("-", "_"): version(package) for package in PACKAGES},
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": threads,
+        "git_commit": _git_commit(),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,155 @@
+"""Features of a small classifier trained on the dataset itself: no download, and made for small grey images."""
+
+import hashlib
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+from torch import Generator, Tensor, nn
+
+from benchmark.datasets.base import Dataset, Split
+from benchmark.datasets.paths import atomic_path, cache_folder
+from benchmark.metrics.features import frames_as_batch, mean_over_frames
+
+VERSION = 1  # part of the cache's key: raise it when the network or its training changes
+CHANNELS = (16, 32, 64)
+N_FEATURES = 64
+STEPS = 1_000
+BATCH = 128  # images or frames in a training step
+LEARNING_RATE = 1e-3
+SEED = 0
+N_CLUSTERS = 10
+MAX_CLUSTERED = 10_000  # images that K-means sees
+EVAL_BATCH = 1_000
+
+
+class Network(nn.Module):
+    """Three 3x3 convolutions of stride 2, a linear layer of 64 features, and one of classes."""
+
+    def __init__(self, image_shape: tuple[int, ...], n_classes: int) -> None:
+        super().__init__()
+        channels, height, width = image_shape[0], image_shape[-2], image_shape[-1]
+        layers: list[nn.Module] = []
+        for out in CHANNELS:
+            layers += [nn.Conv2d(channels, out, 3, stride=2, padding=1), nn.ReLU()]
+            channels, height, width = out, (height + 1) // 2, (width + 1) // 2
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, N_FEATURES), nn.ReLU())
+        self.head = nn.Linear(N_FEATURES, n_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] or [B, C, T, H, W] in [0, 1] -> [B, 64]."""
+        features: Tensor = self.body(frames_as_batch(images))
+        return mean_over_frames(features, len(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] or [B, C, T, H, W] in [0, 1] -> logits [B, n_classes]."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+@dataclass(frozen=True)
+class ClassifierFeatures:
+    """The trained network's penultimate features, [B, 64]."""
+
+    network: Network
+    name: str = "classifier"
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        return torch.cat([self.network.features(part) for part in torch.split(images, EVAL_BATCH)])
+
+
+def load(dataset: Dataset, device: torch.device) -> ClassifierFeatures:
+    """The classifier of this dataset's content, from the cache or trained on the CPU now (seconds to a minute).
+
+    It learns the training split's labels, or, where there are fewer than two classes, K-means clusters. The result
+    depends on the content alone: not on the global random state, the number of threads or the device.
+    """
+    n_classes = dataset.n_classes if dataset.n_classes >= 2 else N_CLUSTERS
+    network = _empty_network(dataset.image_shape, n_classes)
+    identity = repr((VERSION, dataset.fingerprint, dataset.image_shape, n_classes))
+    key = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
+    file = cache_folder("classifiers") / f"{key}.pt"
+    if not _restore(network, file):
+        _train(network, dataset)
+        with atomic_path(file) as partial:
+            torch.save(network.state_dict(), partial)
+    return ClassifierFeatures(network.requires_grad_(False).to(device))
+
+
+def _empty_network(image_shape: tuple[int, ...], n_classes: int) -> Network:
+    """A network without weights: built on the meta device, so that no layer draws from the global generator."""
+    with torch.device("meta"):
+        network = Network(image_shape, n_classes)
+    return network.to_empty(device="cpu")
+
+
+def _restore(network: Network, file: Path) -> bool:
+    """Loads the weights; False if the file is missing, torn or another network's."""
+    try:
+        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, TypeError):
+        return False
+    return True
+
+
+@torch.enable_grad()
+def _train(network: Network, dataset: Dataset) -> None:
+    with _one_thread():
+        generator = torch.Generator().manual_seed(SEED)
+        _initialise(network, generator)
+        split = dataset.train
+        labels = split.labels[split.rows].cpu() if dataset.n_classes >= 2 else _cluster(split, generator)
+        frames = dataset.image_shape[1] if len(dataset.image_shape) == 4 else 1
+        optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, fused=True)
+        for _ in range(STEPS):
+            positions = torch.randint(len(split), (max(1, BATCH // frames),), generator=generator)
+            loss = F.cross_entropy(network(_pixels(split, positions)), labels[positions])
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+
+
+def _initialise(network: Network, generator: Generator) -> None:
+    for name, parameter in network.named_parameters():
+        if name.endswith("weight"):
+            nn.init.kaiming_uniform_(parameter, nonlinearity="relu", generator=generator)
+        else:
+            nn.init.zeros_(parameter)
+
+
+def _pixels(split: Split, positions: Tensor) -> Tensor:
+    return split.take(positions).cpu().float() / 255
+
+
+def _cluster(split: Split, generator: Generator) -> Tensor:
+    """K-means clusters, [M] int64, of the split's images shrunk to 8x8 (the mean over a video's frames)."""
+    small = []
+    for positions in torch.split(torch.arange(len(split)), EVAL_BATCH):
+        pixels = _pixels(split, positions)
+        frames = F.adaptive_avg_pool2d(frames_as_batch(pixels), 8).flatten(1)
+        small.append(mean_over_frames(frames, len(positions)))  # [B, C * 64]
+    points = torch.cat(small)
+    seen = points[torch.randperm(len(points), generator=generator)[:MAX_CLUSTERED]].numpy()
+    n_clusters = min(N_CLUSTERS, len(np.unique(seen, axis=0)))
+    with threadpool_limits(1):
+        kmeans = KMeans(n_clusters, n_init=1, random_state=SEED).fit(seen)
+        return torch.from_numpy(kmeans.predict(points.numpy())).long()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, whatever the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

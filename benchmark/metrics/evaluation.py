@@ -1,0 +1,85 @@
+"""All metrics of a model on one split, each from one pass over its images."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from benchmark.config import Evaluation
+from benchmark.datasets.base import Split
+from benchmark.metrics.features import Features
+from benchmark.metrics.frechet import feature_stats, frechet_distance
+from benchmark.metrics.latents import active_units, kmeans_silhouette, label_silhouette, posterior_stats
+from searchers.objectives import VAE, bernoulli_nll, reparameterise, squared_error
+
+BATCH = 500
+DEFAULT_CLUSTERS = 10  # of data without classes
+
+
+class Evaluator:
+    """Evaluates models on a fixed part of one split; what depends on the real images alone is computed once."""
+
+    def __init__(
+        self, split: Split, n_classes: int, features: Features, settings: Evaluation, device: torch.device
+    ) -> None:
+        self.features = features
+        self.n_clusters = n_classes if n_classes > 1 else DEFAULT_CLUSTERS
+        self.n_silhouette = settings.silhouette_images
+        self.split = split.head(settings.max_images).to(device)
+        self.labels = self.split.labels[self.split.rows].cpu().numpy()
+        self.device = device
+        self.real_stats = feature_stats(torch.cat([features(x) for x in self._batches()]))
+
+    def _batches(self) -> Iterator[Tensor]:
+        for positions in torch.arange(len(self.split), device=self.device).split(BATCH):
+            yield self.split.take(positions).float() / 255
+
+    @torch.inference_mode()
+    def evaluate(
+        self, vae: VAE, open_latents: Tensor | None, generator: Generator
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The metrics of `ResultsStore.epochs()`, and the statistics of each latent as arrays [n].
+
+        z is sampled from the posterior. open_latents: bool [n], the latents the decoder may use; None means all.
+        generator: on the evaluator's device.
+        """
+        n = vae.latent_dim
+        gate = torch.ones(n, device=self.device) if open_latents is None else open_latents.float()
+        means, logvars, latents, real, fake = [], [], [], [], []
+        nll, sse = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for x in self._batches():
+            mean, logvar = vae.encode(x)
+            z = reparameterise(mean, logvar, generator) * gate
+            logits = vae.decode(z)
+            nll += bernoulli_nll(logits, x) * len(x)
+            sse += squared_error(logits, x).sum()
+            real.append(self.features(torch.sigmoid(logits)))
+            prior = torch.empty_like(z).normal_(generator=generator) * gate
+            fake.append(self.features(torch.sigmoid(vae.decode(prior))))
+            means.append(mean)
+            logvars.append(logvar)
+            latents.append(z)
+        stats = posterior_stats(torch.cat(means), torch.cat(logvars))
+        is_open = gate.bool().cpu().numpy()
+        seed = int(torch.randint(2**31, (), generator=generator, device=self.device))
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(self.split))[: self.n_silhouette])
+        sample = torch.cat(latents)[torch.from_numpy(chosen).to(self.device)].cpu().numpy()[:, is_open]
+        metrics = {
+            "active_units": active_units(stats.mean_variance[is_open]),
+            "recon_nll": float(nll) / len(self.split),
+            "recon_sse": float(sse) / len(self.split),
+            "kl": float(stats.kl[is_open].sum()),
+            "fid_recon": frechet_distance(self.real_stats, feature_stats(torch.cat(real))),
+            "fid_gen": frechet_distance(self.real_stats, feature_stats(torch.cat(fake))),
+            "fid_features": self.features.name,
+            "silhouette": kmeans_silhouette(sample, self.n_clusters, seed),
+            "silhouette_labels": label_silhouette(sample, self.labels[chosen]),
+        }
+        arrays = {
+            "latent_mean_variance": stats.mean_variance,
+            "latent_variance_mean": stats.variance_mean,
+            "latent_kl": stats.kl,
+        }
+        return metrics, arrays

@@ -1,0 +1,53 @@
+"""Feature extractors for the Frechet distance, by name. Distances of different extractors must never be compared."""
+
+import importlib
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from benchmark.datasets.base import Dataset
+from benchmark.errors import InputError
+
+
+class Features(Protocol):
+    """Maps images to feature vectors."""
+
+    @property
+    def name(self) -> str:
+        """The extractor's key in FEATURES; stored beside every distance."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] or video [B, C, T, H, W], float in [0, 1] on the extractor's device -> float32 [B, F].
+
+        A video's features are the mean of its frames'. Any B: batches are cut inside. NaN pixels give NaN features.
+        """
+
+
+FEATURES: dict[str, str] = {
+    "classifier": "benchmark.metrics.classifier:load",
+    "inception": "benchmark.metrics.inception:load",
+}
+
+
+def load_features(name: str, dataset: Dataset, device: torch.device) -> Features:
+    """The extractor `name` on `device`, ready for `dataset`'s images.
+
+    The first call of `classifier` for a dataset trains it. Raises InputError for an unknown name or missing weights.
+    """
+    if name not in FEATURES:
+        raise InputError(f"unknown features {name!r}; expected {' or '.join(FEATURES)}")
+    module, function = FEATURES[name].split(":")
+    load: Callable[[Dataset, torch.device], Features] = getattr(importlib.import_module(module), function)
+    return load(dataset, device)
+
+
+def frames_as_batch(images: Tensor) -> Tensor:
+    """Video [B, C, T, H, W] -> [B * T, C, H, W]; images stay as they are."""
+    return images.transpose(1, 2).flatten(0, 1) if images.ndim == 5 else images
+
+
+def mean_over_frames(features: Tensor, batch: int) -> Tensor:
+    """Frame features [B * T, F] -> [B, F]."""
+    return features.reshape(batch, -1, features.shape[-1]).mean(1)  # [B, T, F] -> [B, F]

@@ -1,0 +1,48 @@
+"""The Frechet distance between two sets of features (FID, Heusel et al. 2017, equation 6), in double precision."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FeatureStats:
+    """Mean and covariance of N feature vectors of length F, all float64 on the features' device.
+
+    mean: [F].
+    factor: [R, F] with R = min(N, F); the covariance, divided by N - 1, is factor' factor.
+    trace: the covariance's trace.
+    """
+
+    mean: Tensor
+    factor: Tensor
+    trace: float
+
+
+def feature_stats(features: Tensor) -> FeatureStats:
+    """Statistics of features [N, F]. Raises ValueError unless N >= 2."""
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"got features of shape {tuple(features.shape)}, expected [N, F] with at least 2 rows")
+    n, f = features.shape
+    mean = features.double().mean(0)
+    factor = (features.double() - mean) / math.sqrt(n - 1)
+    if n > f:
+        factor = torch.linalg.qr(factor, mode="r").R  # R'R = (QR)'(QR): the same covariance in F rows
+    return FeatureStats(mean, factor, float(factor.square().sum()))
+
+
+def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:
+    """|mean_a - mean_b|^2 + tr S_a + tr S_b - 2 tr((S_a S_b)^(1/2)): squared feature units, lower is better, >= 0.
+
+    NaN if a feature was NaN or infinite, as a diverged model's are.
+    """
+    # S_a S_b = A'A B'B has the non-zero eigenvalues of (A B')(A B')', the squared singular values of A B'; so the
+    # trace of its root is their sum. The general formula loses half the digits to eigvals of an F x F product and
+    # takes hundreds of times longer when N < F; eigvalsh of the Gram matrix is no faster and loses them too.
+    cross = a.factor @ b.factor.T  # [R_a, R_b]
+    distance = (a.mean - b.mean).square().sum() + a.trace + b.trace
+    if not bool(torch.isfinite(distance) & torch.isfinite(cross).all()):
+        return math.nan
+    return max(float(distance - 2 * torch.linalg.svdvals(cross).sum()), 0.0)

@@ -1,0 +1,78 @@
+"""The papers' FID features: Inception v3 converted from TensorFlow, as torch-fidelity computes them."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+from benchmark.datasets.base import Dataset
+from benchmark.datasets.paths import data_root
+from benchmark.errors import InputError
+from benchmark.metrics.features import frames_as_batch, mean_over_frames
+
+WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
+WEIGHTS_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS_FILE}"
+WEIGHTS_BYTES = 95_628_359
+WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+LAYER = "2048"
+EVAL_BATCH = 50  # images enlarged to 299x299: about 4 MB each in the first layers
+
+
+@dataclass(frozen=True)
+class InceptionFeatures:
+    """The 2,048 features of the last pooling layer, [B, 2048].
+
+    Pixels are rounded to bytes, as in the papers' FID of saved images; grey is repeated to three channels.
+    """
+
+    network: Any  # torch-fidelity has no types
+    name: str = "inception"
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        frames = frames_as_batch(images)  # [B * T, C, H, W]
+        features = torch.cat([self._features(part) for part in torch.split(frames, EVAL_BATCH)])
+        return mean_over_frames(features, len(images))
+
+    def _features(self, images: Tensor) -> Tensor:
+        if images.shape[1] not in (1, 3):
+            raise ValueError(f"got images of shape {tuple(images.shape)}, expected 1 or 3 channels")
+        pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)
+        (features,) = self.network(pixels)
+        # A byte cannot be NaN: without this a diverged model would get a finite distance.
+        whole = images.isfinite().flatten(1).all(1, keepdim=True)  # [B, 1]
+        return torch.where(whole, features, torch.nan)
+
+
+def load(dataset: Dataset, device: torch.device) -> InceptionFeatures:
+    """Inception from data_root()/inception/; the same for every dataset.
+
+    Raises InputError unless the weights file is there with the right size and SHA-256.
+    """
+    weights = _verified(data_root() / "inception" / WEIGHTS_FILE)
+    # torch-fidelity unpickles whatever it is given, so it gets a file that we wrote, of tensors alone.
+    safe = io.BytesIO()
+    torch.save(torch.load(io.BytesIO(weights), weights_only=True), safe)
+    safe.seek(0)
+    network = FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=safe)
+    return InceptionFeatures(network.to(device))
+
+
+def _verified(file: Path) -> bytes:
+    """The file's content, read once, so that what was checked is what is loaded."""
+    remedy = f'fetch {WEIGHTS_URL} to {file}, or choose features = "classifier"'
+    if not file.is_file():
+        raise InputError(f"no Inception weights at {file}; {remedy}")
+    size = file.stat().st_size
+    if size != WEIGHTS_BYTES:
+        raise InputError(f"{file} has {size} bytes, expected {WEIGHTS_BYTES}; delete it and {remedy}")
+    content = file.read_bytes()
+    checksum = hashlib.sha256(content).hexdigest()
+    if checksum != WEIGHTS_SHA256:
+        raise InputError(f"{file} has the SHA-256 {checksum}, expected {WEIGHTS_SHA256}; delete it and {remedy}")
+    return content

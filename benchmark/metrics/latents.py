@@ -1,0 +1,77 @@
+"""What the latents do: their posterior statistics over the data, and how well they separate into clusters.
+
+scikit-learn starts as many threads as there are cores; the caller limits them (threadpoolctl).
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import silhouette_score
+from torch import Tensor
+
+from searchers.objectives import kl_per_dim
+
+ACTIVE_THRESHOLD = 0.01
+
+
+@dataclass(frozen=True)
+class PosteriorStats:
+    """Statistics of each latent's posterior N(mean, variance) over the data; float64 [n].
+
+    mean_variance: variance over the data of the posterior mean, 0 for an unused latent.
+    variance_mean: mean over the data of the posterior variance, 1 for an unused latent. The two add up to about 1
+        in a trained VAE (1812.07238, equation 13).
+    kl: mean over the data of the KL divergence from N(0, 1), nats.
+    """
+
+    mean_variance: NDArray[np.float64]
+    variance_mean: NDArray[np.float64]
+    kl: NDArray[np.float64]
+
+
+def posterior_stats(mean: Tensor, logvar: Tensor) -> PosteriorStats:
+    """Statistics of posterior means and log-variances, both [N, n]. The variance over the data divides by N."""
+    mean, logvar = mean.detach().double(), logvar.detach().double()
+    return PosteriorStats(
+        mean_variance=mean.var(0, correction=0).cpu().numpy(),
+        variance_mean=logvar.exp().mean(0).cpu().numpy(),
+        kl=kl_per_dim(mean, logvar).mean(0).cpu().numpy(),
+    )
+
+
+def active_units(mean_variance: NDArray[np.float64]) -> int:
+    """How many latents are in use: variance of the posterior mean above 0.01 (Burda et al. 2016, section 5.2)."""
+    return int((mean_variance > ACTIVE_THRESHOLD).sum())
+
+
+def kmeans_silhouette(latents: NDArray[np.floating], n_clusters: int, seed: int) -> float:
+    """Silhouette in [-1, 1], higher is better, of latents [N, n] under their K-means labels (2312.06280, equation 1).
+
+    NaN where it is undefined: fewer than 2 clusters, fewer distinct points than clusters, no more points than
+    clusters, or a value that is not finite. Costs O(N^2 n): pass some 500 latents.
+    """
+    points = np.asarray(latents, np.float64)
+    if n_clusters < 2 or not np.isfinite(points).all() or len(np.unique(points, axis=0)) < n_clusters:
+        return math.nan
+    # One start of k-means++ is scikit-learn's own default; the score is taken every epoch and only its trend counts.
+    kmeans = KMeans(n_clusters, n_init=1, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # points closer than rounding: fewer clusters than asked
+        labels = kmeans.fit_predict(points)
+    return label_silhouette(points, labels)
+
+
+def label_silhouette(latents: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """Silhouette in [-1, 1], higher is better, of latents [N, n] under given labels [N].
+
+    NaN where it is undefined: one label only, a label for every point, or a value that is not finite.
+    """
+    points = np.asarray(latents, np.float64)
+    if not 2 <= len(np.unique(labels)) < len(points) or not np.isfinite(points).all():
+        return math.nan
+    return float(silhouette_score(points, labels))

@@ -1,0 +1,67 @@
+"""A pool of worker processes, one process a task: a crash fails its own task alone."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import Any
+
+from benchmark import worker
+
+_context = multiprocessing.get_context("forkserver")  # imports torch once, and forks workers from there
+_context.set_forkserver_preload(["benchmark.worker"])
+
+
+@dataclass(frozen=True)
+class Task:
+    """A call of a function of `benchmark.worker`, which gets a connection to send messages on first."""
+
+    function: Callable[..., None]
+    arguments: tuple[Any, ...]
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    jobs: int,
+    on_message: Callable[[int, Any], None],
+    on_end: Callable[[int, str | None], None],
+) -> None:
+    """Runs all tasks, at most `jobs` at a time. Callbacks get the task's index.
+
+    on_end gets None, or one line about how the process died. An exception here, Ctrl-C included, ends the workers.
+    """
+    waiting = list(enumerate(tasks))[::-1]
+    running: dict[Any, tuple[int, Any]] = {}  # by the receiving end of the pipe
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                index, task = waiting.pop()
+                receiver, sender = _context.Pipe(duplex=False)
+                process = _context.Process(target=worker.start, args=(sender, task.function, *task.arguments))
+                process.start()
+                sender.close()
+                running[receiver] = (index, process)
+            for receiver in wait(list(running)):
+                index, process = running[receiver]
+                try:
+                    on_message(index, receiver.recv())
+                except (EOFError, ConnectionError):  # the worker has ended: its side is closed
+                    process.join()
+                    del running[receiver]
+                    on_end(index, _cause_of_death(process.exitcode))
+    finally:
+        for _, process in running.values():
+            process.terminate()
+        for _, process in running.values():
+            process.join()
+
+
+def _cause_of_death(exit_code: int | None) -> str | None:
+    if exit_code == 0:
+        return None
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"the worker process was killed by {name}{hint}; run the same command again to continue"
+    return f"the worker process ended with exit code {exit_code}; run the same command again to continue"

@@ -1,0 +1,106 @@
+"""What a searcher is handed: trainings that survive a kill, on one dataset, backbone and budget."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from benchmark import checkpoint
+from benchmark.backbones.export import build_vae, load_model, save_model
+from benchmark.backbones.vae import VAE
+from benchmark.clock import Clock
+from benchmark.config import SearchSpec
+from benchmark.datasets.base import Dataset
+from benchmark.files import write_json
+from benchmark.machine import peak_memory_bytes
+from benchmark.metrics.evaluation import Evaluator
+from benchmark.store import SearchFolder, TrialFolder, summarise
+from benchmark.streams import Purpose, stream_seed
+from benchmark.training import TrainingState, train
+from searchers.base import Controller, FixedSize, Trial
+
+Report = Callable[[int, int, int, int], None]
+"""Called after every epoch with the trial's number, the epoch, the trial's epochs and its latent size."""
+
+
+class BenchProblem:
+    """The bench behind `searchers.base.Problem`.
+
+    A search that is run again repeats its calls: a training that has finished is read back, one that was cut short
+    goes on from its checkpoint.
+    """
+
+    def __init__(
+        self, spec: SearchSpec, dataset: Dataset, evaluator: Evaluator, folder: SearchFolder, report: Report
+    ) -> None:
+        self.epochs = spec.training.epochs
+        self.seed = spec.seed
+        self.n_classes = dataset.n_classes
+        self._spec = spec
+        self._image_shape = dataset.image_shape
+        self._train_split = dataset.train.to(evaluator.device)
+        self._evaluator = evaluator
+        self._folder = folder
+        self._report = report
+        self._trials = 0
+        rows = [row for trial in folder.trials() for row in trial.read_rows()[-1:]]
+        self.clock = Clock(evaluator.device, offset=max((row["wall_seconds"] for row in rows), default=0.0))
+
+    def train(self, latent_dim: int, controller: Controller | None = None, epochs: int | None = None) -> Trial:
+        """See `searchers.base.Problem.train`."""
+        epochs = self.epochs if epochs is None else epochs
+        if latent_dim < 2 or epochs < 1:
+            raise ValueError(f"got latent_dim {latent_dim} and epochs {epochs}; expected at least 2 and at least 1")
+        number, self._trials = self._trials, self._trials + 1
+        folder = self._folder.trial(number)
+        finished = folder.finished()
+        if finished is None:
+            finished = self._train(folder, number, latent_dim, controller or FixedSize(), epochs)
+        folder.checkpoint.unlink(missing_ok=True)
+        self._report(number, epochs, epochs, finished["latent_dim"])
+        return Trial(number, finished["latent_dim"], pd.DataFrame(folder.read_rows()))
+
+    def _train(
+        self, folder: TrialFolder, number: int, latent_dim: int, controller: Controller, epochs: int
+    ) -> dict[str, Any]:
+        spec, device, backbone = self._spec, self.clock.device, self._spec.backbone
+        init = stream_seed(Purpose.INIT, self.seed, number)
+        vae = build_vae(backbone.name, backbone.options, self._image_shape, latent_dim, init).to(device)
+        state = checkpoint.restore(folder, vae, controller.to(device), spec.training.learning_rate)
+
+        def after_epoch(state: TrainingState) -> None:
+            checkpoint.save(state, folder)
+            self._report(number, len(state.rows), epochs, state.rows[-1]["latent_dim"])
+
+        train(
+            state,
+            replace(spec.training, epochs=epochs),
+            self._train_split,
+            self._evaluator,
+            (self.seed, number),
+            self.clock,
+            after_epoch,
+        )
+        save_model(folder.model, vae, backbone.name, backbone.options, self._image_shape)
+        record = summarise(
+            pd.DataFrame(state.rows),
+            status="done",
+            start_latent_dim=latent_dim,
+            latent_dim=vae.latent_dim,
+            peak_memory_bytes=peak_memory_bytes(device),
+        )
+        write_json(folder.path / "trial.json", record)
+        return record
+
+    def study_storage(self) -> BaseStorage:
+        """See `searchers.base.Problem.study_storage`. A repeated search writes its journal anew."""
+        path = self._folder.path / "study.journal"
+        path.unlink(missing_ok=True)
+        return JournalStorage(JournalFileBackend(str(path)))
+
+    def model(self, trial: Trial) -> VAE:
+        """The finished model of a trial, on the evaluator's device."""
+        return load_model(self._folder.trial(trial.number).model).to(self.clock.device)

@@ -1,0 +1,92 @@
+"""The live display of a suite, and its summary."""
+
+from collections.abc import Sequence
+from types import TracebackType
+
+import pandas as pd
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as Remaining
+from rich.table import Table
+
+from benchmark.config import SearchSpec
+
+SUMMARY_METRICS = ("recon_nll", "fid_recon", "fid_gen", "silhouette")
+
+
+class SuiteDisplay:
+    """Searches done with an ETA, and a line for each running search. On a pipe: a line for each search that ends."""
+
+    def __init__(self, specs: Sequence[SearchSpec], n_trainings: Sequence[int], done_before: int) -> None:
+        self.console = Console()
+        self._specs = specs
+        self._n_trainings = n_trainings
+        self._done = done_before
+        self._total = done_before + len(specs)
+        self._fractions = [0.0] * len(specs)
+        self._lines: dict[int, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            Remaining(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._suite = self._progress.add_task("searches", total=max(1, len(specs)), detail=self._count())
+
+    def __enter__(self) -> "SuiteDisplay":
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def epoch(self, index: int, trial: int, epoch: int, epochs: int, latent_dim: int) -> None:
+        """A search has finished an epoch."""
+        n_trainings = max(self._n_trainings[index], trial + 1)
+        self._fractions[index] = (trial + epoch / epochs) / n_trainings
+        if index not in self._lines:
+            spec = self._specs[index]
+            self._lines[index] = self._progress.add_task(f"  {spec.searcher} seed {spec.seed}", total=1.0, detail="")
+        detail = f"training {trial + 1}/{n_trainings}, epoch {epoch}/{epochs}, {latent_dim} latents"
+        self._progress.update(self._lines[index], completed=self._fractions[index], detail=detail)
+        self._progress.update(self._suite, completed=sum(self._fractions))
+
+    def ended(self, index: int, outcome: str) -> None:
+        """A search has ended."""
+        spec = self._specs[index]
+        self._done += 1
+        self._fractions[index] = 1.0
+        if index in self._lines:
+            self._progress.remove_task(self._lines.pop(index))
+        self._progress.update(self._suite, completed=sum(self._fractions), detail=self._count())
+        message = (
+            f"[{self._count()}] {spec.dataset.name} {spec.backbone.name} {spec.searcher} seed {spec.seed}: {outcome}"
+        )
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def _count(self) -> str:
+        return f"{self._done}/{self._total}"
+
+
+def print_summary(searches: pd.DataFrame) -> None:
+    """One row a search on the terminal: size, costs, metrics on the test split; then each failed search's error."""
+    table = Table(title="metrics on the test split; wall: seconds to the finished model", box=SIMPLE, padding=(0, 1))
+    for name in ("dataset", "searcher", "seed", "status", "latents", "wall", *SUMMARY_METRICS):
+        table.add_column(name, justify="left" if name in ("dataset", "searcher", "status") else "right")
+    for _, row in searches.iterrows():
+        cells = [row["dataset"], row["searcher"], str(row["seed"]), row["status"]]
+        if row["status"] == "done":
+            cells += [f"{row['latent_dim']:.0f}", f"{row['wall_seconds']:.1f}"]
+            cells += [f"{row[f'test_{name}']:.4g}" for name in SUMMARY_METRICS]
+        table.add_row(*map(escape, cells))
+    console = Console()
+    console.width = max(console.width, 100)
+    console.print(table)
+    for _, row in searches[searches["status"] == "failed"].iterrows():
+        console.print(f"failed: {row['search_id']}: {row['error']}", markup=False, style="red")

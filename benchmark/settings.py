@@ -1,0 +1,42 @@
+"""From TOML tables to frozen dataclasses, with an error for every key or value that does not fit."""
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from benchmark.errors import InputError
+from searchers.registry import unknown_name
+
+
+def from_mapping(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
+    """An instance of the dataclass `cls` from a table; `where` names the table in errors (InputError)."""
+    if not isinstance(table, Mapping):
+        raise InputError(f"{where}: got {table!r}; expected a table of settings")
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in fields(cls)] if is_dataclass(cls) else []
+    for key in table:
+        if key not in names:
+            raise InputError(f"{where}: {unknown_name('setting', key, names)}")
+    values = {key: _convert(value, hints[key], f"{where}: {key}") for key, value in table.items()}
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return from_mapping(hint, value, where)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(option for option in typing.get_args(hint) if option is not type(None))
+        return None if value is None else _convert(value, hint, where)
+    if typing.get_origin(hint) is tuple and isinstance(value, (list, tuple)):
+        return tuple(_convert(item, typing.get_args(hint)[0], where) for item in value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if hint not in (int, float, str, bool) or type(value) is not hint:
+        expected = getattr(hint, "__name__", None) if typing.get_origin(hint) is None else str(hint)
+        raise InputError(f"{where} is {value!r}; expected {expected}")
+    return value

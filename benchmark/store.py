@@ -1,0 +1,224 @@
+"""The results store: one folder a search, read into pandas frames.
+
+RESULTS/searches/<search_id>/
+    search.json             what was asked for, status, error, environment, and the finished search's totals
+    trials/000/trial.json   a finished training's totals
+    trials/000/epochs.arrow its rows, one an epoch (Arrow IPC; `pandas.read_feather` reads it)
+    trials/000/checkpoint.pt, model.pt
+    model.pt, images.npz    the chosen model and what it reconstructs and samples
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from benchmark.errors import InputError
+from benchmark.files import read_json, replacing, write_json
+
+KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
+METRICS = ("recon_nll", "recon_sse", "kl", "fid_recon", "fid_gen", "silhouette", "silhouette_labels", "active_units")
+COSTS = ("n_epochs", "train_seconds", "eval_seconds", "images_seen", "train_flops")
+EPOCH_COLUMNS = (
+    *("trial", "epoch", "latent_dim", "active_units", "train_loss", "recon_nll", "recon_sse", "kl"),
+    *("fid_recon", "fid_gen", "fid_features", "silhouette", "silhouette_labels"),
+    *("train_seconds", "eval_seconds", "wall_seconds", "images_seen", "train_flops"),
+)
+TRIAL_COLUMNS = (
+    *("trial", "status", "start_latent_dim", "latent_dim", *COSTS, "wall_seconds", "peak_memory_bytes"),
+    *(*METRICS, "fid_features"),
+)
+SEARCH_COLUMNS = (
+    *("status", "error", "latent_dim", "n_trials", *COSTS, "wall_seconds", "peak_memory_bytes"),
+    *(f"test_{metric}" for metric in METRICS),
+    *("test_fid_features", "protocol", "protocol_hash", "epochs", "chosen_trial", "pareto"),
+)
+LATENT_ARRAYS = ("latent_id", "latent_mean_variance", "latent_variance_mean", "latent_kl")
+
+
+class SearchFolder:
+    """One search's files. All writing to the store goes through here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, Any]:
+        """search.json's content, {} before the search has started."""
+        path = self.path / "search.json"
+        return read_json(path) if path.exists() else {}
+
+    def update(self, **values: Any) -> None:
+        """Sets these keys of search.json."""
+        write_json(self.path / "search.json", {**self.read(), **values})
+
+    def trial(self, number: int) -> "TrialFolder":
+        """The folder of the search's n-th training."""
+        return TrialFolder(self.path / "trials" / f"{number:03d}")
+
+    def trials(self) -> Iterator["TrialFolder"]:
+        """The trainings that have begun, in order."""
+        if (self.path / "trials").is_dir():
+            yield from (TrialFolder(path) for path in sorted((self.path / "trials").iterdir()))
+
+    def finish(self, status: str, **values: Any) -> None:
+        """Closes the search as done or failed, with its trainings' costs summed from their rows."""
+        records = [trial.summary() for trial in self.trials()]
+        totals = {name: sum(record[name] for record in records) for name in COSTS}
+        self.update(status=status, n_trials=len(records), **totals, **values)
+
+
+class TrialFolder:
+    """One training's files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint.pt"
+        self.model = path / "model.pt"
+        self.rows = path / "epochs.arrow"
+
+    def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Replaces the training's rows; arrays become lists."""
+        table = pa.Table.from_pylist(
+            [{key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in row.items()} for row in rows]
+        )
+        with replacing(self.rows) as temporary:
+            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table)
+
+    def read_rows(self) -> list[dict[str, Any]]:
+        """The training's rows, [] where there are none yet."""
+        rows = _read_arrow(self.rows).to_pylist() if self.rows.exists() else []
+        return [{k: np.array(v) if k in LATENT_ARRAYS else v for k, v in row.items()} for row in rows]
+
+    def finished(self) -> dict[str, Any] | None:
+        """trial.json's content; None while the training has not ended."""
+        path = self.path / "trial.json"
+        return read_json(path) if path.exists() else None
+
+    def summary(self) -> dict[str, Any]:
+        """The training's row of `ResultsStore.trials()`, without the search's keys."""
+        finished = self.finished()
+        if finished is not None:
+            return finished
+        if not self.rows.exists():
+            return {"trial": int(self.path.name), "status": "running", **dict.fromkeys(COSTS, 0)}
+        return summarise(_read_arrow(self.rows, skip=LATENT_ARRAYS).to_pandas(), status="running")
+
+
+def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
+    """A training's totals from its rows; metrics are means over the last 5 epochs, as the choice among trials sees."""
+    first, last = frame.iloc[0], frame.iloc[-1]
+    begin = first["wall_seconds"] - first["train_seconds"] - first["eval_seconds"]
+    return {
+        "trial": int(last["trial"]),
+        "start_latent_dim": int(first["latent_dim"]),
+        "latent_dim": int(last["latent_dim"]),
+        "n_epochs": len(frame),
+        "train_seconds": float(frame["train_seconds"].sum()),
+        "eval_seconds": float(frame["eval_seconds"].sum()),
+        "wall_seconds": float(last["wall_seconds"] - begin),
+        "images_seen": int(last["images_seen"]),
+        "train_flops": float(last["train_flops"]),
+        "fid_features": str(last["fid_features"]),
+        **{metric: float(frame[metric].tail(5).mean(skipna=False)) for metric in METRICS},
+        **values,
+    }
+
+
+class ResultsStore:
+    """A results folder as DataFrames. Raises InputError where the path is none or cannot be read."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / "searches").is_dir():
+            raise InputError(f"no results at {self.path}; expected a folder that `make benchmark` wrote (RESULTS=...)")
+        if not os.access(self.path / "searches", os.R_OK | os.X_OK):
+            raise InputError(f"cannot read {self.path / 'searches'}; expected a readable folder; check its permissions")
+
+    def folder(self, search_id: str) -> SearchFolder:
+        """The files of one search."""
+        return SearchFolder(self.path / "searches" / search_id)
+
+    def searches(self) -> pd.DataFrame:
+        """One row a search, failed and running ones included; settings as `setting_*`, environment as `env_*`."""
+        rows = [
+            {
+                **{key: search.get(key) for key in (*KEYS, *SEARCH_COLUMNS)},
+                **{f"setting_{key}": str(value) for key, value in search.get("settings", {}).items()},
+                **{f"env_{key}": value for key, value in search.get("environment", {}).items()},
+            }
+            for search in self._searches()
+        ]
+        return pd.DataFrame(rows, columns=None if rows else [*KEYS, *SEARCH_COLUMNS])
+
+    def trials(self) -> pd.DataFrame:
+        """One row a training. Metrics are on validation data, means over its last 5 epochs."""
+        rows = [
+            {**{key: search[key] for key in KEYS}, **dict.fromkeys(TRIAL_COLUMNS), **trial.summary()}
+            for search in self._searches()
+            for trial in self.folder(search["search_id"]).trials()
+        ]
+        return pd.DataFrame(rows, columns=[*KEYS, *TRIAL_COLUMNS])
+
+    def epochs(self) -> pd.DataFrame:
+        """One row an epoch of every training: metrics on validation data, a searcher's own `ctl_*`, costs.
+
+        train_seconds and eval_seconds are the epoch's own; wall_seconds runs up within the search, images_seen and
+        train_flops within the training.
+        """
+        return self._concat(self._tables(skip=LATENT_ARRAYS), EPOCH_COLUMNS)
+
+    def latents(self) -> pd.DataFrame:
+        """One row a latent and epoch: latent_id (its index at the training's start), over the validation data the
+        variance of its posterior mean, the mean of its posterior variance, and its mean KL in nats.
+        """
+        columns = ("trial", "epoch", *LATENT_ARRAYS)
+        table = self._concat(self._tables(only=columns), columns)
+        return table.explode(list(LATENT_ARRAYS), ignore_index=True)
+
+    def gallery(self, search_id: str) -> dict[str, np.ndarray] | None:
+        """uint8 images [N, C, H, W] of the chosen model: originals (test split), reconstructions, samples."""
+        path = self.folder(search_id).path / "images.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+    def _searches(self) -> Iterator[dict[str, Any]]:
+        for path in sorted((self.path / "searches").iterdir()):
+            content = SearchFolder(path).read()
+            if content:
+                yield content
+
+    def _tables(self, skip: Sequence[str] = (), only: Sequence[str] | None = None) -> Iterator[tuple[Any, pa.Table]]:
+        for search in self._searches():
+            keys = tuple(search[key] for key in KEYS)
+            for trial in self.folder(search["search_id"]).trials():
+                if trial.rows.exists():
+                    yield keys, _read_arrow(trial.rows, skip, only)
+
+    @staticmethod
+    def _concat(keyed_tables: Iterator[tuple[Any, pa.Table]], columns: Sequence[str]) -> pd.DataFrame:
+        pairs = list(keyed_tables)
+        if not pairs:
+            return pd.DataFrame(columns=[*KEYS, *columns])
+        lengths = [len(table) for _, table in pairs]
+        keys = {
+            name: np.repeat(np.array([values[i] for values, _ in pairs], dtype=object), lengths)
+            for i, name in enumerate(KEYS)
+        }
+        frame: pd.DataFrame = pa.concat_tables([table for _, table in pairs], promote_options="default").to_pandas()
+        first = pd.DataFrame({**keys, "seed": keys["seed"].astype(np.int64)})
+        rest = [name for name in frame.columns if name not in columns]
+        return pd.concat([first, frame[[*columns, *rest]]], axis=1)
+
+
+def _read_arrow(path: Path, skip: Sequence[str] = (), only: Sequence[str] | None = None) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        schema = pa.ipc.open_file(source).schema
+        wanted = [i for i, name in enumerate(schema.names) if name not in skip and (only is None or name in only)]
+        return pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()

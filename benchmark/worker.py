@@ -1,0 +1,129 @@
+"""What happens in a worker process: preparing the data, or one search from start to exported model."""
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+import torch._dynamo  # the first optimiser would import it, which takes seconds, on the search's clock
+from torch import Tensor
+
+from benchmark.backbones.export import build_vae, save_model
+from benchmark.backbones.vae import VAE
+from benchmark.config import Protocol, SearchSpec, make_searcher
+from benchmark.datasets import load_dataset
+from benchmark.datasets.base import Split
+from benchmark.errors import InputError
+from benchmark.files import replacing
+from benchmark.machine import environment, limit_threads, peak_memory_bytes, resolve_device
+from benchmark.metrics.evaluation import Evaluator
+from benchmark.metrics.features import load_features
+from benchmark.problem import BenchProblem, Report
+from benchmark.store import METRICS, SearchFolder
+from benchmark.streams import Purpose, stream
+from searchers.objectives import reparameterise
+
+GALLERY_IMAGES = 10
+
+
+def start(connection: Connection, function: Callable[..., None], *arguments: Any) -> None:
+    """A worker process's main: it ignores Ctrl-C, which the parent handles, and ends when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+        threading.Thread(target=lambda: (wait([sentinel]), os._exit(1)), daemon=True).start()
+    function(connection, *arguments)
+
+
+def prepare(connection: Connection, protocol: Protocol, device_name: str) -> None:
+    """Makes what all searches share (downloads, caches, the feature classifier) and sends (kind, content).
+
+    ("ready", (device, features, data fingerprint)), or ("input_error", one line).
+    """
+    try:
+        device = resolve_device(device_name)
+        limit_threads(protocol.training.threads)
+        features = resolve_features(protocol.evaluation.features, device)
+        dataset = load_dataset(protocol.dataset.name, **protocol.dataset.options)
+        build_vae(protocol.backbone.name, protocol.backbone.options, dataset.image_shape, latent_dim=2, seed=0)
+        load_features(features, dataset, device)
+        connection.send(("ready", (device.type, features, dataset.fingerprint)))
+    except InputError as error:
+        connection.send(("input_error", str(error)))
+
+
+def resolve_features(name: str, device: torch.device) -> str:
+    """Which features `auto` means: Inception takes 0.1 s an image on a CPU, so there it is the classifier."""
+    if name != "auto":
+        return name
+    return "inception" if device.type == "cuda" else "classifier"
+
+
+def run_search(connection: Connection, spec: SearchSpec, path: Path, device_name: str) -> None:
+    """One search, its result in the folder `path`; an exception becomes a failed search's row.
+
+    Sends (trial, epoch, epochs, latent_dim) after every epoch.
+    """
+    folder = SearchFolder(path)
+    device = resolve_device(device_name)
+    limit_threads(spec.training.threads)
+    torch.set_flush_denormal(True)  # weights that fade to denormals would slow the CPU down
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    used = environment(device, spec.training.threads)
+    folder.update(**spec.identity(), status="running", error=None, environment=used)
+    try:
+        _search(spec, folder, device, lambda *progress: connection.send(progress))
+    except BrokenPipeError:  # the parent is gone: not this search's failure
+        os._exit(1)
+    except Exception as error:
+        (path / "error.txt").write_text(traceback.format_exc())
+        folder.finish("failed", error=f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _search(spec: SearchSpec, folder: SearchFolder, device: torch.device, report: Report) -> None:
+    dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
+    features = load_features(spec.evaluation.features, dataset, device)
+    validation = Evaluator(dataset.val, dataset.n_classes, features, spec.evaluation, device)
+    problem = BenchProblem(spec, dataset, validation, folder, report)
+    choice = make_searcher(spec.searcher, spec.settings).search(problem)
+    wall_seconds = problem.clock.seconds()
+
+    vae = problem.model(choice.trial)
+    test = Evaluator(dataset.test, dataset.n_classes, features, spec.evaluation, device)
+    metrics, _ = test.evaluate(vae, None, stream(Purpose.TEST, spec.seed, device=device))
+    save_model(folder.path / "model.pt", vae, spec.backbone.name, spec.backbone.options, dataset.image_shape)
+    _save_gallery(folder.path / "images.npz", vae, dataset.test, stream(Purpose.TEST, spec.seed, 1, device=device))
+    folder.finish(
+        "done",
+        latent_dim=choice.latent_dim,
+        chosen_trial=choice.trial.number,
+        pareto=list(choice.pareto),
+        wall_seconds=wall_seconds,
+        peak_memory_bytes=peak_memory_bytes(device),
+        test_fid_features=metrics["fid_features"],
+        **{f"test_{name}": metrics[name] for name in METRICS},
+    )
+
+
+@torch.inference_mode()
+def _save_gallery(path: Path, vae: VAE, split: Split, generator: torch.Generator) -> None:
+    device = generator.device
+    originals = split.take(torch.arange(min(GALLERY_IMAGES, len(split))))
+    mean, logvar = vae.encode(originals.to(device).float() / 255)
+    z = reparameterise(mean, logvar, generator)
+    prior = torch.empty_like(z).normal_(generator=generator)
+
+    def pixels(latents: Tensor) -> np.ndarray:
+        return (torch.sigmoid(vae.decode(latents)) * 255).round().to(torch.uint8).cpu().numpy()
+
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, originals=originals.numpy(), reconstructions=pixels(z), samples=pixels(prior))

@@ -1,0 +1,1 @@
+"""Tables and figures from a results store: `python -m reports --results DIR --out DIR`."""

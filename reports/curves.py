@@ -1,0 +1,104 @@
+"""Learning curves with the latent size on the upper axis: the layout of ALD-VAE (arXiv 2312.06280), figure 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from reports.data import Group
+from reports.quantities import CURVES
+
+Role = Literal["main", "trial", "other seed"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One training: `values[i]` is metric i of `CURVES` per epoch, NaN where not measured."""
+
+    role: Role
+    latent_dim: int
+    epochs: tuple[int, ...]
+    values: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class CurveRow:
+    """One searcher: its first finished seed, and faintly what its other seeds chose.
+
+    `sizes` is the main training's latent size per epoch; empty when there are several trainings of fixed size.
+    `stopped` is the epoch at which the size last changed, None when it never did or the search is not finished.
+    """
+
+    searcher: str
+    seed: int
+    status: str
+    curves: tuple[Curve, ...]
+    sizes: tuple[int, ...]
+    stopped: int | None
+
+    @property
+    def main(self) -> Curve | None:
+        """The training of the chosen model; None while whole-run trials have no winner."""
+        return next((curve for curve in self.curves if curve.role == "main"), None)
+
+
+@dataclass(frozen=True)
+class CurvesData:
+    """Rows of the figure, in the fixed order of searchers; a searcher without any epoch has no row."""
+
+    title: str
+    fid_features: str
+    rows: tuple[CurveRow, ...]
+
+
+def curves_data(group: Group) -> CurvesData:
+    """Curves of each searcher from the group's epochs."""
+    logged = _split(group.epochs, "search_id")
+    rows = []
+    for searcher in group.searchers:
+        searches = group.of(searcher)
+        searches = searches[searches["search_id"].isin(logged.keys())]
+        if not searches.empty:
+            rows.append(_row(searches, logged))
+    return CurvesData(f"Learning curves: {group.title}", group.fid_features, tuple(rows))
+
+
+def _split(frame: pd.DataFrame, column: str) -> dict[Any, pd.DataFrame]:
+    return dict(list(frame.groupby(column)))
+
+
+def _row(searches: pd.DataFrame, logged: dict[str, pd.DataFrame]) -> CurveRow:
+    finished = searches[searches["status"] == "done"]
+    first = (searches if finished.empty else finished).iloc[0]
+    trials = _split(logged[first["search_id"]], "trial")
+    chosen = _chosen(first, trials)
+    curves = [_curve(epochs, "main" if trial == chosen else "trial") for trial, epochs in trials.items()]
+    for _, other in finished.iloc[1:].iterrows():
+        others = _split(logged[other["search_id"]], "trial")
+        trial = _chosen(other, others)
+        curves += [] if trial is None else [_curve(others[trial], "other seed")]
+    sizes: tuple[int, ...] = ()
+    stopped = None
+    if chosen is not None:
+        sized = trials[chosen].set_index("epoch")["latent_dim"].dropna().astype(int)
+        changes = sized[sized != sized.shift(fill_value=sized.iloc[0])] if len(sized) else sized
+        if len(trials) == 1 or len(changes):
+            sizes = tuple(trials[chosen]["latent_dim"].ffill().fillna(0).astype(int))
+        if len(changes) and first["status"] == "done":
+            stopped = int(changes.index[-1])
+    return CurveRow(first["searcher"], int(first["seed"]), first["status"], tuple(curves), sizes, stopped)
+
+
+def _chosen(search: pd.Series, trials: dict[float, pd.DataFrame]) -> float | None:
+    """The trial whose model the search returned; its only one while unknown, None among several."""
+    if search["chosen_trial"] in trials:
+        return float(search["chosen_trial"])
+    return next(iter(trials)) if len(trials) == 1 else None
+
+
+def _curve(epochs: pd.DataFrame, role: Role) -> Curve:
+    known = epochs["latent_dim"].dropna()
+    values = tuple(tuple(epochs[metric.column].astype(float)) for metric in CURVES)
+    return Curve(role, int(known.iloc[-1]) if len(known) else 0, tuple(epochs["epoch"].astype(int)), values)

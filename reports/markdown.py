@@ -1,0 +1,77 @@
+"""The comparison as a Markdown page."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from reports.data import Group
+from reports.quantities import COSTS, METRICS, Quantity
+from reports.tables import cautions, counts, plus_minus, ratio, rows_of, size_range
+
+_ERROR_LENGTH = 300
+
+
+def escape(text: str) -> str:
+    """Text as one line that Markdown shows literally, in a table cell too."""
+    return re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", " ".join(text.split()))
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A pipe table; cells are escaped, the first column is left-aligned, the others right-aligned."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cells if n == 1 else map(escape, cells)) + " |" for n, cells in enumerate(lines))
+
+
+def comparison_page(groups: list[Group], frame: pd.DataFrame) -> str:
+    """The page: per group the costs, the test metrics and their cautions; then failed and running searches.
+
+    `frame` is `comparison(groups)`.
+    """
+    parts = [
+        "# Comparison of searchers",
+        "Mean ± standard deviation over finished seeds; a single seed has none. "
+        "`x` is the multiple of the grid search's mean in the same group. Arrows point to the better direction.",
+    ]
+    for group in groups:
+        parts += _group(group, rows_of(frame, group))
+    parts += _listing("Failed searches", groups, "failed", "No search failed.")
+    parts += _listing("Running searches", groups, "running", "No search is running.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _group(group: Group, rows: pd.DataFrame) -> list[str]:
+    costs = [
+        [row["searcher"], counts(row), size_range(row), *(_cost(row, cost) for cost in COSTS)]
+        for _, row in rows.iterrows()
+    ]
+    quality = [[row["searcher"], *(plus_minus(row, metric) for metric in METRICS)] for _, row in rows.iterrows()]
+    cost_header = ["searcher", "done/failed/running", "latent size: median (min–max)"]
+    cost_header += [cost.heading(group.fid_features) for cost in COSTS]
+    quality_header = ["searcher", *(f"{m.heading(group.fid_features)} {m.arrow}" for m in METRICS)]
+    protocols = ", ".join(sorted(set(group.searches["protocol"]) - {""})) or "unknown"
+    epochs = ", ".join(f"{n:g}" for n in sorted(group.searches["epochs"].dropna().unique())) or "unknown"
+    about = (
+        f"Dataset {escape(group.dataset)}, backbone {escape(group.backbone)}, protocol {escape(protocols)} "
+        f"(hash {escape(group.protocol_hash) or 'unknown'}), epochs per training: {epochs}, "
+        f"FID on {escape(group.fid_features) or 'unknown'} features."
+    )
+    parts = [f"## {escape(group.title)}", about, "### Latent size and cost", table(cost_header, costs)]
+    parts += ["### Quality on the test split", table(quality_header, quality)]
+    return [*parts, *(escape(note) for note in cautions(group))]
+
+
+def _cost(row: pd.Series, cost: Quantity) -> str:
+    multiple = ratio(row, cost)
+    return plus_minus(row, cost) + (f" ({multiple})" if multiple else "")
+
+
+def _listing(title: str, groups: list[Group], status: str, none: str) -> list[str]:
+    lines = [
+        f"- {escape(group.title)}: {escape(row['searcher'])}, seed {row['seed']:g}"
+        + (f": {escape(row['error'][:_ERROR_LENGTH])}" if row["error"] else "")
+        for group in groups
+        for _, row in group.searches[group.searches["status"] == status].iterrows()
+    ]
+    return [f"## {title}", "\n".join(lines) or none]

@@ -1,0 +1,73 @@
+"""What the reports show of a search: the store's column, its name in print, its unit and its direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One measured column of the store."""
+
+    column: str
+    label: str
+    unit: str = ""
+    better: Literal["lower", "higher"] = "lower"
+
+    @property
+    def is_fid(self) -> bool:
+        """True for a Frechet distance, whose value means something only beside the name of its features."""
+        return self.column in ("fid_recon", "fid_gen")
+
+    @property
+    def tested(self) -> str:
+        """Column of the same metric on the test split, in `searches()`."""
+        return f"test_{self.column}"
+
+    def heading(self, fid_features: str, separator: str = " ") -> str:
+        """Name with its unit in parentheses; a Frechet distance names its features instead."""
+        unit = f"{fid_features or 'unknown'} features" if self.is_fid else self.unit
+        return f"{self.label}{separator}({unit})" if unit else self.label
+
+    @property
+    def arrow(self) -> str:
+        """The direction that is better, as an arrow."""
+        return "↓" if self.better == "lower" else "↑"
+
+
+WALL_SECONDS = Quantity("wall_seconds", "wall-clock", "s")
+TRAIN_FLOPS = Quantity("train_flops", "training FLOPs")
+COSTS = (
+    WALL_SECONDS,
+    Quantity("train_seconds", "training", "s"),
+    Quantity("eval_seconds", "evaluation", "s"),
+    TRAIN_FLOPS,
+    Quantity("images_seen", "images seen"),
+)
+
+RECON_NLL = Quantity("recon_nll", "reconstruction NLL", "nats/image")
+FID_RECON = Quantity("fid_recon", "FID, reconstructions")
+FID_GEN = Quantity("fid_gen", "FID, samples")
+SILHOUETTE = Quantity("silhouette", "silhouette", better="higher")
+METRICS = (
+    RECON_NLL,
+    Quantity("recon_sse", "squared error", "sum over pixels, per image"),
+    Quantity("kl", "KL", "nats/image"),
+    FID_RECON,
+    FID_GEN,
+    SILHOUETTE,
+)
+# The four metrics that the searches decide by, in the order of ALD-VAE's figure 2.
+CURVES = (FID_RECON, FID_GEN, SILHOUETTE, RECON_NLL)
+
+
+def scaled(column: str, largest: float) -> tuple[float, str]:
+    """Divisor and unit that make `largest` (seconds or FLOPs, by column) readable: 7200 s -> (3600, "h")."""
+    ladder = [(1.0, "s"), (60.0, "min"), (3600.0, "h")] if column.endswith("seconds") else []
+    if column == TRAIN_FLOPS.column:
+        ladder = [(10.0 ** (3 * k), f"{prefix}FLOP") for k, prefix in enumerate(["", "k", "M", "G", "T", "P", "E"])]
+    if not ladder:
+        return 1.0, ""
+    # Two of a unit are needed before it is used: 90 s stay seconds.
+    return max((step for step in ladder if largest >= 2 * step[0]), default=ladder[0])

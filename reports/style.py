@@ -1,0 +1,80 @@
+"""How a searcher looks in every figure: one fixed colour, marker and label, whatever else is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import matplotlib as mpl
+
+PAGE_WIDTH = 7.16  # inches: a two-column page
+STOP_RED = "#cc0000"
+
+
+@dataclass(frozen=True)
+class SearcherStyle:
+    """Colour (hex), matplotlib marker and printed label of one searcher."""
+
+    color: str
+    marker: str
+    label: str
+
+
+# Okabe and Ito's palette, which the colour-blind can tell apart; the dict's order is the order in every figure.
+_KNOWN = {
+    "grid": SearcherStyle("#000000", "s", "Grid"),
+    "random": SearcherStyle("#56b4e9", "v", "Random"),
+    "tpe": SearcherStyle("#0072b2", "^", "TPE"),
+    "ald": SearcherStyle("#d55e00", "o", "ALD"),
+    "geco-l0arm": SearcherStyle("#009e73", "D", "GECO/L0-ARM"),
+    "sparsity": SearcherStyle("#cc79a7", "P", "Sparsity"),
+}
+_OTHER_COLORS = ("#332288", "#882255", "#999933", "#117733", "#6b4c2a", "#777777")
+_OTHER_MARKERS = ("X", "*", "p", "h", "8", "d")
+
+
+def searcher_style(name: str) -> SearcherStyle:
+    """Style of a searcher by its name in the store; a user's `package.module:Class` gets one from its name alone."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    digest = crc32(name.encode())
+    color = _OTHER_COLORS[digest % len(_OTHER_COLORS)]
+    marker = _OTHER_MARKERS[digest // len(_OTHER_COLORS) % len(_OTHER_MARKERS)]
+    return SearcherStyle(color, marker, name.rsplit(".", 1)[-1])
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Each name once: latentbench's searchers in their fixed order, then the user's own by name."""
+    order = list(_KNOWN)
+    return sorted(set(names), key=lambda name: (order.index(name) if name in _KNOWN else len(order), name))
+
+
+def paper_style() -> AbstractContextManager[None]:
+    """Matplotlib settings for print: small sans-serif text, thin axes, fonts embedded as TrueType."""
+    settings: dict[Any, object] = {
+        "font.family": "DejaVu Sans",
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "legend.fontsize": 7,
+        "figure.titlesize": 9,
+        "axes.linewidth": 0.6,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#e3e3e3",
+        "grid.linewidth": 0.5,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "lines.linewidth": 1.4,
+        "legend.frameon": False,
+        "pdf.fonttype": 42,
+        "savefig.dpi": 200,
+    }
+    return mpl.rc_context(settings)

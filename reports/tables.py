@@ -1,0 +1,128 @@
+"""The comparison of searchers as one table: a row per group and searcher."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from reports.data import Group
+from reports.quantities import COSTS, METRICS, Quantity
+
+FEW_SEEDS = 3
+_MACHINE = ["env_device", "env_cpu", "env_threads"]
+
+
+def stat(quantity: Quantity, name: str) -> str:
+    """Column of the comparison that holds a quantity's mean, sd or vs_grid, with the unit."""
+    measured = quantity.column if quantity in COSTS else quantity.tested
+    unit = f" [{quantity.unit}]" if quantity.unit and name != "vs_grid" else ""
+    return f"{measured}_{name}{unit}"
+
+
+def comparison(groups: list[Group]) -> pd.DataFrame:
+    """One row per (group, searcher): counts by status, chosen size, costs and test metrics over done seeds.
+
+    Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed) and, for costs, `<quantity>_vs_grid`:
+    the mean over the grid search's mean in the same group, blank without one.
+    """
+    return pd.DataFrame([_row(group, searcher) for group in groups for searcher in group.searchers])
+
+
+def rows_of(frame: pd.DataFrame, group: Group) -> pd.DataFrame:
+    """A group's rows of the comparison."""
+    keys = ["dataset", "backbone", "protocol_hash", "fid_features"]
+    return frame[(frame[keys] == [getattr(group, key) for key in keys]).all(axis=1)]
+
+
+def _row(group: Group, searcher: str) -> dict[str, object]:
+    done, grid = group.of(searcher, "done"), group.of("grid", "done")
+    row: dict[str, object] = {
+        "dataset": group.dataset,
+        "backbone": group.backbone,
+        "protocol_hash": group.protocol_hash,
+        "fid_features": group.fid_features,
+        "searcher": searcher,
+        **{f"n_{status}": len(group.of(searcher, status)) for status in ("done", "failed", "running")},
+        "latent_dim_median": done["latent_dim"].median(),
+        "latent_dim_min": done["latent_dim"].min(),
+        "latent_dim_max": done["latent_dim"].max(),
+    }
+    for cost in COSTS:
+        mean, row[stat(cost, "sd")] = mean_sd(done[cost.column])
+        row[stat(cost, "mean")] = mean
+        reference = mean_sd(grid[cost.column])[0]
+        row[stat(cost, "vs_grid")] = mean / reference if reference else math.nan
+    for metric in METRICS:
+        row[stat(metric, "mean")], row[stat(metric, "sd")] = mean_sd(done[metric.tested])
+    return row
+
+
+def mean_sd(values: pd.Series[float]) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) of the values that are not NaN; NaN where undefined."""
+    return float(values.mean()), float(values.std(ddof=1))
+
+
+def plus_minus(row: pd.Series, quantity: Quantity) -> str:
+    """`mean ± sd` of a row of the comparison; the mean alone without an sd, a dash without a mean."""
+    return mean_sd_text(row[stat(quantity, "mean")], row[stat(quantity, "sd")])
+
+
+def mean_sd_text(mean: float, sd: float) -> str:
+    """Mean to four significant digits, sd to the same decimals: `123.4 ± 0.5`, `(3.210 ± 0.010)e12`."""
+    if not np.isfinite(mean):
+        return "–"
+    exponent = math.floor(math.log10(abs(mean))) if mean else 0
+    plain = -4 <= exponent < 6
+    decimals, divisor = (max(0, 3 - exponent), 1.0) if plain else (3, 10.0**exponent)
+    text = f"{mean / divisor:.{decimals}f}"
+    if np.isfinite(sd):
+        text += f" ± {sd / divisor:.{decimals}f}"
+    if plain:
+        return text
+    return f"({text})e{exponent}" if np.isfinite(sd) else f"{text}e{exponent}"
+
+
+def counts(row: pd.Series) -> str:
+    """Searches done/failed/running."""
+    return f"{row['n_done']}/{row['n_failed']}/{row['n_running']}"
+
+
+def size_range(row: pd.Series) -> str:
+    """Median chosen size and, where seeds disagree, its range: `14 (12–17)`."""
+    median, low, high = (row[f"latent_dim_{name}"] for name in ("median", "min", "max"))
+    if not np.isfinite(median):
+        return "–"
+    return f"{median:g}" if low == high else f"{median:g} ({low:g}–{high:g})"
+
+
+def ratio(row: pd.Series, cost: Quantity) -> str:
+    """Mean cost as a multiple of the grid's; empty without a grid."""
+    value = row[stat(cost, "vs_grid")]
+    return (f"{value:.2f}x" if value >= 0.1 else f"{value:.2g}x") if np.isfinite(value) else ""
+
+
+def cautions(group: Group) -> list[str]:
+    """Plain sentences on what the group's numbers cannot carry: few seeds, missing values, mixed machines."""
+    done = {searcher: group.of(searcher, "done") for searcher in group.searchers}
+    notes = []
+    few = [f"{searcher} ({len(rows)})" for searcher, rows in done.items() if len(rows) < FEW_SEEDS]
+    if few:
+        notes.append(
+            f"Fewer than {FEW_SEEDS} finished seeds: {', '.join(few)}. "
+            "Differences that involve them are not evidence; run more seeds."
+        )
+    for searcher, rows in done.items():
+        missing = {m.label: int(rows[m.tested].isna().sum()) for m in METRICS}
+        parts = [f"{label} in {n} of {len(rows)}" for label, n in missing.items() if n]
+        if parts:
+            notes.append(f"{searcher} has no value of {'; '.join(parts)} finished searches; means are over the others.")
+    finished = group.searches[group.searches["status"] == "done"]
+    for column in (c for c in _MACHINE if c in finished.columns):
+        kinds = sorted(finished[column].dropna().astype(str).unique())
+        if len(kinds) > 1:
+            notes.append(
+                f"Times come from different machines ({column}: {', '.join(kinds)}): compare FLOPs and images instead."
+            )
+    return notes

@@ -1,0 +1,161 @@
+"""GECO with L0-ARM gates: latents are closed as far as a bound on the reconstruction error allows (2003.10901)."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
+from searchers.gates import antithetic_gates, arm_gradient
+from searchers.objectives import (
+    VAE,
+    Loss,
+    frozen_batchnorm_statistics,
+    kl_per_dim,
+    reparameterise,
+    squared_error,
+)
+from searchers.selection import LAST_EPOCHS
+
+# Section IV's values for all its experiments.
+GATE_SHARPNESS = 7.0  # k
+GATE_START = 0.42  # sigma(k * 0.42) = 0.95
+CONSTRAINT_DECAY = 0.99  # alpha
+LAMBDA_START = 1.0
+LAMBDA_BOUNDS = (1e-5, 5.0)
+ERROR_DECAY = 0.95  # of the moving average that becomes tau, section IV-D
+BASELINES = ("elbo", "geco")
+
+
+@dataclass(frozen=True)
+class GecoL0Arm(Searcher):
+    """latent_dim: the size to start from.
+
+    tau: the bound on the squared error summed over the pixels, mean over images. Without one, a baseline training of
+    `baseline_latent_dim` latents sets it, and its cost counts. baseline: `elbo`, a plain VAE's validation error, which
+    a search of the same budget can reach early enough to close gates; or `geco`, section IV-D's: the training error
+    at tau = 0.
+    """
+
+    latent_dim: int = 32
+    tau: float | None = None
+    baseline_latent_dim: int = 16
+    baseline: str = "elbo"
+
+    def __post_init__(self) -> None:
+        if self.latent_dim < 2 or self.baseline_latent_dim < 2:
+            raise ValueError(
+                f"latent_dim is {self.latent_dim} and baseline_latent_dim {self.baseline_latent_dim}; "
+                "expected at least 2 each"
+            )
+        if self.baseline not in BASELINES:
+            raise ValueError(f"baseline is {self.baseline!r}; expected one of {', '.join(BASELINES)}")
+        if self.tau is not None and not 0 < self.tau < math.inf:
+            raise ValueError(f"tau is {self.tau}; expected a squared error per image above 0")
+
+    @property
+    def n_trainings(self) -> int:
+        return 1 if self.tau is not None else 2
+
+    def search(self, problem: Problem) -> Choice:
+        tau = self.tau if self.tau is not None else self._baseline_error(problem)
+        return Choice(problem.train(self.latent_dim, GecoController(self.latent_dim, tau)))
+
+    def _baseline_error(self, problem: Problem) -> float:
+        n = self.baseline_latent_dim
+        if self.baseline == "elbo":
+            return float(problem.train(n).history["recon_sse"].tail(LAST_EPOCHS).mean())
+        history = problem.train(n, GecoController(n, tau=0.0, gated=False)).history
+        return float(history["ctl_error_average"].iloc[-1])
+
+
+class GecoController(Controller):
+    """Algorithm 1 as one differentiable loss, without a host synchronisation.
+
+    gated: False trains with GECO's multiplier alone, every gate open.
+    """
+
+    hit: Tensor
+    constraint_average: Tensor
+    error_average: Tensor
+    hit_rate_sum: Tensor
+    steps: Tensor
+
+    def __init__(self, latent_dim: int, tau: float, gated: bool = True) -> None:
+        super().__init__()
+        self.tau = tau
+        self.gated = gated
+        self.gates = nn.Parameter(torch.full((latent_dim,), GATE_START))  # gamma
+        self.raw_lambda = nn.Parameter(torch.tensor(LAMBDA_START))
+        self.raw_bounds = tuple(math.log(math.expm1(math.sqrt(bound))) for bound in LAMBDA_BOUNDS)
+        self.register_buffer("hit", torch.tensor(False))
+        self.register_buffer("constraint_average", torch.tensor(math.nan))
+        self.register_buffer("error_average", torch.tensor(math.nan))
+        self.register_buffer("hit_rate_sum", torch.tensor(0.0))
+        self.register_buffer("steps", torch.tensor(0))
+        self._hit_rate = math.nan
+
+    def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
+        mean, logvar = vae.encode(x)
+        z = reparameterise(mean, logvar, generator)
+        kl = kl_per_dim(mean, logvar)
+        logits = GATE_SHARPNESS * self.gates
+        u = torch.empty_like(self.gates).uniform_(generator=generator)
+        v1, v2 = (torch.where(self.hit, v, 1.0) for v in antithetic_gates(logits.detach(), u))  # lines 3-10
+
+        errors = squared_error(vae.decode(z * v2), x)  # [B]
+        error_2 = errors.mean()
+        constraint = error_2 - self.tau
+        average = _decayed(self.constraint_average, constraint.detach(), CONSTRAINT_DECAY)
+        smoothed = constraint + (average - constraint).detach()  # line 20
+        multiplier = F.softplus(self.raw_lambda).square()
+        # lambda is maximised, so its gradient is flipped; the added term's value is 0.
+        total = multiplier.detach() * smoothed - (multiplier - multiplier.detach()) * smoothed.detach()
+        total = total + (kl * v2).sum() / len(x) / v2.sum().clamp(min=1)  # line 22
+
+        satisfied = constraint.detach() <= 0
+        if self.gated:
+            total = total + torch.where(satisfied, torch.sigmoid(logits).sum(), 0.0)  # line 24
+            with torch.no_grad(), frozen_batchnorm_statistics(vae):  # E1 enters the gates' gradient as a number only
+                error_1 = squared_error(vae.decode(z.detach() * v1), x).mean()
+            hit = self.hit | satisfied
+            gradient = multiplier.detach() * GATE_SHARPNESS * arm_gradient(error_1, error_2.detach(), u) * hit
+            total = total + (gradient * (self.gates - self.gates.detach())).sum()  # line 29; its value is 0
+            self.hit.copy_(hit)
+        self.constraint_average.copy_(average)
+        self.error_average.copy_(_decayed(self.error_average, error_2.detach(), ERROR_DECAY))
+        self.hit_rate_sum += (errors.detach() <= self.tau).float().mean()
+        self.steps += 1
+        return Loss(total)
+
+    def after_step(self) -> None:
+        # A clamp in the loss would have no gradient outside its range and hold lambda there for ever.
+        self.raw_lambda.clamp_(*self.raw_bounds)
+
+    def after_epoch(self, history: pd.DataFrame) -> Decision:
+        self._hit_rate = float(self.hit_rate_sum / self.steps)
+        self.hit_rate_sum.zero_()
+        self.steps.zero_()
+        return KEEP_ALL
+
+    def open_latents(self) -> Tensor:
+        return self.gates.detach() > 0  # sigma(k gamma) > 0.5, section II-B
+
+    def traces(self) -> dict[str, float]:
+        return {
+            "tau": self.tau,
+            "lambda": float(F.softplus(self.raw_lambda.detach()).square()),
+            "open_gates": float(self.open_latents().sum()),
+            "gate_mass": float(torch.sigmoid(GATE_SHARPNESS * self.gates.detach()).sum()),
+            "hit_rate": self._hit_rate,
+            "constraint_average": float(self.constraint_average),
+            "error_average": float(self.error_average),
+        }
+
+
+def _decayed(average: Tensor, value: Tensor, decay: float) -> Tensor:
+    """The moving average's next value; NaN stands for no value yet."""
+    return torch.where(average.isnan(), value, decay * average + (1 - decay) * value)

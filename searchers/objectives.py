@@ -1,0 +1,82 @@
+"""The terms of a VAE's training objective. Pure functions; losses are in nats per image unless they say otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+
+class VAE(Protocol):
+    """What a controller sees of the model in training. x is [B, C, H, W] (video [B, C, T, H, W]) in [0, 1]."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of latents n the network has now."""
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x -> posterior mean [B, n] and log-variance [B, n]."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """z [B, n] -> logits of the pixels' Bernoulli means, shaped like x."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What one training step minimises: `total`, a scalar with a graph."""
+
+    total: Tensor
+
+
+def reparameterise(mean: Tensor, logvar: Tensor, generator: Generator) -> Tensor:
+    """z = mean + sigma * epsilon, [B, n] (Kingma & Welling 2014)."""
+    epsilon = torch.empty_like(mean).normal_(generator=generator)
+    return torch.addcmul(mean, torch.exp(0.5 * logvar), epsilon)
+
+
+def kl_per_dim(mean: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mean, exp(logvar)) || N(0, 1)) of each image and latent, [B, n] nats (1812.07238, equation 6)."""
+    return 0.5 * (mean.square() + logvar.exp() - logvar - 1)
+
+
+def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
+    """-log p(x | z) of a Bernoulli decoder, summed over the pixels and averaged over the batch: nats per image."""
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
+
+
+def gaussian_nll(logits: Tensor, x: Tensor, variance: float = 1.0) -> Tensor:
+    """-log p(x | z) of a Gaussian decoder with mean sigmoid(logits) and a fixed variance: nats per image."""
+    pixels = x[0].numel()
+    return squared_error(logits, x).mean() / (2 * variance) + 0.5 * pixels * math.log(2 * math.pi * variance)
+
+
+def squared_error(logits: Tensor, x: Tensor) -> Tensor:
+    """|sigmoid(logits) - x|^2 summed over the pixels of each image, [B] (GECO's E before its batch mean)."""
+    return (torch.sigmoid(logits) - x).square().flatten(1).sum(1)
+
+
+def elbo_loss(vae: VAE, x: Tensor, generator: Generator) -> Loss:
+    """The negative ELBO of a Bernoulli decoder, one posterior sample an image: nats per image."""
+    mean, logvar = vae.encode(x)
+    logits = vae.decode(reparameterise(mean, logvar, generator))
+    return Loss(bernoulli_nll(logits, x) + kl_per_dim(mean, logvar).sum() / len(x))
+
+
+@contextmanager
+def frozen_batchnorm_statistics(model: object) -> Iterator[None]:
+    """Within it, BatchNorm layers in training mode leave their running statistics as they are."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    norms = [(m, m.momentum) for m in modules if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    try:
+        for norm, _ in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in norms:
+            norm.momentum = momentum

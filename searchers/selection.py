@@ -1,0 +1,70 @@
+"""From finished trainings to a chosen size. Pure functions."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from searchers.base import Choice, Trial
+
+LAST_EPOCHS = 5
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each validation metric's rank counts in the choice ("favour one quality", 2312.06280, section 6)."""
+
+    fid_recon: float = 1.0
+    fid_gen: float = 1.0
+    recon_nll: float = 1.0
+    silhouette: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(asdict(self).values()) < 0 or not any(asdict(self).values()):
+            raise ValueError(f"weights are {asdict(self)}; expected none below 0 and at least one above 0")
+
+
+METRICS = tuple(asdict(Weights()))
+HIGHER_IS_BETTER = frozenset({"silhouette"})
+
+
+def final_metrics(history: pd.DataFrame) -> dict[str, float]:
+    """The mean of each metric over a training's last 5 epochs."""
+    return {metric: float(history[metric].tail(LAST_EPOCHS).mean(skipna=False)) for metric in METRICS}
+
+
+def costs(trials: Sequence[Trial]) -> pd.DataFrame:
+    """One row a trial (index: its number), one column a metric, all turned so that lower is better."""
+    table = pd.DataFrame([final_metrics(t.history) for t in trials], index=[t.number for t in trials])
+    return table.assign(**{metric: -table[metric] for metric in HIGHER_IS_BETTER})
+
+
+def mean_ranks(costs: pd.DataFrame, weights: Weights) -> pd.Series:
+    """Weighted mean over the metrics of each row's rank (1 is best, ties share their mean; NaN ranks last)."""
+    ranks = costs.rank(method="average", na_option="bottom")
+    w = pd.Series(asdict(weights))[list(costs.columns)]
+    return (ranks * w).sum(axis=1) / w.sum()
+
+
+def pareto_front(costs: pd.DataFrame) -> tuple[int, ...]:
+    """Index labels of the rows that no other row dominates; a row with NaN is never among them."""
+    valid = costs.dropna()
+    values = valid.to_numpy()
+    no_worse = (values[:, None] <= values[None]).all(axis=2)  # [i, j]: i is nowhere worse than j
+    better = (values[:, None] < values[None]).any(axis=2)
+    dominated: np.ndarray = np.any(no_worse & better, axis=0)
+    return tuple(int(number) for number, out in zip(valid.index, dominated, strict=True) if not out)
+
+
+def choose(trials: Sequence[Trial], weights: Weights) -> Choice:
+    """The trial of the lowest mean rank over the validation metrics; ties go to the smaller size, then the earlier.
+
+    Raises ValueError where there is no trial, or none with finite metrics.
+    """
+    table = costs(trials)
+    if not len(table) or not np.isfinite(table.to_numpy()).all(axis=1).any():
+        raise ValueError(f"none of {len(trials)} trainings has finite metrics in its last {LAST_EPOCHS} epochs")
+    ranks = mean_ranks(table, weights)
+    best = min(trials, key=lambda trial: (ranks[trial.number], trial.latent_dim, trial.number))
+    return Choice(best, pareto=pareto_front(table))
