@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder and renames it to `path` where the block ends without an error."""
+    """Yields a temporary path in the same folder and renames it to `path` where the block ends without an error.
+
+    A reader sees the whole file or none; of several writers the last one wins.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")  # the name's ending stays: some writers look
     try:
         yield temporary
         os.replace(temporary, path)

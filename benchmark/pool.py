@@ -32,7 +32,7 @@ def run_tasks(
     on_end gets None, or one line about how the process died. An exception here, Ctrl-C included, ends the workers.
     """
     waiting = list(enumerate(tasks))[::-1]
-    running: dict[Any, tuple[int, Any]] = {}  # by the receiving end of the pipe
+    running: dict[Any, tuple[int, Any]] = {}  # by the receiving end of its pipe
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -42,7 +42,8 @@ def run_tasks(
                 process.start()
                 sender.close()
                 running[receiver] = (index, process)
-            for receiver in wait(list(running)):
+            ready: list[Any] = wait(list(running))
+            for receiver in ready:
                 index, process = running[receiver]
                 try:
                     on_message(index, receiver.recv())

@@ -23,4 +23,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"unknown {kind} {name!r}; {hint}expected one of {', '.join(names)}"
+    return f"unknown {kind} {name!r}; {hint}expected one of {', '.join(names) or 'none'}"

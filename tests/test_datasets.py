@@ -13,8 +13,9 @@ from sklearn.datasets import load_digits
 
 from benchmark.datasets import check_dataset_name, load_dataset
 from benchmark.datasets.base import make_dataset
-from benchmark.datasets.paths import atomic_path, cache_folder, cache_root, data_root
+from benchmark.datasets.paths import cache_folder, cache_root, data_root
 from benchmark.errors import InputError
+from benchmark.files import replacing
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +30,8 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "name, parts",
     [
-        ("digit", ["'digit'", "did you mean digits?", "mnist", "folder:PATH"]),
-        ("mnist:x", ["'mnist:x'", "known datasets"]),
+        ("digit", ["'digit'", "did you mean 'digits'?", "mnist", "folder:PATH"]),
+        ("mnist:x", ["'mnist:x'", "expected one of digits, mnist"]),
         ("folder", ["'folder'", "folder:PATH"]),
         ("folder:", ["lacks a path"]),
         ("folder:/no/such/place", ["/no/such/place", "does not exist"]),
@@ -47,12 +48,12 @@ def test_wrong_name(name: str, parts: list[str]) -> None:
 
 @pytest.mark.parametrize("name, options", [("digits", {"size": 8}), ("manifold", {"latent_dims": 4})])
 def test_unknown_option(name: str, options: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=f"{name}.*no option '{next(iter(options))}'"):
+    with pytest.raises(InputError, match=f"{name}.*unknown option '{next(iter(options))}'"):
         load_dataset(name, **options)
 
 
 def test_unknown_option_names_the_close_match() -> None:
-    with pytest.raises(InputError, match=r"did you mean latent_dim\?.*its options: latent_dim"):
+    with pytest.raises(InputError, match=r"did you mean 'latent_dim'\? expected one of latent_dim$"):
         load_dataset("manifold", latent_dims=4)
 
 
@@ -73,11 +74,11 @@ def test_cache_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_atomic_path_leaves_all_or_nothing(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_text("old")
-    with pytest.raises(RuntimeError, match="killed"), atomic_path(target) as partial:
+    with pytest.raises(RuntimeError, match="killed"), replacing(target) as partial:
         partial.write_text("half")
         raise RuntimeError("killed")
     assert target.read_text() == "old"
-    with atomic_path(target) as partial:
+    with replacing(target) as partial:
         partial.write_text("new")
         assert target.read_text() == "old"
     assert [path.read_text() for path in tmp_path.iterdir()] == ["new"]

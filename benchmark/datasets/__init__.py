@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from benchmark.datasets.image_files import list_images
 from benchmark.errors import InputError
+from searchers.registry import Entry, unknown_name
 
 if TYPE_CHECKING:
     from benchmark.datasets.base import Dataset
-
-
-class Entry(NamedTuple):
-    """A dataset's loader as `module:function` (imported only when it is used) and a line for `list`."""
-
-    target: str
-    summary: str
 
 
 # The parameters of a loader are the dataset's options; the loader of `folder:PATH` takes `path` before them.
@@ -40,15 +32,11 @@ def load_dataset(name: str, **options: object) -> Dataset:
     folder: `size`). Raises InputError for a name or an option that does not exist, and for data that is missing.
     """
     kind, path = _parse(name)
-    module, function = DATASETS[kind].target.split(":")
-    load: Callable[..., Dataset] = getattr(importlib.import_module(module), function)
+    load: Callable[..., Dataset] = DATASETS[kind].load()
     allowed = [parameter for parameter in inspect.signature(load).parameters if parameter != "path"]
     for option in options:
         if option not in allowed:
-            raise InputError(
-                f"dataset {name!r} has no option {option!r}{_did_you_mean(option, allowed)}; "
-                f"its options: {', '.join(allowed) or 'none'}"
-            )
+            raise InputError(f"dataset {name}: {unknown_name('option', option, allowed)}")
     return load(**options) if path is None else load(path, **options)
 
 
@@ -69,10 +57,5 @@ def _parse(name: str) -> tuple[str, str | None]:
     if name in DATASETS:
         return name, None
     known = ["folder:PATH" if key == "folder" else key for key in DATASETS]
-    hint = f" (did you mean folder:{name}?)" if Path(name).is_dir() else _did_you_mean(name, known)
-    raise InputError(f"unknown dataset {name!r}{hint}; known datasets: {', '.join(known)}")
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known))
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+    hint = f"did you mean folder:{name}? " if Path(name).is_dir() else ""
+    raise InputError(hint + unknown_name("dataset", name, known))

@@ -11,8 +11,9 @@ from PIL import Image, ImageOps
 
 from benchmark.datasets.base import Dataset, make_dataset
 from benchmark.datasets.image_files import ImageFile, list_images
-from benchmark.datasets.paths import atomic_path, cache_folder
+from benchmark.datasets.paths import cache_folder
 from benchmark.errors import InputError
+from benchmark.files import replacing
 
 TEST_FRACTION = 0.1
 SPLIT_SEED = 0
@@ -71,13 +72,13 @@ def _decode(files: list[ImageFile], size: int, cache: Path) -> None:
     mode = "L" if all(_mode(file.path) in GREY_MODES for file in files) else "RGB"
     shape = (len(files), len(mode), size, size)  # as many channels as letters
     digest = hashlib.blake2b(repr((shape, [file.label for file in files])).encode(), digest_size=16)
-    with atomic_path(cache / "images.npy") as partial:
+    with replacing(cache / "images.npy") as partial:
         images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         for row, file in enumerate(files):
             images[row] = _pixels(file.path, mode, size)
             digest.update(images[row].tobytes())
         images.flush()
-    with atomic_path(cache / "done.json") as partial:
+    with replacing(cache / "done.json") as partial:
         partial.write_text(json.dumps({"fingerprint": digest.hexdigest()}))
 
 

@@ -1,9 +1,6 @@
 """Where files live: data the user provides is only read, everything we derive goes to the cache."""
 
 import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from benchmark.errors import InputError
@@ -32,17 +29,3 @@ def cache_folder(*parts: str) -> Path:
             f"cannot make the cache folder {folder} ({error.strerror}); set XDG_CACHE_HOME to a writable folder"
         ) from error
     return folder
-
-
-@contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Yields a temporary path in target's folder and renames it to target at the end, or removes it on an error.
-
-    A reader sees the whole file or none; of several writers the last one wins.
-    """
-    partial = target.with_name(f".{secrets.token_hex(6)}.{target.name}")
-    try:
-        yield partial
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 from torch import Generator, Tensor, nn
 
 from benchmark.datasets.base import Dataset, Split
-from benchmark.datasets.paths import atomic_path, cache_folder
+from benchmark.datasets.paths import cache_folder
+from benchmark.files import replacing
 from benchmark.metrics.features import frames_as_batch, mean_over_frames
 
 VERSION = 1  # part of the cache's key: raise it when the network or its training changes
@@ -79,7 +80,7 @@ def load(dataset: Dataset, device: torch.device) -> ClassifierFeatures:
     file = cache_folder("classifiers") / f"{key}.pt"
     if not _restore(network, file):
         _train(network, dataset)
-        with atomic_path(file) as partial:
+        with replacing(file) as partial:
             torch.save(network.state_dict(), partial)
     return ClassifierFeatures(network.requires_grad_(False).to(device))
 

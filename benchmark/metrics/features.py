@@ -1,6 +1,5 @@
 """Feature extractors for the Frechet distance, by name. Distances of different extractors must never be compared."""
 
-import importlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from benchmark.datasets.base import Dataset
 from benchmark.errors import InputError
+from searchers.registry import Entry, unknown_name
 
 
 class Features(Protocol):
@@ -25,9 +25,9 @@ class Features(Protocol):
         """
 
 
-FEATURES: dict[str, str] = {
-    "classifier": "benchmark.metrics.classifier:load",
-    "inception": "benchmark.metrics.inception:load",
+FEATURES: dict[str, Entry] = {
+    "classifier": Entry("benchmark.metrics.classifier:load", "a small network trained on the dataset's labels"),
+    "inception": Entry("benchmark.metrics.inception:load", "the papers' FID, of weights to download"),
 }
 
 
@@ -37,9 +37,8 @@ def load_features(name: str, dataset: Dataset, device: torch.device) -> Features
     The first call of `classifier` for a dataset trains it. Raises InputError for an unknown name or missing weights.
     """
     if name not in FEATURES:
-        raise InputError(f"unknown features {name!r}; expected {' or '.join(FEATURES)}")
-    module, function = FEATURES[name].split(":")
-    load: Callable[[Dataset, torch.device], Features] = getattr(importlib.import_module(module), function)
+        raise InputError(unknown_name("features", name, FEATURES))
+    load: Callable[[Dataset, torch.device], Features] = FEATURES[name].load()
     return load(dataset, device)
 
 
