@@ -1,0 +1,47 @@
+"""Running the command line as a user does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+TINY = """
+[dataset]
+name = "digits"
+[backbone]
+name = "mlp"
+hidden = [32]
+[training]
+epochs = {epochs}
+batch_size = 32
+[evaluation]
+features = "classifier"
+[searchers.grid]
+latent_dims = [2, 4, 8]
+[searchers.random.sizes]
+low = 2
+high = 16
+n_trials = 3
+[searchers.ald]
+latent_dim = 24
+patience = 3
+decrease = 4
+[searchers.geco-l0arm]
+latent_dim = 16
+tau = 2.6
+[searchers.sparsity]
+latent_dim = 16
+"""
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """The user's environment with its caches in `cache`."""
+    return {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::UserWarning"}
+
+
+def benchmark(*arguments: object, cwd: Path, cache: Path, python: str = sys.executable) -> subprocess.CompletedProcess:
+    """`python -m benchmark ARGUMENTS`, run to its end."""
+    command = [python, "-m", "benchmark", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment(cache), capture_output=True, text=True, timeout=300)

@@ -1,0 +1,118 @@
+"""Searches that are really killed (SIGKILL, the whole process group) and run again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from commands import TINY, benchmark, environment
+
+from benchmark.errors import InputError
+from benchmark.store import ResultsStore
+
+TIMES = ["train_seconds", "eval_seconds", "wall_seconds"]
+EPOCHS = {"ald": 60, "geco-l0arm": 60, "grid": 20, "random": 20, "sparsity": 60}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def _arguments(folder: Path, searcher: str, results: str) -> list[str]:
+    (folder / "tiny.toml").write_text(TINY.format(epochs=EPOCHS[searcher]))
+    return f"run --protocol tiny.toml --searchers {searcher} --seeds 3 --results {results}".split()
+
+
+def _rows(results: Path) -> pd.DataFrame:
+    """The search's rows so far; without any while there are none."""
+    try:
+        return ResultsStore(results).epochs()
+    except InputError:
+        return pd.DataFrame(columns=["epoch"])
+
+
+def _kill_when(command: list[str], folder: Path, cache: Path, ready: Callable[[pd.DataFrame], bool]) -> None:
+    full = [sys.executable, "-m", "benchmark", *command]
+    process = subprocess.Popen(
+        full, cwd=folder, env=environment(cache), start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    try:
+        while not ready(_rows(folder / "killed")):
+            assert process.poll() is None, "the search ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _between_removals(rows: pd.DataFrame) -> bool:
+    """Latents have been removed, the last removal is past and the next has not come."""
+    return len(rows) > 6 and rows["latent_dim"].iloc[-1] < rows["latent_dim"].iloc[0] and len(rows) % 3 == 2
+
+
+def _half_closed(rows: pd.DataFrame) -> bool:
+    return len(rows) > 0 and 5 <= rows["ctl_open_gates"].iloc[-1] <= 11
+
+
+def _in_second_training(rows: pd.DataFrame) -> bool:
+    return len(rows) > 0 and rows["trial"].iloc[-1] == 1 and rows["epoch"].iloc[-1] >= 5
+
+
+@pytest.mark.parametrize(
+    ("searcher", "ready"),
+    [
+        ("ald", _between_removals),
+        ("geco-l0arm", _half_closed),
+        ("grid", _in_second_training),
+        ("random", _in_second_training),
+    ],
+)
+def test_killed_and_resumed_equals_undisturbed(
+    searcher: str, ready: Callable[[pd.DataFrame], bool], tmp_path: Path, cache: Path
+) -> None:
+    command = _arguments(tmp_path, searcher, "killed")
+    _kill_when(command, tmp_path, cache, ready)
+    before = ResultsStore(tmp_path / "killed").epochs()
+    status = ResultsStore(tmp_path / "killed").searches()["status"].tolist()
+    assert status == ["running"]
+
+    assert benchmark(*command, cwd=tmp_path, cache=cache).returncode == 0
+    assert benchmark(*_arguments(tmp_path, searcher, "whole"), cwd=tmp_path, cache=cache).returncode == 0
+    killed, whole = ResultsStore(tmp_path / "killed"), ResultsStore(tmp_path / "whole")
+
+    after = killed.epochs()
+    kept = (before[TIMES] == after[TIMES].iloc[: len(before)]).all(axis=1)
+    assert len(before) - kept.sum() <= 1, "more than one epoch was redone"
+    pd.testing.assert_frame_equal(after.drop(columns=TIMES), whole.epochs().drop(columns=TIMES), check_exact=True)
+    pd.testing.assert_frame_equal(killed.latents(), whole.latents(), check_exact=True)
+    machine = [*TIMES, "peak_memory_bytes"]
+    pd.testing.assert_frame_equal(
+        killed.searches().drop(columns=machine), whole.searches().drop(columns=machine), check_exact=True
+    )
+    pd.testing.assert_frame_equal(
+        killed.trials().drop(columns=machine), whole.trials().drop(columns=machine), check_exact=True
+    )
+    search_id = killed.searches()["search_id"].item()
+    models = [torch.load(store.folder(search_id).path / "model.pt", weights_only=True) for store in (killed, whole)]
+    for name, weights in models[0]["weights"].items():
+        assert torch.equal(weights, models[1]["weights"][name]), name
+    leftovers = [path.name for path in (tmp_path / "killed").rglob("*") if path.name.startswith(".")]
+    assert leftovers == []
+
+
+def test_a_finished_search_is_not_run_again(tmp_path: Path, cache: Path) -> None:
+    command = [*_arguments(tmp_path, "sparsity", "results"), "--epochs", "2"]
+    assert benchmark(*command, cwd=tmp_path, cache=cache).returncode == 0
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*")}
+    again = benchmark(*command, cwd=tmp_path, cache=cache)
+    assert again.returncode == 0 and "sparsity" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*")} == stamps

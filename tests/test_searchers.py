@@ -1,0 +1,226 @@
+"""One contract that every searcher keeps, on a toy problem with a known answer."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from toy import N_FACTORS, SSE, ToyProblem
+
+from searchers import SEARCHERS
+from searchers.base import Choice
+from searchers.optuna_search import SizeRange
+from searchers.selection import METRICS, Weights, final_metrics
+
+OPTIMUM = 8  # ToyProblem's
+SIZES = SizeRange(low=2, high=32, n_trials=6)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A searcher's settings in this suite and what must come of them.
+
+    sizes: the range that the answer lies in. answer: the known one; None: the drawn size closest to the optimum.
+    is_random: the seed changes which sizes or latents are tried.
+    """
+
+    settings: dict[str, Any]
+    sizes: tuple[int, int]
+    answer: int | None
+    is_random: bool
+    epochs: int = 12
+
+
+CASES = {
+    "grid": Case({"latent_dims": (2, 4, 8, 16, 32)}, (2, 32), OPTIMUM, is_random=False),
+    "random": Case({"sizes": SIZES}, (2, 32), None, is_random=True),
+    "tpe": Case({"sizes": SIZES, "n_startup": 3}, (2, 32), None, is_random=True),
+    # 32 - 5 after epoch 5; the silhouette rises with that, so - 1 after epoch 10
+    "ald": Case({"latent_dim": 32}, (2, 32), 26, is_random=True),
+    "geco-l0arm": Case({"latent_dim": 8, "tau": SSE}, (1, 8), N_FACTORS, is_random=True, epochs=60),
+    "sparsity": Case({"latent_dim": 32}, (2, 32), OPTIMUM, is_random=False),
+}
+WHOLE_RUN = ("grid", "random", "tpe")
+OPTUNA = ("random", "tpe")
+every_searcher = pytest.mark.parametrize("name", SEARCHERS)
+
+
+def _search(name: str, seed: int = 0, **problem: Any) -> tuple[ToyProblem, Choice, Any]:
+    case = CASES[name]
+    searcher = SEARCHERS[name].load()(**case.settings)
+    toy = ToyProblem(seed=seed, epochs=case.epochs, optimum=OPTIMUM, **problem)
+    return toy, searcher.search(toy), searcher
+
+
+def _decided(toy: ToyProblem) -> list[list[int]]:
+    """Which latents each training ended with."""
+    return [trial.history["latent_id"].iloc[-1].tolist() for trial in toy.trials]
+
+
+@every_searcher
+def test_choice_is_a_training(name: str) -> None:
+    toy, choice, searcher = _search(name)
+    low, high = CASES[name].sizes
+    assert any(choice.trial is trial for trial in toy.trials)
+    assert choice.latent_dim == choice.trial.latent_dim and low <= choice.latent_dim <= high
+    assert searcher.n_trainings == len(toy.trials) >= 1
+    assert all(epochs == toy.epochs for _, epochs in toy.starts)
+    assert set(choice.pareto) <= {trial.number for trial in toy.trials}
+
+
+@every_searcher
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_known_answer(name: str, seed: int) -> None:
+    toy, choice, _ = _search(name, seed)
+    tried = [trial.latent_dim for trial in toy.trials]
+    closest = min(tried, key=lambda size: (abs(math.log2(size / OPTIMUM)), size))
+    assert choice.latent_dim == (CASES[name].answer or closest)
+    assert name not in WHOLE_RUN or choice.pareto
+
+
+@every_searcher
+def test_same_seed_same_search(name: str) -> None:
+    (one, first, _), (two, second, _) = _search(name, 3), _search(name, 3)
+    assert one.starts == two.starts and first.pareto == second.pareto
+    assert first.trial.number == second.trial.number and first.latent_dim == second.latent_dim
+    for a, b in zip(one.trials, two.trials, strict=True):
+        pd.testing.assert_frame_equal(a.history, b.history, check_exact=True)
+
+
+@every_searcher
+def test_the_seed_matters_where_there_is_chance(name: str) -> None:
+    (one, _, _), (two, _, _) = _search(name, 0), _search(name, 1)
+    if name == "geco-l0arm":  # its latents go by their gates
+        same = one.trials[0].history["ctl_gate_mass"].equals(two.trials[0].history["ctl_gate_mass"])
+    else:
+        same = one.starts == two.starts and _decided(one) == _decided(two)
+    assert same != CASES[name].is_random
+
+
+@every_searcher
+def test_only_validation_decides(name: str) -> None:
+    (one, first, _), (two, second, _) = _search(name, test_optimum=2), _search(name, test_optimum=64)
+    columns = ["test_fid_gen", "train_loss"]
+    assert not one.trials[0].history[columns].equals(two.trials[0].history[columns])
+    assert first.trial.number == second.trial.number and first.latent_dim == second.latent_dim
+    assert one.starts == two.starts and _decided(one) == _decided(two)
+
+
+@pytest.mark.parametrize("name", WHOLE_RUN)
+def test_no_finite_metrics(name: str) -> None:
+    with pytest.raises(ValueError, match=r"none of [56] trainings has finite metrics in its last 5 epochs"):
+        _search(name, finite=False)
+
+
+@pytest.mark.parametrize("name", WHOLE_RUN)
+def test_weights_favour_a_metric(name: str) -> None:
+    """Silhouettes that fall with the size must win where they alone count."""
+
+    class Problem(ToyProblem):
+        def _row(self, epoch: int, ids: np.ndarray) -> dict[str, Any]:
+            return super()._row(epoch, ids) | {"silhouette": 1 / len(ids)}
+
+    weights = Weights(fid_recon=0, fid_gen=0, recon_nll=0)
+    toy = Problem()
+    choice = SEARCHERS[name].load()(**CASES[name].settings, weights=weights).search(toy)
+    assert choice.latent_dim == min(trial.latent_dim for trial in toy.trials) < OPTIMUM
+
+
+@pytest.mark.parametrize("name", OPTUNA)
+def test_study_is_kept(name: str) -> None:
+    toy, _, _ = _search(name)
+    (study,) = toy.storage.get_all_studies()
+    assert study.user_attrs["metrics"] == list(METRICS) == ["fid_recon", "fid_gen", "recon_nll", "silhouette"]
+    assert study.directions == [StudyDirection.MINIMIZE] * 3 + [StudyDirection.MAXIMIZE]
+    kept = optuna.load_study(study_name=study.study_name, storage=toy.storage).get_trials()
+    assert [trial.params["latent_dim"] for trial in kept] == [size for size, _ in toy.starts]
+    assert [trial.values for trial in kept] == [list(final_metrics(t.history).values()) for t in toy.trials]
+
+
+@pytest.mark.parametrize("name", OPTUNA)
+def test_study_marks_a_training_without_metrics_failed(name: str) -> None:
+    toy = ToyProblem(finite=False)
+    with pytest.raises(ValueError, match="none of 6"):
+        SEARCHERS[name].load()(**CASES[name].settings).search(toy)
+    (study,) = toy.storage.get_all_studies()
+    kept = toy.storage.get_all_trials(study._study_id)
+    assert len(kept) == 6 and {trial.state for trial in kept} == {TrialState.FAIL}
+
+
+def test_random_sizes_are_log_uniform() -> None:
+    """Half of the sizes of 2..32 fall in each half of the logarithmic range: 2..7 and 8..32."""
+    toy = ToyProblem(epochs=1)
+    SEARCHERS["random"].load()(sizes=SizeRange(2, 32, n_trials=300)).search(toy)
+    sizes = np.array([size for size, _ in toy.starts])
+    assert sizes.min() == 2 and sizes.max() > 28
+    edges = math.log(1.5), math.log(7.5), math.log(32.5)  # Optuna rounds a log-uniform draw in [1.5, 32.5]
+    expected = (edges[1] - edges[0]) / (edges[2] - edges[0])
+    assert np.mean(sizes < 8) == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 300))
+    assert abs(np.mean(sizes < 8) - 6 / 31) > 0.2  # not uniform
+
+
+@pytest.mark.parametrize(
+    "baseline, gated_training", [("elbo", {"ctl_lambda"}), ("geco", {"ctl_lambda", "ctl_error_average"})]
+)
+def test_geco_without_tau_pays_for_a_baseline(baseline: str, gated_training: set[str]) -> None:
+    toy = ToyProblem(epochs=8)
+    searcher = SEARCHERS["geco-l0arm"].load()(latent_dim=8, baseline_latent_dim=4, baseline=baseline)
+    choice = searcher.search(toy)
+    assert [size for size, _ in toy.starts] == [4, 8] and searcher.n_trainings == 2 and choice.trial.number == 1
+    first, second = (trial.history for trial in toy.trials)
+    assert gated_training <= set(second)
+    expected = first["ctl_error_average"].iloc[-1] if baseline == "geco" else first["recon_sse"].tail(5).mean()
+    assert second["ctl_tau"].unique() == pytest.approx([expected])
+    assert baseline == "elbo" or (first["ctl_open_gates"] == 4).all() and first["ctl_tau"].unique() == [0]
+
+
+def test_sparsity_waits_for_a_stable_active_set() -> None:
+    """The toy's latents die in epoch 3: with 5 stable epochs, those of 3 to 7, they go after epoch 7."""
+    toy, choice, _ = _search("sparsity")
+    assert choice.trial.history["latent_dim"].tolist() == [32] * 7 + [OPTIMUM] * 5
+    assert _decided(toy) == [list(range(OPTIMUM))]
+    assert choice.trial.history["ctl_active"].tolist() == [32] * 2 + [OPTIMUM] * 10
+    assert choice.trial.history["ctl_variance_law"].iloc[-1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "name, settings, setting",
+    [
+        ("grid", {"latent_dims": ()}, "latent_dims"),
+        ("grid", {"latent_dims": (1, 4)}, "latent_dims"),
+        ("grid", {"latent_dims": (4, 4)}, "latent_dims"),
+        ("random", {"low": 1}, "low"),
+        ("random", {"low": 9, "high": 8}, "high"),
+        ("tpe", {"n_trials": 0}, "n_trials"),
+        ("ald", {"latent_dim": 1}, "latent_dim"),
+        ("ald", {"min_latent_dim": 1}, "min_latent_dim"),
+        ("ald", {"patience": 0}, "patience"),
+        ("ald", {"decrease": 0}, "decrease"),
+        ("ald", {"slow_decrease": 0}, "slow_decrease"),
+        ("ald", {"window": 0}, "window"),
+        ("ald", {"slow_window": 0}, "slow_window"),
+        ("ald", {"removal": "worst"}, "removal"),
+        ("geco-l0arm", {"latent_dim": 1}, "latent_dim"),
+        ("geco-l0arm", {"baseline_latent_dim": 1}, "baseline_latent_dim"),
+        ("geco-l0arm", {"baseline": "vae"}, "baseline"),
+        ("geco-l0arm", {"tau": 0.0}, "tau"),
+        ("geco-l0arm", {"tau": math.nan}, "tau"),
+        ("sparsity", {"latent_dim": 1}, "latent_dim"),
+        ("sparsity", {"stable_epochs": 0}, "stable_epochs"),
+    ],
+)
+def test_setting_out_of_range(name: str, settings: dict[str, Any], setting: str) -> None:
+    make = SizeRange if name in OPTUNA else SEARCHERS[name].load()
+    with pytest.raises(ValueError, match=rf"\b{setting}\b.*; expected"):
+        make(**settings)
+
+
+@pytest.mark.parametrize("weights", [{"fid_gen": -1.0}, dict.fromkeys(METRICS, 0.0)])
+def test_weights_out_of_range(weights: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="weights are .*expected none below 0"):
+        Weights(**weights)
