@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
     protocol = override(protocol, options.dataset, options.backbone, options.epochs, options.features)
 
     from benchmark.progress import print_summary
-    from benchmark.runner import Suite, run_suite  # imports torch, which takes seconds
+    from benchmark.runner import Suite, run_suite
 
     suite = Suite(
         protocol, tuple(options.searchers), tuple(options.seeds), options.results, options.device, options.jobs

@@ -1,24 +1,39 @@
 """A pool of worker processes, one process a task: a crash fails its own task alone."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import wait
-from typing import Any
+from multiprocessing import forkserver, parent_process
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple
 
-from benchmark import worker
+from searchers.registry import Entry
 
 _context = multiprocessing.get_context("forkserver")  # imports torch once, and forks workers from there
 _context.set_forkserver_preload(["benchmark.worker"])
 
 
-@dataclass(frozen=True)
-class Task:
-    """A call of a function of `benchmark.worker`, which gets a connection to send messages on first."""
+class Task(NamedTuple):
+    """A call in a worker process: `target` as module:function, which gets a connection to send messages on first."""
 
-    function: Callable[..., None]
+    target: str
     arguments: tuple[Any, ...]
+
+
+def warm_up() -> None:
+    """Starts the process that workers are forked from, which imports while this one goes on."""
+    forkserver.ensure_running()
+
+
+def _work(connection: Connection, task: Task) -> None:
+    """A worker process's main: it ignores Ctrl-C, which the parent handles, and ends when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    Entry(task.target, "").load()(connection, *task.arguments)
 
 
 def run_tasks(
@@ -38,7 +53,7 @@ def run_tasks(
             while waiting and len(running) < jobs:
                 index, task = waiting.pop()
                 receiver, sender = _context.Pipe(duplex=False)
-                process = _context.Process(target=worker.start, args=(sender, task.function, *task.arguments))
+                process = _context.Process(target=_work, args=(sender, task))
                 process.start()
                 sender.close()
                 running[receiver] = (index, process)

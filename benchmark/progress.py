@@ -78,7 +78,7 @@ def print_summary(searches: pd.DataFrame) -> None:
     """One row a search on the terminal: size, costs, metrics on the test split; then each failed search's error."""
     table = Table(title="metrics on the test split; wall: seconds to the finished model", box=SIMPLE, padding=(0, 1))
     for name in ("dataset", "searcher", "seed", "status", "latents", "wall", *SUMMARY_METRICS):
-        table.add_column(name, justify="left" if name in ("dataset", "searcher", "status") else "right")
+        table.add_column(name, justify="left" if name in ("dataset", "searcher", "status") else "right", no_wrap=True)
     for _, row in searches.iterrows():
         cells = [row["dataset"], row["searcher"], str(row["seed"]), row["status"]]
         if row["status"] == "done":
@@ -86,7 +86,7 @@ def print_summary(searches: pd.DataFrame) -> None:
             cells += [f"{row[f'test_{name}']:.4g}" for name in SUMMARY_METRICS]
         table.add_row(*map(escape, cells))
     console = Console()
-    console.width = max(console.width, 100)
+    console.width = max(console.width, 160)  # rather a wrapped line than a cut name
     console.print(table)
     for _, row in searches[searches["status"] == "failed"].iterrows():
         console.print(f"failed: {row['search_id']}: {row['error']}", markup=False, style="red")

@@ -8,10 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark import worker
 from benchmark.config import Protocol, SearchSpec, make_searcher, plan
 from benchmark.errors import InputError
-from benchmark.pool import Task, run_tasks
+from benchmark.pool import Task, run_tasks, warm_up
 from benchmark.progress import SuiteDisplay
 from benchmark.store import ResultsStore, SearchFolder
 
@@ -34,6 +33,7 @@ def run_suite(suite: Suite) -> pd.DataFrame:
     Raises InputError before anything is written where the suite cannot run.
     """
     _check_results(suite.results)
+    warm_up()
     plan(suite.protocol, "", suite.searchers, suite.seeds)  # settings and names, before the data is touched
     device, features, fingerprint = _prepare(suite)
     evaluation = replace(suite.protocol.evaluation, features=features)
@@ -48,7 +48,7 @@ def run_suite(suite: Suite) -> pd.DataFrame:
 
 def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: int, done_before: int) -> None:
     n_trainings = [make_searcher(spec.searcher, spec.settings).n_trainings for spec, _ in pending]
-    tasks = [Task(worker.run_search, (spec, folder.path, device)) for spec, folder in pending]
+    tasks = [Task("benchmark.worker:run_search", (spec, folder.path, device)) for spec, folder in pending]
     with SuiteDisplay([spec for spec, _ in pending], n_trainings, done_before) as display:
 
         def on_end(index: int, death: str | None) -> None:
@@ -67,7 +67,7 @@ def _prepare(suite: Suite) -> Any:
     answers: list[tuple[str, Any]] = []
     deaths: list[str | None] = []
     run_tasks(
-        [Task(worker.prepare, (suite.protocol, suite.device))],
+        [Task("benchmark.worker:prepare", (suite.protocol, suite.device))],
         1,
         lambda _, message: answers.append(message),
         lambda _, death: deaths.append(death),

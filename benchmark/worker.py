@@ -1,14 +1,9 @@
 """What happens in a worker process: preparing the data, or one search from start to exported model."""
 
 import os
-import signal
-import threading
 import traceback
-from collections.abc import Callable
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -32,16 +27,6 @@ from benchmark.streams import Purpose, stream
 from searchers.objectives import reparameterise
 
 GALLERY_IMAGES = 10
-
-
-def start(connection: Connection, function: Callable[..., None], *arguments: Any) -> None:
-    """A worker process's main: it ignores Ctrl-C, which the parent handles, and ends when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-        threading.Thread(target=lambda: (wait([sentinel]), os._exit(1)), daemon=True).start()
-    function(connection, *arguments)
 
 
 def prepare(connection: Connection, protocol: Protocol, device_name: str) -> None:

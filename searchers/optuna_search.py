@@ -49,6 +49,10 @@ class TPESearch(Searcher):
     weights: Weights = Weights()
     n_startup: int = 3
 
+    def __post_init__(self) -> None:
+        if self.n_startup < 1:
+            raise ValueError(f"n_startup is {self.n_startup}; expected at least 1")
+
     @property
     def n_trainings(self) -> int:
         return self.sizes.n_trials

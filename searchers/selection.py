@@ -1,5 +1,6 @@
 """From finished trainings to a chosen size. Pure functions."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -21,8 +22,9 @@ class Weights:
     silhouette: float = 1.0
 
     def __post_init__(self) -> None:
-        if min(asdict(self).values()) < 0 or not any(asdict(self).values()):
-            raise ValueError(f"weights are {asdict(self)}; expected none below 0 and at least one above 0")
+        weights = asdict(self).values()
+        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+            raise ValueError(f"weights are {asdict(self)}; expected finite ones, none below 0 and one above 0")
 
 
 METRICS = tuple(asdict(Weights()))
@@ -36,7 +38,8 @@ def final_metrics(history: pd.DataFrame) -> dict[str, float]:
 
 def costs(trials: Sequence[Trial]) -> pd.DataFrame:
     """One row a trial (index: its number), one column a metric, all turned so that lower is better."""
-    table = pd.DataFrame([final_metrics(t.history) for t in trials], index=[t.number for t in trials])
+    rows = [final_metrics(trial.history) for trial in trials]
+    table = pd.DataFrame(rows, index=[trial.number for trial in trials], columns=list(METRICS))
     return table.assign(**{metric: -table[metric] for metric in HIGHER_IS_BETTER})
 
 

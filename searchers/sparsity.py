@@ -27,6 +27,9 @@ class Sparsity(Searcher):
                 f"latent_dim is {self.latent_dim} and stable_epochs {self.stable_epochs}; "
                 "expected at least 2 and at least 1"
             )
+        for name in ("max_mean_variance", "min_variance_mean"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a variance above 0")
 
     def search(self, problem: Problem) -> Choice:
         return Choice(problem.train(self.latent_dim, SparsityController(self)))

@@ -148,7 +148,7 @@ def test_kl_removes_the_least_informative() -> None:
 
 
 @pytest.mark.parametrize("removal", ["random", "kl"])
-@pytest.mark.parametrize("cut", [12, 37, 52])
+@pytest.mark.parametrize("cut", [22, 37, 72])
 def test_state_survives_a_resume(removal: str, cut: int) -> None:
     """The silhouette's rise around epoch 10 slowed removal; the stop rule fires at 50: both must be remembered."""
 
@@ -166,5 +166,5 @@ def test_state_survives_a_resume(removal: str, cut: int) -> None:
         run.controller = ALDController(settings, seed=0)
     resumed.controller.load_state_dict(state)
     assert resumed.until(90).decisions == whole.decisions
-    assert resumed.traces == whole.traces
-    assert forgetful.until(90).decisions != whole.decisions or cut == 37
+    pd.testing.assert_frame_equal(pd.DataFrame(resumed.traces), pd.DataFrame(whole.traces))
+    assert forgetful.until(90).decisions != whole.decisions

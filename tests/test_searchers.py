@@ -12,6 +12,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from toy import N_FACTORS, SSE, ToyProblem
 
+from benchmark.config import make_searcher
 from searchers import SEARCHERS
 from searchers.base import Choice
 from searchers.optuna_search import SizeRange
@@ -194,9 +195,10 @@ def test_sparsity_waits_for_a_stable_active_set() -> None:
         ("grid", {"latent_dims": ()}, "latent_dims"),
         ("grid", {"latent_dims": (1, 4)}, "latent_dims"),
         ("grid", {"latent_dims": (4, 4)}, "latent_dims"),
-        ("random", {"low": 1}, "low"),
-        ("random", {"low": 9, "high": 8}, "high"),
-        ("tpe", {"n_trials": 0}, "n_trials"),
+        ("random", {"sizes": {"low": 1}}, "low"),
+        ("random", {"sizes": {"low": 9, "high": 8}}, "high"),
+        ("tpe", {"sizes": {"n_trials": 0}}, "n_trials"),
+        ("tpe", {"n_startup": 0}, "n_startup"),
         ("ald", {"latent_dim": 1}, "latent_dim"),
         ("ald", {"min_latent_dim": 1}, "min_latent_dim"),
         ("ald", {"patience": 0}, "patience"),
@@ -212,15 +214,16 @@ def test_sparsity_waits_for_a_stable_active_set() -> None:
         ("geco-l0arm", {"tau": math.nan}, "tau"),
         ("sparsity", {"latent_dim": 1}, "latent_dim"),
         ("sparsity", {"stable_epochs": 0}, "stable_epochs"),
+        ("sparsity", {"max_mean_variance": 0.0}, "max_mean_variance"),
+        ("sparsity", {"min_variance_mean": math.nan}, "min_variance_mean"),
     ],
 )
 def test_setting_out_of_range(name: str, settings: dict[str, Any], setting: str) -> None:
-    make = SizeRange if name in OPTUNA else SEARCHERS[name].load()
     with pytest.raises(ValueError, match=rf"\b{setting}\b.*; expected"):
-        make(**settings)
+        make_searcher(name, settings)
 
 
-@pytest.mark.parametrize("weights", [{"fid_gen": -1.0}, dict.fromkeys(METRICS, 0.0)])
+@pytest.mark.parametrize("weights", [{"fid_gen": -1.0}, {"fid_gen": math.nan}, dict.fromkeys(METRICS, 0.0)])
 def test_weights_out_of_range(weights: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="weights are .*expected none below 0"):
+    with pytest.raises(ValueError, match="weights are .*expected finite ones, none below 0"):
         Weights(**weights)

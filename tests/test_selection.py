@@ -100,9 +100,7 @@ def _brute_force(table: pd.DataFrame) -> set[int]:
     return {
         i
         for i, mine in rows.items()
-        if not any(
-            all(a <= b for a, b in zip(other, mine, strict=True)) and other != mine for other in rows.values()
-        )
+        if not any(all(a <= b for a, b in zip(other, mine, strict=True)) and other != mine for other in rows.values())
     }
 
 

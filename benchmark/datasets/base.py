@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-VAL_FRACTION = 0.1
+HELD_OUT_FRACTION = 0.1
 SPLIT_SEED = 0
 
 
@@ -35,8 +35,11 @@ class Split:
         return Split(self.images, self.labels, self.rows[:count])
 
     def to(self, device: torch.device) -> "Split":
-        """The same split with its images, labels and rows on `device`."""
-        return Split(self.images.to(device), self.labels.to(device), self.rows.to(device))
+        """The same split on `device`. What moves is its own rows alone: images may be gigabytes that splits share."""
+        if self.images.device == device:
+            return self
+        images, labels = self.images[self.rows], self.labels[self.rows]
+        return Split(images.to(device), labels.to(device), torch.arange(len(self), device=device))
 
 
 @dataclass(frozen=True)
@@ -70,15 +73,9 @@ def make_dataset(
     Images are uint8 [N, C, H, W], labels int64 [N]. The fingerprint is computed from the content unless given.
     Raises ValueError for other dtypes or lengths: a loader's mistake, not the user's.
     """
-    for images, labels in ((train_images, train_labels), (test_images, test_labels)):
-        if images.dtype != torch.uint8 or labels.dtype != torch.int64 or len(images) != len(labels) or len(images) < 2:
-            raise ValueError(
-                f"{name}: got {images.dtype} images {tuple(images.shape)} and {labels.dtype} labels "
-                f"{tuple(labels.shape)}, expected uint8 [N, C, H, W] and int64 [N] with N >= 2"
-            )
-    order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(SPLIT_SEED))
-    n_val = max(1, round(VAL_FRACTION * len(train_images)))
-    val_rows, train_rows = order[:n_val].sort().values, order[n_val:].sort().values
+    _check(name, train_images, train_labels)
+    _check(name, test_images, test_labels)
+    val_rows, train_rows = _draw(len(train_images), [_tenth(len(train_images))])
     return Dataset(
         name=name,
         train=Split(train_images, train_labels, train_rows),
@@ -87,6 +84,43 @@ def make_dataset(
         n_classes=n_classes,
         fingerprint=fingerprint or _content_hash(train_images, train_labels, test_images, test_labels),
     )
+
+
+def split_dataset(name: str, images: Tensor, labels: Tensor, n_classes: int, fingerprint: str | None = None) -> Dataset:
+    """A dataset without an official split: a tenth of the rows is the test split, a tenth of the rest validation.
+
+    The rows are drawn at random with SPLIT_SEED: the same for every searcher and seed. The three splits share
+    `images` [N, C, H, W] and `labels` [N], of which nothing is copied. Otherwise as make_dataset.
+    """
+    _check(name, images, labels)
+    n_test = _tenth(len(images))
+    test, val, train = _draw(len(images), [n_test, _tenth(len(images) - n_test)])
+    return Dataset(
+        name=name,
+        train=Split(images, labels, train),
+        val=Split(images, labels, val),
+        test=Split(images, labels, test),
+        n_classes=n_classes,
+        fingerprint=fingerprint or _content_hash(images, labels),
+    )
+
+
+def _check(name: str, images: Tensor, labels: Tensor) -> None:
+    if images.dtype != torch.uint8 or labels.dtype != torch.int64 or len(images) != len(labels) or len(images) < 2:
+        raise ValueError(
+            f"{name}: got {images.dtype} images {tuple(images.shape)} and {labels.dtype} labels "
+            f"{tuple(labels.shape)}, expected uint8 [N, C, H, W] and int64 [N] with N >= 2"
+        )
+
+
+def _tenth(n_rows: int) -> int:
+    return max(1, round(HELD_OUT_FRACTION * n_rows))
+
+
+def _draw(n_rows: int, sizes: list[int]) -> list[Tensor]:
+    """Disjoint random rows of these sizes, and all other rows; each sorted."""
+    order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    return [rows.sort().values for rows in order.split([*sizes, n_rows - sum(sizes)])]
 
 
 def _content_hash(*tensors: Tensor) -> str:

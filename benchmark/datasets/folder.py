@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from benchmark.datasets.base import Dataset, make_dataset
+from benchmark.datasets.image_cache import cached_images, write_images
 from benchmark.datasets.image_files import ImageFile, list_images
 from benchmark.datasets.paths import cache_folder
 from benchmark.errors import InputError
-from benchmark.files import replacing
 
 TEST_FRACTION = 0.1
 SPLIT_SEED = 0
-CACHE_VERSION = 1  # raise it when decoding changes
+CACHE_VERSION = 2  # raise it when decoding changes
 GREY_MODES = ("1", "L")
 
 
@@ -34,10 +34,8 @@ def load(path: str, size: int = 64) -> Dataset:
     order = torch.randperm(len(found), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
     files = [found[i] for i in order]  # shuffled here, so that each split is one stretch of the cache
     cache = cache_folder("folders", _cache_key(Path(path).expanduser().resolve(), files, size))
-    if not _is_whole(cache, len(files)):
-        _decode(files, size, cache)
-    images = torch.from_numpy(np.load(cache / "images.npy", mmap_mode="c"))
-    labels = torch.tensor([file.label for file in files])
+    stored = cached_images(cache, lambda folder: _decode(files, size, folder))
+    images, labels = stored.images, stored.labels
     n_test = round(TEST_FRACTION * len(files))
     return make_dataset(
         f"folder:{path}",
@@ -46,7 +44,7 @@ def load(path: str, size: int = 64) -> Dataset:
         images[:n_test],
         labels[:n_test],
         n_classes=max(file.label for file in files) + 1,
-        fingerprint=json.loads((cache / "done.json").read_text())["fingerprint"],
+        fingerprint=stored.fingerprint,
     )
 
 
@@ -57,29 +55,11 @@ def _cache_key(root: Path, files: list[ImageFile], size: int) -> str:
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
-def _is_whole(cache: Path, n_files: int) -> bool:
-    """Whether the cache can be used: done.json is written last, and images.npy must have its full length."""
-    if not (cache / "done.json").is_file():
-        return False
-    try:
-        return len(np.load(cache / "images.npy", mmap_mode="r")) == n_files
-    except (OSError, ValueError):
-        return False
-
-
 def _decode(files: list[ImageFile], size: int, cache: Path) -> None:
-    """Writes images.npy, uint8 [N, C, size, size], one image at a time, then done.json with its content's hash."""
+    """Writes the images [N, C, size, size] into the cache, one at a time."""
     mode = "L" if all(_mode(file.path) in GREY_MODES for file in files) else "RGB"
     shape = (len(files), len(mode), size, size)  # as many channels as letters
-    digest = hashlib.blake2b(repr((shape, [file.label for file in files])).encode(), digest_size=16)
-    with replacing(cache / "images.npy") as partial:
-        images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-        for row, file in enumerate(files):
-            images[row] = _pixels(file.path, mode, size)
-            digest.update(images[row].tobytes())
-        images.flush()
-    with replacing(cache / "done.json") as partial:
-        partial.write_text(json.dumps({"fingerprint": digest.hexdigest()}))
+    write_images(cache, shape, [file.label for file in files], (_pixels(file.path, mode, size)[None] for file in files))
 
 
 def _mode(path: Path) -> str:

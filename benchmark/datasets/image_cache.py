@@ -1,0 +1,111 @@
+"""Decoded images on disk: written once, then memory-mapped."""
+
+import contextlib
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmark.datasets.byte_progress import byte_progress
+from benchmark.errors import InputError
+from benchmark.files import read_json, replacing
+
+ABANDONED_SECONDS = 3600.0
+REMEDY = "free disk space, or set XDG_CACHE_HOME to a folder that has more"
+
+
+@dataclass(frozen=True)
+class CachedImages:
+    """images: uint8 [N, C, H, W] (video [N, C, T, H, W]), memory-mapped, private: writing to them changes no file.
+
+    labels: int64 [N]. fingerprint: a hash of shape, labels and images.
+    """
+
+    images: Tensor
+    labels: Tensor
+    fingerprint: str
+
+
+def cached_images(cache: Path, decode: Callable[[Path], None]) -> CachedImages:
+    """What the folder `cache` holds; `decode(cache)` fills it by `write_images` if it is empty or torn."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return _read(cache)
+    decode(cache)
+    return _read(cache)
+
+
+def _read(cache: Path) -> CachedImages:
+    """done.json is written last; np.load raises ValueError for an images.npy that is too short."""
+    done = read_json(cache / "done.json")
+    images = torch.from_numpy(np.load(cache / "images.npy", mmap_mode="c"))
+    labels = torch.tensor(done["labels"])
+    if len(images) != len(labels):
+        raise ValueError(f"{cache}: {len(images)} images and {len(labels)} labels")
+    return CachedImages(images, labels, done["fingerprint"])
+
+
+def write_images(
+    cache: Path, shape: tuple[int, ...], labels: Sequence[int], batches: Iterable[NDArray[np.uint8]]
+) -> None:
+    """Fills the folder `cache`, holding one batch in memory at a time.
+
+    shape: (N, C, H, W) of all images, video (N, C, T, H, W). batches: consecutive images, [n, C, H, W] each, N in all.
+    Raises InputError if the disk is full.
+    """
+    labels = [int(label) for label in labels]
+    digest = hashlib.blake2b(repr((shape, labels)).encode(), digest_size=16)
+    _remove_abandoned(cache)
+    _check_space(cache, math.prod(shape))
+    with replacing(cache / "images.npy") as partial:
+        n_written = _write(partial, shape, batches, digest.update)
+        if not n_written == shape[0] == len(labels):
+            raise ValueError(f"{cache}: got {n_written} images and {len(labels)} labels, expected {shape[0]} of each")
+    with replacing(cache / "done.json") as partial:
+        partial.write_text(json.dumps({"fingerprint": digest.hexdigest(), "labels": labels}))
+
+
+def _write(
+    path: Path, shape: tuple[int, ...], batches: Iterable[NDArray[np.uint8]], update: Callable[[memoryview], None]
+) -> int:
+    """Writes an npy file by plain writes: a mapped file's pages would count as resident, and a full disk would kill."""
+    n_written = 0
+    description = f"decoding into {path.parent}"
+    with path.open("wb") as file, byte_progress(description, math.prod(shape)) as advance:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for batch in batches:
+            if batch.dtype != np.uint8 or batch.shape[1:] != shape[1:]:
+                raise ValueError(f"{path}: got {batch.dtype} images {batch.shape}, expected uint8 [n, *{shape[1:]}]")
+            content = np.ascontiguousarray(batch).data
+            try:
+                file.write(content)
+            except OSError as error:
+                raise InputError(f"cannot write {path} ({error.strerror}); {REMEDY}") from error
+            update(content)
+            advance(content.nbytes)
+            n_written += len(batch)
+    return n_written
+
+
+def _check_space(cache: Path, needed: int) -> None:
+    free = shutil.disk_usage(cache).free
+    if free < needed:
+        raise InputError(
+            f"the decoded images take {needed / 1e9:.1f} GB in {cache}, which has {free / 1e9:.1f} GB free; {REMEDY}"
+        )
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Removes what killed processes left; a file written to lately may be a running process's."""
+    for partial in cache.glob(".*.images.npy"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - partial.stat().st_mtime > ABANDONED_SECONDS:
+                partial.unlink()

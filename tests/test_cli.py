@@ -1,0 +1,217 @@
+"""The command line as a user meets it: the main job, failures, and bad input."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import TINY, benchmark
+
+import benchmark as latentbench
+from benchmark.cli import main
+from benchmark.store import EPOCH_COLUMNS, KEYS, SEARCH_COLUMNS, TRIAL_COLUMNS, ResultsStore
+
+# `benchmark list` names these; other programs rely on them.
+SEARCHERS = ("grid", "random", "tpe", "ald", "geco-l0arm", "sparsity")
+
+OWN_SEARCHER = '''
+import os
+import signal
+
+from searchers.base import Choice, Searcher
+
+
+class Halving(Searcher):
+    """Halves the size while a short training's error rises by less than a tenth."""
+
+    n_trainings = 4
+
+    def search(self, problem):
+        def error(trial):
+            return trial.history["recon_sse"].iloc[-1]
+
+        size, short = 16, 2
+        best = problem.train(size, epochs=short)
+        while size > 2 and error(trial := problem.train(size // 2, epochs=short)) < 1.1 * error(best):
+            size, best = size // 2, trial
+        return Choice(problem.train(size))
+
+
+class Killed(Searcher):
+    def search(self, problem):
+        problem.train(4)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Raises(Searcher):
+    def search(self, problem):
+        raise RuntimeError("no idea\\nsecond line")
+'''
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's working directory, with a results folder that a suite has filled."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "tiny.toml").write_text(TINY.format(epochs=3))
+    (folder / "own.py").write_text(OWN_SEARCHER)
+    (folder / "file").write_text("no folder")
+    (folder / "empty").mkdir()
+    names = [*SEARCHERS, "own:Halving", "own:Killed", "own:Raises"]
+    arguments = ["--protocol", "tiny.toml", "--searchers", *names, "--seeds", 0, "--results", "results"]
+    done = benchmark("run", *arguments, cwd=folder, cache=folder / "cache")
+    assert done.returncode == 1, done.stderr  # two of the searches fail
+    (folder / "printed").write_text(done.stdout)
+    return folder
+
+
+def test_every_search_is_a_row(folder: Path) -> None:
+    searches = ResultsStore(folder / "results").searches().set_index("searcher")
+    assert set(searches.index) == {*SEARCHERS, "own:Halving", "own:Killed", "own:Raises"}
+    failed = searches[searches["status"] == "failed"]
+    assert failed["error"].to_dict() == {
+        "own:Raises": "RuntimeError: no idea",
+        "own:Killed": "the worker process was killed by SIGKILL (out of memory?); "
+        "run the same command again to continue",
+    }
+    assert (searches["status"] == "done").sum() == 7
+    assert failed.loc["own:Killed", "n_epochs"] == 3  # what it cost is still there
+
+
+def test_contract_columns_and_sums(folder: Path) -> None:
+    store = ResultsStore(folder / "results")
+    epochs, trials, searches = store.epochs(), store.trials(), store.searches()
+    assert set(epochs.columns) >= {*KEYS, *EPOCH_COLUMNS}
+    assert {name for name in epochs.columns if name not in (*KEYS, *EPOCH_COLUMNS)} == {
+        name for name in epochs.columns if name.startswith("ctl_")
+    }
+    assert set(trials.columns) == {*KEYS, *TRIAL_COLUMNS}
+    assert set(searches.columns) >= {*KEYS, *SEARCH_COLUMNS, "env_torch", "env_threads", "setting_latent_dims"}
+    done = searches[searches["status"] == "done"].set_index("search_id")
+    for search_id, search in done.iterrows():
+        own = trials[trials["search_id"] == search_id]
+        rows = epochs[epochs["search_id"] == search_id]
+        assert search["n_trials"] == len(own) and search["n_epochs"] == len(rows)
+        assert search["train_seconds"] == pytest.approx(rows["train_seconds"].sum())
+        assert search["train_flops"] == rows.groupby("trial")["train_flops"].max().sum() > 0
+        assert search["images_seen"] == rows.groupby("trial")["images_seen"].max().sum()
+        assert search["wall_seconds"] >= search["train_seconds"] + search["eval_seconds"]
+        chosen = own.set_index("trial").loc[search["chosen_trial"]]
+        assert search["latent_dim"] == chosen["latent_dim"]
+        assert np.isfinite(
+            search[["test_recon_nll", "test_fid_recon", "test_fid_gen", "test_silhouette"]].tolist()
+        ).all()
+    assert done["protocol_hash"].nunique() == 1
+
+
+def test_grid_costs_the_sum_of_its_sizes(folder: Path) -> None:
+    trials = ResultsStore(folder / "results").trials()
+    assert trials[trials["searcher"] == "grid"]["start_latent_dim"].tolist() == [2, 4, 8]
+
+
+def test_exported_models_work(folder: Path) -> None:
+    store = ResultsStore(folder / "results")
+    for _, search in store.searches().query("status == 'done'").iterrows():
+        vae = latentbench.load_model(store.folder(search["search_id"]).path / "model.pt")
+        mean, logvar = vae.encode(torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+        assert mean.shape == logvar.shape == (5, search["latent_dim"])
+        assert vae.decode(mean).shape == (5, 1, 8, 8)
+        gallery = store.gallery(search["search_id"])
+        assert gallery is not None
+        assert {name: images.shape for name, images in gallery.items()} == dict.fromkeys(
+            ("originals", "reconstructions", "samples"), (10, 1, 8, 8)
+        )
+
+
+def test_optuna_studies_are_kept(folder: Path) -> None:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    store = ResultsStore(folder / "results")
+    for searcher, n_trials in (("random", 3), ("tpe", 5)):
+        search_id = store.searches().set_index("searcher").loc[searcher, "search_id"]
+        journal = JournalFileBackend(str(store.folder(search_id).path / "study.journal"))
+        (summary,) = optuna.get_all_study_summaries(optuna.storages.JournalStorage(journal))
+        assert [direction.name for direction in summary.directions] == ["MINIMIZE"] * 3 + ["MAXIMIZE"]
+        assert summary.n_trials == n_trials
+
+
+def test_the_summary_and_show_name_every_search(folder: Path) -> None:
+    shown = benchmark("show", "results", cwd=folder, cache=folder / "cache")
+    assert shown.returncode == 0
+    for text in (shown.stdout, (folder / "printed").read_text()):
+        assert all(name in text for name in (*SEARCHERS, "own:Halving", "RuntimeError: no idea"))
+
+
+def test_list(tmp_path: Path) -> None:
+    listed = benchmark("list", cwd=tmp_path, cache=tmp_path)
+    names = (*SEARCHERS, "digits", "mnist", "tiles", "manifold", "folder", "mlp", "conv", "geco-conv", "asperti-dense")
+    assert listed.returncode == 0
+    assert all(any(line.split()[:1] == [name] for line in listed.stdout.splitlines()) for name in names)
+
+
+BAD = {
+    "--searchers gird": "unknown searcher 'gird'; did you mean 'grid'?",
+    "--searchers no_such_module:Searcher": "cannot load searcher 'no_such_module:Searcher'",
+    "--searchers own:Nothing": "has no attribute 'Nothing'",
+    "--searchers os:getcwd": "expected a subclass of searchers.base.Searcher",
+    "--searchers grid grid": "named twice",
+    "--dataset minst": "unknown dataset 'minst'; did you mean 'mnist'?",
+    "--dataset folder:empty": "found 0 images",
+    "--dataset folder:missing": "does not exist",
+    "--dataset mnist": "LATENTBENCH_DATA",  # not downloaded, and no network to a host of that name
+    "--backbone mpl": "unknown backbone 'mpl'; did you mean 'mlp'?",
+    "--backbone geco-conv": "images of shape 1x8x8",
+    "--protocol digit": "unknown protocol 'digit'; did you mean 'digits'?",
+    "--protocol missing.toml": "unknown protocol 'missing.toml'",
+    "--protocol bad_latents.toml": "searcher grid: latent_dims is [1, 4]; expected different sizes, each at least 2",
+    "--protocol bad_key.toml": "unknown setting 'epoch'; did you mean 'epochs'?",
+    "--protocol bad_toml.toml": "not valid TOML",
+    "--epochs 0": "epochs is 0; expected at least 1",
+    "--epochs many": "invalid int value: 'many'",
+    "--seeds -1": "seeds is -1; expected at least 0",
+    "--jobs 0": "jobs is 0; expected at least 1",
+    "--device tpu9": "device 'tpu9' cannot be used here",
+    "--features vgg": "vgg",
+    "--features inception": "no Inception weights at",
+    "--results file": "is a file; expected a folder",
+    "--results file/below": "is a file; expected a folder",
+    "--colour red": "unrecognized arguments: --colour red",
+}
+
+
+SLOW = ("mnist", "geco-conv", "tpu9", "inception")  # found out by a worker process, whose environment is its own
+
+
+@pytest.mark.parametrize("arguments", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = TINY.format(epochs=3)
+    (folder / "bad_latents.toml").write_text(good.replace("[2, 4, 8]", "[1, 4]"))
+    (folder / "bad_key.toml").write_text(good.replace("epochs = 3", "epoch = 3"))
+    (folder / "bad_toml.toml").write_text("[dataset")
+    monkeypatch.setenv("LATENTBENCH_DATA", str(folder / "data"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # no download leaves this machine
+    words = ["run", *arguments.split(), *([] if "--results" in arguments else ["--results", "fresh"])]
+    if arguments.endswith(SLOW):
+        got = benchmark(*words, cwd=folder, cache=folder / "cache")
+        code, errors = got.returncode, got.stderr
+    else:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "path", sys.path[:])
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        code, errors = ended.value.code, capsys.readouterr().err
+    assert code == 2, errors
+    assert errors.count("\n") == 1 and errors.startswith("latentbench: ")
+    assert BAD[arguments] in errors
+    assert not (folder / "fresh").exists() and (folder / "file").read_text() == "no folder"
+
+
+@pytest.mark.parametrize("arguments", ["show", "show empty", "show missing", "show file", "", "rnu"])
+def test_bad_commands(arguments: str, folder: Path) -> None:
+    got = benchmark(*arguments.split(), cwd=folder, cache=folder / "cache")
+    assert got.returncode == 2
+    assert got.stderr.count("\n") == 1 and got.stdout == ""
