@@ -65,8 +65,9 @@ def load_model(path: str | Path) -> VAE:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         assert content["format"] == FORMAT
+        shape = tuple(content["image_shape"])
+        vae = build_vae(content["backbone"], content["options"], shape, content["latent_dim"], seed=0)
+        vae.load_state_dict(content["weights"])
     except Exception as error:
         raise InputError(f"{path} is no latentbench model ({type(error).__name__}); export it anew") from error
-    vae = build_vae(content["backbone"], content["options"], tuple(content["image_shape"]), content["latent_dim"], 0)
-    vae.load_state_dict(content["weights"])
     return vae.eval()

@@ -1,0 +1,118 @@
+"""The results store: whole files, exact values, speed."""
+
+import resource
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.errors import InputError
+from benchmark.files import replacing
+from benchmark.store import EPOCH_COLUMNS, KEYS, METRICS, ResultsStore, SearchFolder, summarise
+
+
+def _row(epoch: int, trial: int = 0, **values: Any) -> dict[str, Any]:
+    return {
+        **{name: 0.1 * epoch for name in EPOCH_COLUMNS},
+        **{"trial": trial, "epoch": epoch, "latent_dim": 3, "active_units": 2, "fid_features": "classifier"},
+        **{"images_seen": 64 * epoch, "train_flops": 10**12 * epoch},
+        **{"latent_id": np.arange(3), "latent_mean_variance": np.array([1.0, 0.1, 1 / 3])},
+        **{"latent_variance_mean": np.zeros(3), "latent_kl": np.ones(3)},
+        **values,
+    }
+
+
+def _search(results: Path, search_id: str, **values: Any) -> SearchFolder:
+    folder = SearchFolder(results / "searches" / search_id)
+    keys = {"search_id": search_id, "dataset": "digits", "backbone": "mlp", "searcher": "ald", "seed": 7}
+    folder.update(**keys, status="running", **values)
+    return folder
+
+
+def test_rows_come_back_bit_for_bit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [_row(epoch, recon_nll=rng.standard_normal(), kl=float("nan")) for epoch in (1, 2, 3)]
+    trial = _search(tmp_path, "a").trial(0)
+    trial.write_rows(rows)
+    frame = ResultsStore(tmp_path).epochs()
+    assert frame["recon_nll"].tolist() == [row["recon_nll"] for row in rows]
+    assert frame["kl"].isna().all() and frame["kl"].dtype == np.float64
+    assert frame[list(KEYS)].iloc[0].tolist() == ["a", "digits", "mlp", "ald", 7]
+    back = trial.read_rows()
+    assert [row["epoch"] for row in back] == [1, 2, 3]
+    np.testing.assert_array_equal(back[0]["latent_mean_variance"], rows[0]["latent_mean_variance"])
+
+
+def test_latents_are_a_row_each(tmp_path: Path) -> None:
+    shrunk = {name: np.array([0.5, 0.25]) for name in ("latent_mean_variance", "latent_variance_mean", "latent_kl")}
+    rows = [_row(1), _row(2, latent_id=np.array([0, 2]), **shrunk)]
+    _search(tmp_path, "a").trial(0).write_rows(rows)
+    latents = ResultsStore(tmp_path).latents()
+    assert latents[["epoch", "latent_id"]].to_numpy().tolist() == [[1, 0], [1, 1], [1, 2], [2, 0], [2, 2]]
+    assert latents["latent_mean_variance"].tolist() == [1.0, 0.1, 1 / 3, 0.5, 0.25]
+
+
+def test_columns_that_only_some_searchers_have(tmp_path: Path) -> None:
+    _search(tmp_path, "a").trial(0).write_rows([_row(1, ctl_lambda=2.0)])
+    _search(tmp_path, "b").trial(0).write_rows([_row(1)])
+    frame = ResultsStore(tmp_path).epochs().set_index("search_id")
+    assert frame.loc["a", "ctl_lambda"] == 2.0 and np.isnan(frame.loc["b", "ctl_lambda"])
+
+
+def test_a_running_search_and_one_that_only_began(tmp_path: Path) -> None:
+    _search(tmp_path, "a").trial(0).write_rows([_row(1), _row(2)])
+    _search(tmp_path, "b")
+    store = ResultsStore(tmp_path)
+    assert store.searches()["status"].tolist() == ["running", "running"]
+    assert store.trials()[["search_id", "status", "n_epochs", "images_seen"]].to_numpy().tolist() == [
+        ["a", "running", 2, 128]
+    ]
+
+
+def test_summary_of_a_training() -> None:
+    rows = [_row(epoch, wall_seconds=5.0 * epoch, train_seconds=2.0, eval_seconds=1.0) for epoch in range(3, 11)]
+    got = summarise(pd.DataFrame(rows), status="done")
+    assert got["n_epochs"] == 8 and got["train_seconds"] == 16.0 and got["eval_seconds"] == 8.0
+    assert got["wall_seconds"] == 50.0 - (15.0 - 3.0)  # from the start of its first epoch
+    assert got["images_seen"] == 640 and got["train_flops"] == 1e13
+    assert all(got[metric] == pytest.approx(0.8) for metric in METRICS if metric != "active_units")
+
+
+@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("")])
+def test_no_results_folder(make: Any, tmp_path: Path) -> None:
+    make(tmp_path / "results")
+    with pytest.raises(InputError, match="no results at"):
+        ResultsStore(tmp_path / "results")
+
+
+def test_an_empty_store_has_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "searches").mkdir()
+    store = ResultsStore(tmp_path)
+    assert set(EPOCH_COLUMNS) < set(store.epochs().columns) and len(store.epochs()) == 0
+    assert "status" in store.searches().columns and "trial" in store.trials().columns
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(RuntimeError), replacing(tmp_path / "file") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "old"
+
+
+def test_two_thousand_searches_load_in_five_seconds(tmp_path: Path) -> None:
+    first = _search(tmp_path, "s0000").trial(0)
+    first.write_rows([_row(epoch) for epoch in range(1, 201)])
+    for number in range(1, 2000):
+        trial = _search(tmp_path, f"s{number:04d}").trial(0)
+        trial.path.mkdir(parents=True)
+        shutil.copy(first.rows, trial.rows)
+    start = time.perf_counter()
+    store = ResultsStore(tmp_path)
+    assert len(store.epochs()) == 400_000 and len(store.searches()) == 2000
+    assert time.perf_counter() - start < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < 2e9
