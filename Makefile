@@ -3,9 +3,10 @@
 PYTHON ?= python3
 DATASET ?=
 PROTOCOL ?=
-SEARCHERS ?= grid random ald geco-l0arm sparsity
-SEEDS ?= 0 1 2
+SEARCHERS ?=
+SEEDS ?=
 EPOCHS ?=
+SCALE ?=
 BACKBONE ?=
 FEATURES ?=
 JOBS ?=
@@ -13,7 +14,8 @@ DEVICE ?= auto
 RESULTS ?= results
 
 BIN := .venv/bin
-RUN := $(BIN)/python -m benchmark run --searchers $(SEARCHERS) --seeds $(SEEDS) --device $(DEVICE) --results "$(RESULTS)" \
+RUN := $(BIN)/python -m benchmark run --device $(DEVICE) --results "$(RESULTS)" \
+	$(if $(SEARCHERS),--searchers $(SEARCHERS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCALE),--scale $(SCALE)) \
 	$(if $(DATASET),--dataset "$(DATASET)") $(if $(PROTOCOL),--protocol "$(PROTOCOL)") $(if $(EPOCHS),--epochs $(EPOCHS)) \
 	$(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(FEATURES),--features $(FEATURES)) $(if $(JOBS),--jobs $(JOBS))
 REPORT := $(BIN)/python -m reports --results "$(RESULTS)" --out "$(RESULTS)/report"

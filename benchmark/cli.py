@@ -9,7 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from benchmark.backbones import BACKBONES
-from benchmark.config import DEFAULT_SEARCHERS, FEATURES, load_protocol, override, protocol_names
+from benchmark.config import FEATURES, load_protocol, override, protocol_names
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
 from searchers import SEARCHERS
@@ -45,9 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
-    run.add_argument("--searchers", nargs="+", default=DEFAULT_SEARCHERS, help="names, or your own as module:Class")
-    run.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
+    run.add_argument("--searchers", nargs="+", help="names, or your own as module:Class (default: all but tpe)")
+    run.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2")
     run.add_argument("--epochs", type=int, help="of one full training (default: the protocol's)")
+    run.add_argument("--scale", type=float, help="shrink the budget, such as 0.05 for a smoke run")
     run.add_argument("--backbone", help="a backbone's name (default: the protocol's)")
     run.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
     run.add_argument("--jobs", type=int, help="searches at a time (default: one a core)")
@@ -64,22 +65,22 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     """Exit code 1 where a search failed."""
     sys.path.insert(0, "")  # a user's own searcher is imported from the working directory
-    for name, values in (("jobs", [options.jobs]), ("seeds", options.seeds)):
-        if any(value is not None and value < (name == "jobs") for value in values):
-            raise InputError(f"{name} is {min(values)}; expected at least {int(name == 'jobs')}")
-    if len(set(options.seeds)) < len(options.seeds) or len(set(options.searchers)) < len(options.searchers):
-        raise InputError("a seed or searcher is named twice; expected each once")
     if options.dataset is not None:
         check_dataset_name(options.dataset)
     protocol = load_protocol(options.protocol or (options.dataset or "digits").partition(":")[0])
-    protocol = override(protocol, options.dataset, options.backbone, options.epochs, options.features)
+    protocol = override(protocol, options.dataset, options.backbone, options.epochs, options.scale, options.features)
+    searchers, seeds = tuple(options.searchers or protocol.run), tuple(options.seeds or protocol.seeds)
+    if len(set(seeds)) < len(seeds) or len(set(searchers)) < len(searchers):
+        raise InputError("a seed or searcher is named twice; expected each once")
+    if min(seeds) < 0:
+        raise InputError(f"seeds is {min(seeds)}; expected at least 0")
+    if options.jobs is not None and options.jobs < 1:
+        raise InputError(f"jobs is {options.jobs}; expected at least 1")
 
     from benchmark.progress import print_summary
     from benchmark.runner import Suite, run_suite
 
-    suite = Suite(
-        protocol, tuple(options.searchers), tuple(options.seeds), options.results, options.device, options.jobs
-    )
+    suite = Suite(protocol, searchers, seeds, options.results, options.device, options.jobs)
     searches = run_suite(suite)
     print_summary(searches)
     return int((searches["status"] != "done").any())

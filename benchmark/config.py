@@ -1,19 +1,16 @@
-"""A protocol (one experiment, a TOML file) and the searches that it and the command line ask for."""
+"""A protocol: one experiment, read from a TOML file, with what the command line says otherwise."""
 
-import hashlib
-import json
-import re
+import math
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchmark.datasets import check_dataset_name
 from benchmark.errors import InputError
 from benchmark.settings import from_mapping
-from searchers import SEARCHERS
-from searchers.registry import Entry, unknown_name
+from searchers.registry import unknown_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,9 +24,15 @@ FEATURES = ("auto", "classifier", "inception")
 
 @dataclass(frozen=True)
 class Training:
-    """One training's budget and optimiser (Adam). threads: CPU threads of a search, whatever the number of jobs."""
+    """One full training's budget and optimiser (Adam).
+
+    The budget is `epochs`, or `batches` where that is given, times `scale` (for a smoke run; the store records it).
+    threads: CPU threads of a search, whatever the number of jobs.
+    """
 
     epochs: int = 100
+    batches: int | None = None
+    scale: float = 1.0
     batch_size: int = 64
     learning_rate: float = 1e-3
     threads: int = 1
@@ -38,8 +41,18 @@ class Training:
         for name in ("epochs", "batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.batches is not None and self.batches < 1:
+            raise ValueError(f"batches is {self.batches}; expected at least 1")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected a number between 0 and 1")
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"scale is {self.scale}; expected a number above 0 and at most 1")
+
+    def with_epochs(self, n_images: int) -> "Training":
+        """The same budget in whole epochs of `n_images`, its scale applied."""
+        steps = n_images // min(self.batch_size, n_images)
+        epochs = self.epochs if self.batches is None else self.batches / steps
+        return replace(self, epochs=max(1, math.ceil(epochs * self.scale)))
 
 
 @dataclass(frozen=True)
@@ -71,61 +84,21 @@ class Named:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One experiment. `searchers` holds settings by searcher name; a searcher without any has its defaults."""
+    """One experiment.
+
+    searchers: settings by searcher name; one without any has its defaults. A name may carry a variant, `ald@100`, so
+    that one searcher runs with several settings. run and seeds: which of them run where the command line says nothing.
+    """
 
     name: str
-    summary: str
     dataset: Named
     backbone: Named
-    training: Training
-    evaluation: Evaluation
-    searchers: Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class SearchSpec:
-    """One search: everything its result follows from. Two searches of equal `protocol_hash` are comparable."""
-
-    protocol: str
-    dataset: Named
-    data_fingerprint: str
-    backbone: Named
-    training: Training
-    evaluation: Evaluation
-    searcher: str
-    settings: Mapping[str, Any]
-    seed: int
-
-    @property
-    def protocol_hash(self) -> str:
-        """A hash of the conditions that comparable searches share: data, backbone, training, evaluation."""
-        return _hash([self.dataset, self.data_fingerprint, self.backbone, self.training, self.evaluation])
-
-    @property
-    def search_id(self) -> str:
-        """A folder name: readable, and different whenever anything that the result follows from differs."""
-        parts = (self.dataset.name, self.backbone.name, self.searcher, f"s{self.seed}")
-        digest = _hash([self.protocol_hash, self.searcher, self.settings, self.seed])
-        return "-".join([*(re.sub(r"[^A-Za-z0-9_]+", "_", part)[-40:] for part in parts), digest[:8]])
-
-    def identity(self) -> dict[str, Any]:
-        """The columns of `ResultsStore.searches()` that are known before the search starts."""
-        return {
-            "search_id": self.search_id,
-            "dataset": self.dataset.name,
-            "backbone": self.backbone.name,
-            "searcher": self.searcher,
-            "seed": self.seed,
-            "protocol": self.protocol,
-            "protocol_hash": self.protocol_hash,
-            "epochs": self.training.epochs,
-            "settings": dict(self.settings),
-        }
-
-
-def _hash(items: Sequence[Any]) -> str:
-    plain = [asdict(item) if is_dataclass(item) and not isinstance(item, type) else item for item in items]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+    summary: str = ""
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    searchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    run: tuple[str, ...] = DEFAULT_SEARCHERS
+    seeds: tuple[int, ...] = (0, 1, 2)
 
 
 def protocol_names() -> list[str]:
@@ -154,21 +127,8 @@ def parse_protocol(text: str, name: str) -> Protocol:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where}: not valid TOML ({error})") from error
-    known = ("summary", "dataset", "backbone", "training", "evaluation", "searchers")
-    for key in table:
-        if key not in known:
-            raise InputError(f"{where}: {unknown_name('setting', key, known)}")
-    if not isinstance(table.get("searchers", {}), dict):
-        raise InputError(f"{where}: searchers is {table['searchers']!r}; expected a table for each searcher")
-    return Protocol(
-        name=name,
-        summary=str(table.get("summary", "")),
-        dataset=_named(table, "dataset", where),
-        backbone=_named(table, "backbone", where),
-        training=from_mapping(Training, table.get("training", {}), f"{where}: training"),
-        evaluation=from_mapping(Evaluation, table.get("evaluation", {}), f"{where}: evaluation"),
-        searchers=table.get("searchers", {}),
-    )
+    named = {key: _named(table, key, where) for key in ("dataset", "backbone")}
+    return cast(Protocol, from_mapping(Protocol, {**table, **named, "name": name}, where))
 
 
 def _named(table: Mapping[str, Any], key: str, where: str) -> Named:
@@ -179,7 +139,12 @@ def _named(table: Mapping[str, Any], key: str, where: str) -> Named:
 
 
 def override(
-    protocol: Protocol, dataset: str | None, backbone: str | None, epochs: int | None, features: str | None
+    protocol: Protocol,
+    dataset: str | None = None,
+    backbone: str | None = None,
+    epochs: int | None = None,
+    scale: float | None = None,
+    features: str | None = None,
 ) -> Protocol:
     """The protocol with what the command line says otherwise; another dataset or backbone has its default options."""
     if dataset is not None and dataset != protocol.dataset.name:
@@ -187,61 +152,14 @@ def override(
         protocol = replace(protocol, dataset=Named(dataset))
     if backbone is not None and backbone != protocol.backbone.name:
         protocol = replace(protocol, backbone=Named(backbone))
+    changed = {"epochs": epochs, "scale": scale}
+    training: dict[str, Any] = {key: value for key, value in changed.items() if value is not None}
+    try:
+        if epochs is not None:
+            protocol = replace(protocol, training=replace(protocol.training, batches=None))
+        protocol = replace(protocol, training=replace(protocol.training, **training))
+    except ValueError as error:
+        raise InputError(str(error)) from error
     if features is not None:
         protocol = replace(protocol, evaluation=replace(protocol.evaluation, features=features))
-    if epochs is not None:
-        if epochs < 1:
-            raise InputError(f"epochs is {epochs}; expected at least 1")
-        protocol = replace(protocol, training=replace(protocol.training, epochs=epochs))
     return protocol
-
-
-def searcher_class(name: str) -> type[Any]:
-    """The class of a searcher's name, or of a user's `module:Class`. Nothing else is loaded by name."""
-    from searchers.base import Searcher
-
-    if ":" not in name and name not in SEARCHERS:
-        raise InputError(unknown_name("searcher", name, SEARCHERS) + ", or your own as module:Class")
-    entry = SEARCHERS.get(name) or Entry(name, "")
-    try:
-        cls = entry.load()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"cannot load searcher {name!r}: {error}; expected an importable module:Class") from error
-    if not (isinstance(cls, type) and issubclass(cls, Searcher)):
-        raise InputError(f"searcher {name!r} is {cls!r}; expected a subclass of searchers.base.Searcher")
-    return cls
-
-
-def make_searcher(name: str, settings: Mapping[str, Any]) -> Any:
-    """The searcher of this name with these settings; InputError where a setting does not fit."""
-    return from_mapping(searcher_class(name), settings, f"searcher {name}")
-
-
-def plan(protocol: Protocol, data_fingerprint: str, searchers: Sequence[str], seeds: Sequence[int]) -> list[SearchSpec]:
-    """One spec for each searcher and seed; settings and options are written out in full, defaults included."""
-    from benchmark.backbones.export import make_backbone
-
-    backbone = Named(protocol.backbone.name, _plain(make_backbone(protocol.backbone.name, protocol.backbone.options)))
-    specs = []
-    for name in searchers:
-        searcher = make_searcher(name, protocol.searchers.get(name, {}))
-        settings = _plain(searcher)
-        for seed in seeds:
-            specs.append(
-                SearchSpec(
-                    protocol=protocol.name,
-                    dataset=protocol.dataset,
-                    data_fingerprint=data_fingerprint,
-                    backbone=backbone,
-                    training=protocol.training,
-                    evaluation=protocol.evaluation,
-                    searcher=name,
-                    settings=settings,
-                    seed=seed,
-                )
-            )
-    return specs
-
-
-def _plain(settings: Any) -> Any:
-    return json.loads(json.dumps(asdict(settings))) if is_dataclass(settings) and not isinstance(settings, type) else {}

@@ -12,11 +12,11 @@ from benchmark import checkpoint
 from benchmark.backbones.export import build_vae, load_model, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.clock import Clock
-from benchmark.config import SearchSpec
 from benchmark.datasets.base import Dataset
 from benchmark.files import write_json
 from benchmark.machine import peak_memory_bytes
 from benchmark.metrics.evaluation import Evaluator
+from benchmark.plan import SearchSpec
 from benchmark.store import SearchFolder, TrialFolder, summarise
 from benchmark.streams import Purpose, stream_seed
 from benchmark.training import TrainingState, train

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.table import Table
 
-from benchmark.config import SearchSpec
+from benchmark.plan import SearchSpec
 
 SUMMARY_METRICS = ("recon_nll", "fid_recon", "fid_gen", "silhouette")
 

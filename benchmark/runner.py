@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmark.config import Protocol, SearchSpec, make_searcher, plan
+from benchmark.config import Protocol
 from benchmark.errors import InputError
+from benchmark.plan import SearchSpec, make_searcher, plan
 from benchmark.pool import Task, run_tasks, warm_up
 from benchmark.progress import SuiteDisplay
 from benchmark.store import ResultsStore, SearchFolder
@@ -35,9 +36,8 @@ def run_suite(suite: Suite) -> pd.DataFrame:
     _check_results(suite.results)
     warm_up()
     plan(suite.protocol, "", suite.searchers, suite.seeds)  # settings and names, before the data is touched
-    device, features, fingerprint = _prepare(suite)
-    evaluation = replace(suite.protocol.evaluation, features=features)
-    specs = plan(replace(suite.protocol, evaluation=evaluation), fingerprint, suite.searchers, suite.seeds)
+    device, protocol, fingerprint = _prepare(suite)
+    specs = plan(protocol, fingerprint, suite.searchers, suite.seeds)
     folders = [SearchFolder(suite.results / "searches" / spec.search_id) for spec in specs]
     pending = [(s, f) for s, f in zip(specs, folders, strict=True) if f.read().get("status") != "done"]
     jobs = suite.jobs or _default_jobs(device, suite.protocol.training.threads)

@@ -27,16 +27,18 @@ def from_mapping(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-    if is_dataclass(hint) and isinstance(hint, type):
-        return from_mapping(hint, value, where)
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        hint = next(option for option in typing.get_args(hint) if option is not type(None))
-        return None if value is None else _convert(value, hint, where)
-    if typing.get_origin(hint) is tuple and isinstance(value, (list, tuple)):
-        return tuple(_convert(item, typing.get_args(hint)[0], where) for item in value)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(hint, type) and is_dataclass(hint):
+        return value if isinstance(value, hint) else from_mapping(hint, value, where)
+    if origin in (typing.Union, types.UnionType):  # X | None
+        return None if value is None else _convert(value, arguments[0], where)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(_convert(item, arguments[0], where) for item in value)
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: _convert(item, arguments[1], f"{where}: {key}") for key, item in value.items()}
     if hint is float and type(value) is int:
         return float(value)
-    if hint not in (int, float, str, bool) or type(value) is not hint:
-        expected = getattr(hint, "__name__", None) if typing.get_origin(hint) is None else str(hint)
+    if hint is not Any and type(value) is not hint:
+        expected = hint.__name__ if origin is None else str(hint).replace("typing.", "").replace("collections.abc.", "")
         raise InputError(f"{where} is {value!r}; expected {expected}")
     return value

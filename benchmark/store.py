@@ -35,7 +35,7 @@ TRIAL_COLUMNS = (
 SEARCH_COLUMNS = (
     *("status", "error", "latent_dim", "n_trials", *COSTS, "wall_seconds", "peak_memory_bytes"),
     *(f"test_{metric}" for metric in METRICS),
-    *("test_fid_features", "protocol", "protocol_hash", "epochs", "chosen_trial", "pareto"),
+    *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
 )
 LATENT_ARRAYS = ("latent_id", "latent_mean_variance", "latent_variance_mean", "latent_kl")
 

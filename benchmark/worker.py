@@ -2,6 +2,7 @@
 
 import os
 import traceback
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from benchmark.backbones.export import build_vae, save_model
 from benchmark.backbones.vae import VAE
-from benchmark.config import Protocol, SearchSpec, make_searcher
+from benchmark.config import Protocol
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Split
 from benchmark.errors import InputError
@@ -21,6 +22,7 @@ from benchmark.files import replacing
 from benchmark.machine import environment, limit_threads, peak_memory_bytes, resolve_device
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features
+from benchmark.plan import SearchSpec, make_searcher
 from benchmark.problem import BenchProblem, Report
 from benchmark.store import METRICS, SearchFolder
 from benchmark.streams import Purpose, stream
@@ -32,16 +34,18 @@ GALLERY_IMAGES = 10
 def prepare(connection: Connection, protocol: Protocol, device_name: str) -> None:
     """Makes what all searches share (downloads, caches, the feature classifier) and sends (kind, content).
 
-    ("ready", (device, features, data fingerprint)), or ("input_error", one line).
+    ("ready", (device, the protocol with features and epochs resolved, data fingerprint)), or ("input_error", one line).
     """
     try:
         device = resolve_device(device_name)
         limit_threads(protocol.training.threads)
-        features = resolve_features(protocol.evaluation.features, device)
+        evaluation = replace(protocol.evaluation, features=resolve_features(protocol.evaluation.features, device))
         dataset = load_dataset(protocol.dataset.name, **protocol.dataset.options)
         build_vae(protocol.backbone.name, protocol.backbone.options, dataset.image_shape, latent_dim=2, seed=0)
-        load_features(features, dataset, device)
-        connection.send(("ready", (device.type, features, dataset.fingerprint)))
+        load_features(evaluation.features, dataset, device)
+        training = protocol.training.with_epochs(len(dataset.train))
+        resolved = replace(protocol, evaluation=evaluation, training=training)
+        connection.send(("ready", (device.type, resolved, dataset.fingerprint)))
     except InputError as error:
         connection.send(("input_error", str(error)))
 

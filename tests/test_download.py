@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import shutil
 from collections import namedtuple
 from collections.abc import Iterator
 from email.message import Message
@@ -195,9 +194,13 @@ def test_disk_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_disk_that_fills_up() -> None:
-    with pytest.raises(InputError, match="cannot write /dev/full .*No space left.*XDG_CACHE_HOME"):
-        image_cache._write(Path("/dev/full"), (1, 1, 1000, 1000), [np.zeros((1, 1, 1000, 1000), np.uint8)], len)
+@pytest.mark.parametrize("side", [1, 1000])
+def test_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int) -> None:
+    """A small file's error comes when it is closed, a large one's when it is written."""
+    write = image_cache._write
+    monkeypatch.setattr(image_cache, "_write", lambda _, *rest: write(Path("/dev/full"), *rest))
+    with pytest.raises(InputError, match="cannot write .*No space left.*XDG_CACHE_HOME"):
+        write_images(tmp_path, (2, 1, side, side), [0, 1], [np.zeros((2, 1, side, side), np.uint8)])
 
 
 def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
@@ -207,7 +210,6 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (time, time))
     write_images(tmp_path, SHAPE, [0] * 6, _batches())
     assert sorted(path.name for path in tmp_path.iterdir()) == [".01.images.npy", "done.json", "images.npy"]
-    shutil.rmtree(tmp_path)
 
 
 # --- splits that share their images

@@ -12,7 +12,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from toy import N_FACTORS, SSE, ToyProblem
 
-from benchmark.config import make_searcher
+from benchmark.plan import make_searcher
 from searchers import SEARCHERS
 from searchers.base import Choice
 from searchers.optuna_search import SizeRange

@@ -34,7 +34,7 @@ def test_costs_turn_the_silhouette() -> None:
     assert table["fid_recon"].tolist() == [1.0, 4.0] and table["recon_nll"].tolist() == [3.0, 6.0]
 
 
-# ranks by hand: fid_recon 1, 2.5, 2.5, 4; fid_gen 2, 1, 3, 4 (NaN last); recon_nll 4, 3, 2, 1; silhouette 1, 2, 3.5, 3.5
+# ranks: fid_recon 1, 2.5, 2.5, 4; fid_gen 2, 1, 3, 4 (NaN last); recon_nll 4, 3, 2, 1; silhouette 1, 2, 3.5, 3.5
 TABLE = pd.DataFrame(
     {
         "fid_recon": [1.0, 2.0, 2.0, 3.0],

@@ -1,6 +1,7 @@
 """Decoded images on disk: written once, then memory-mapped."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -65,12 +66,17 @@ def write_images(
     digest = hashlib.blake2b(repr((shape, labels)).encode(), digest_size=16)
     _remove_abandoned(cache)
     _check_space(cache, math.prod(shape))
-    with replacing(cache / "images.npy") as partial:
-        n_written = _write(partial, shape, batches, digest.update)
-        if not n_written == shape[0] == len(labels):
-            raise ValueError(f"{cache}: got {n_written} images and {len(labels)} labels, expected {shape[0]} of each")
-    with replacing(cache / "done.json") as partial:
-        partial.write_text(json.dumps({"fingerprint": digest.hexdigest(), "labels": labels}))
+    try:
+        with replacing(cache / "images.npy") as partial:
+            n_written = _write(partial, shape, batches, digest.update)
+            if not n_written == shape[0] == len(labels):
+                raise ValueError(f"{cache}: {n_written} images and {len(labels)} labels, expected {shape[0]} of each")
+        with replacing(cache / "done.json") as partial:
+            partial.write_text(json.dumps({"fingerprint": digest.hexdigest(), "labels": labels}))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"cannot write the decoded images to {cache} ({error.strerror}); {REMEDY}") from error
 
 
 def _write(
@@ -78,17 +84,13 @@ def _write(
 ) -> int:
     """Writes an npy file by plain writes: a mapped file's pages would count as resident, and a full disk would kill."""
     n_written = 0
-    description = f"decoding into {path.parent}"
-    with path.open("wb") as file, byte_progress(description, math.prod(shape)) as advance:
+    with path.open("wb") as file, byte_progress(f"decoding into {path.parent}", math.prod(shape)) as advance:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for batch in batches:
             if batch.dtype != np.uint8 or batch.shape[1:] != shape[1:]:
                 raise ValueError(f"{path}: got {batch.dtype} images {batch.shape}, expected uint8 [n, *{shape[1:]}]")
             content = np.ascontiguousarray(batch).data
-            try:
-                file.write(content)
-            except OSError as error:
-                raise InputError(f"cannot write {path} ({error.strerror}); {REMEDY}") from error
+            file.write(content)
             update(content)
             advance(content.nbytes)
             n_written += len(batch)

@@ -1,0 +1,117 @@
+"""From a protocol to searches: names become classes, settings are checked, and each search gets its id."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
+
+from benchmark.backbones.export import make_backbone
+from benchmark.config import Evaluation, Named, Protocol, Training
+from benchmark.errors import InputError
+from benchmark.settings import from_mapping
+from searchers import SEARCHERS
+from searchers.base import Searcher
+from searchers.registry import Entry, unknown_name
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """One search: everything its result follows from. Two searches of equal `protocol_hash` are comparable."""
+
+    protocol: str
+    dataset: Named
+    data_fingerprint: str
+    backbone: Named
+    training: Training
+    evaluation: Evaluation
+    searcher: str
+    settings: Mapping[str, Any]
+    seed: int
+
+    @property
+    def protocol_hash(self) -> str:
+        """A hash of the conditions that comparable searches share: data, backbone, training, evaluation."""
+        return _hash([self.dataset, self.data_fingerprint, self.backbone, self.training, self.evaluation])
+
+    @property
+    def search_id(self) -> str:
+        """A folder name: readable, and different whenever anything that the result follows from differs."""
+        parts = (self.dataset.name, self.backbone.name, self.searcher, f"s{self.seed}")
+        digest = _hash([self.protocol_hash, self.searcher, self.settings, self.seed])
+        return "-".join([*(re.sub(r"[^A-Za-z0-9_]+", "_", part)[-40:] for part in parts), digest[:8]])
+
+    def identity(self) -> dict[str, Any]:
+        """The columns of `ResultsStore.searches()` that are known before the search starts."""
+        return {
+            "search_id": self.search_id,
+            "dataset": self.dataset.name,
+            "backbone": self.backbone.name,
+            "searcher": self.searcher,
+            "seed": self.seed,
+            "protocol": self.protocol,
+            "protocol_hash": self.protocol_hash,
+            "epochs": self.training.epochs,
+            "scale": self.training.scale,
+            "settings": dict(self.settings),
+        }
+
+
+def _hash(items: Sequence[Any]) -> str:
+    plain = [asdict(item) if is_dataclass(item) and not isinstance(item, type) else item for item in items]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def searcher_class(name: str) -> type[Any]:
+    """The class of a searcher's name (a variant `@...` set aside), or of a user's `module:Class`.
+
+    Nothing else is loaded by name.
+    """
+    base = name.partition("@")[0]
+    if ":" not in base and base not in SEARCHERS:
+        raise InputError(unknown_name("searcher", base, SEARCHERS) + ", or your own as module:Class")
+    entry = SEARCHERS.get(base) or Entry(base, "")
+    try:
+        cls = entry.load()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"cannot load searcher {name!r}: {error}; expected an importable module:Class") from error
+    if not (isinstance(cls, type) and issubclass(cls, Searcher)):
+        raise InputError(f"searcher {name!r} is {cls!r}; expected a subclass of searchers.base.Searcher")
+    return cls
+
+
+def make_searcher(name: str, settings: Mapping[str, Any]) -> Any:
+    """The searcher of this name with these settings; InputError where a setting does not fit."""
+    return from_mapping(searcher_class(name), settings, f"searcher {name}")
+
+
+def plan(protocol: Protocol, data_fingerprint: str, searchers: Sequence[str], seeds: Sequence[int]) -> list[SearchSpec]:
+    """One spec for each searcher and seed; settings and options are written out in full, defaults included."""
+    backbone = Named(protocol.backbone.name, _plain(make_backbone(protocol.backbone.name, protocol.backbone.options)))
+    specs = []
+    for name in searchers:
+        if "@" in name and name not in protocol.searchers:
+            variants = [known for known in protocol.searchers if "@" in known]
+            raise InputError(f"protocol {protocol.name}: {unknown_name('variant', name, variants)}")
+        searcher = make_searcher(name, protocol.searchers.get(name, {}))
+        settings = _plain(searcher)
+        for seed in seeds:
+            specs.append(
+                SearchSpec(
+                    protocol=protocol.name,
+                    dataset=protocol.dataset,
+                    data_fingerprint=data_fingerprint,
+                    backbone=backbone,
+                    training=protocol.training,
+                    evaluation=protocol.evaluation,
+                    searcher=name,
+                    settings=settings,
+                    seed=seed,
+                )
+            )
+    return specs
+
+
+def _plain(settings: Any) -> Any:
+    return json.loads(json.dumps(asdict(settings))) if is_dataclass(settings) and not isinstance(settings, type) else {}
