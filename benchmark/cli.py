@@ -9,7 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from benchmark.backbones import BACKBONES
-from benchmark.config import FEATURES, load_protocol, override, protocol_names
+from benchmark.config import FEATURES, dataset_protocol, load_protocol, override, protocol_names
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
 from searchers import SEARCHERS
@@ -67,7 +67,8 @@ def _run(options: argparse.Namespace) -> int:
     sys.path.insert(0, "")  # a user's own searcher is imported from the working directory
     if options.dataset is not None:
         check_dataset_name(options.dataset)
-    protocol = load_protocol(options.protocol or (options.dataset or "digits").partition(":")[0])
+    dataset = options.dataset or "digits"
+    protocol = load_protocol(options.protocol) if options.protocol else dataset_protocol(dataset)
     protocol = override(protocol, options.dataset, options.backbone, options.epochs, options.scale, options.features)
     searchers, seeds = tuple(options.searchers or protocol.run), tuple(options.seeds or protocol.seeds)
     if len(set(seeds)) < len(seeds) or len(set(searchers)) < len(searchers):
@@ -77,12 +78,15 @@ def _run(options: argparse.Namespace) -> int:
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"jobs is {options.jobs}; expected at least 1")
 
-    from benchmark.progress import print_summary
+    from benchmark.progress import print_latents, print_summary
     from benchmark.runner import Suite, run_suite
+    from benchmark.store import ResultsStore
 
     suite = Suite(protocol, searchers, seeds, options.results, options.device, options.jobs)
     searches = run_suite(suite)
     print_summary(searches)
+    if protocol.show_latents:
+        print_latents(ResultsStore(options.results), searches)
     return int((searches["status"] != "done").any())
 
 
@@ -90,10 +94,10 @@ def _list(options: argparse.Namespace) -> int:
     for title, entries in (("searchers", SEARCHERS), ("datasets", DATASETS), ("backbones", BACKBONES)):
         print(f"{title}:")
         for name, entry in entries.items():
-            print(f"  {name:14} {entry.summary}")
+            print(f"  {name:22} {entry.summary}")
     print("protocols:")
     for name in protocol_names():
-        print(f"  {name:14} {load_protocol(name).summary}")
+        print(f"  {name:22} {load_protocol(name).summary}")
     return 0
 
 

@@ -19,6 +19,18 @@ else:
 
 PROTOCOLS = Path(__file__).parent / "protocols"
 DEFAULT_SEARCHERS = ("grid", "random", "ald", "geco-l0arm", "sparsity")
+DATASET_PROTOCOLS = {  # whose name is not the dataset's own
+    "mnist": "ald-mnist",
+    "fashionmnist": "ald-fashionmnist",
+    "eurosat": "ald-eurosat",
+    "sprites": "ald-sprites",
+    "dsprites": "geco-table1-dsprites",
+    "shapes3d": "geco-table1-shapes3d",
+    "cars3d": "geco-table1-cars3d",
+    "cifar100": "geco-table1-cifar100",
+    "tiles": "asperti-tiles-dense",
+}
+DEFAULT_SEEDS = (0, 1, 2)
 FEATURES = ("auto", "classifier", "inception")
 
 
@@ -87,7 +99,8 @@ class Protocol:
     """One experiment.
 
     searchers: settings by searcher name; one without any has its defaults. A name may carry a variant, `ald@100`, so
-    that one searcher runs with several settings. run and seeds: which of them run where the command line says nothing.
+    that one searcher runs with several settings. run and seeds: which of them run where the protocol is asked for by
+    name and the command line says nothing else. show_latents: print each latent's statistics at the end.
     """
 
     name: str
@@ -98,12 +111,20 @@ class Protocol:
     evaluation: Evaluation = Evaluation()
     searchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     run: tuple[str, ...] = DEFAULT_SEARCHERS
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = DEFAULT_SEEDS
+    show_latents: bool = False
 
 
 def protocol_names() -> list[str]:
     """The names that `load_protocol` takes."""
     return sorted(path.stem for path in PROTOCOLS.glob("*.toml"))
+
+
+def dataset_protocol(dataset: str) -> Protocol:
+    """The protocol that a dataset runs with by default, for the searchers and seeds that every dataset has."""
+    kind = dataset.partition(":")[0]
+    protocol = load_protocol(DATASET_PROTOCOLS.get(kind, kind))
+    return replace(protocol, run=DEFAULT_SEARCHERS, seeds=DEFAULT_SEEDS, show_latents=False)
 
 
 def load_protocol(name: str) -> Protocol:

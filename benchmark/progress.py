@@ -12,6 +12,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 from rich.table import Table
 
 from benchmark.plan import SearchSpec
+from benchmark.store import ResultsStore
 
 SUMMARY_METRICS = ("recon_nll", "fid_recon", "fid_gen", "silhouette")
 
@@ -72,6 +73,26 @@ class SuiteDisplay:
 
     def _count(self) -> str:
         return f"{self._done}/{self._total}"
+
+
+def print_latents(store: ResultsStore, searches: pd.DataFrame) -> None:
+    """Each latent of the chosen trainings at their last epoch (the tables I and II of 1812.07238)."""
+    latents, epochs = store.latents(), store.epochs()
+    for _, search in searches[searches["status"] == "done"].iterrows():
+        own = latents[(latents["search_id"] == search["search_id"]) & (latents["trial"] == search["chosen_trial"])]
+        own = own[own["epoch"] == own["epoch"].max()]
+        table = Table(title=f"{search['search_id']}: over the validation data", box=SIMPLE)
+        for name in ("latent", "variance of the mean", "mean of the variance", "sum"):
+            table.add_column(name, justify="right")
+        sums = own["latent_mean_variance"] + own["latent_variance_mean"]
+        for (_, row), total in zip(own.iterrows(), sums, strict=True):
+            numbers = (row["latent_mean_variance"], row["latent_variance_mean"], total)
+            table.add_row(str(row["latent_id"]), *(f"{number:.4g}" for number in numbers))
+        console = Console()
+        console.print(table)
+        rows = epochs[(epochs["search_id"] == search["search_id"]) & (epochs["trial"] == search["chosen_trial"])]
+        inactive = len(own) - rows["active_units"].iloc[-1]
+        console.print(f"{inactive} of {len(own)} latents are inactive; the sum is {sums.mean():.3f} on average")
 
 
 def print_summary(searches: pd.DataFrame) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -37,7 +37,14 @@ _OTHER_MARKERS = ("X", "*", "p", "h", "8", "d")
 
 
 def searcher_style(name: str) -> SearcherStyle:
-    """Style of a searcher by its name in the store; a user's `package.module:Class` gets one from its name alone."""
+    """Style of a searcher by its name in the store; a user's `package.module:Class` gets one from its name alone.
+
+    A variant (`ald@100`) has its searcher's colour and marker.
+    """
+    base, _, variant = name.partition("@")
+    if variant:
+        style = searcher_style(base)
+        return replace(style, label=f"{style.label} @{variant}")
     if name in _KNOWN:
         return _KNOWN[name]
     digest = crc32(name.encode())
@@ -47,9 +54,16 @@ def searcher_style(name: str) -> SearcherStyle:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Each name once: latentbench's searchers in their fixed order, then the user's own by name."""
+    """Each name once: latentbench's searchers in their fixed order, then the user's own by name; variants by number."""
     order = list(_KNOWN)
-    return sorted(set(names), key=lambda name: (order.index(name) if name in _KNOWN else len(order), name))
+
+    def place(name: str) -> tuple[int, str, int, str]:
+        base, _, variant = name.partition("@")
+        known = order.index(base) if base in _KNOWN else len(order)
+        number = "".join(character for character in variant if character.isdigit())
+        return known, base, int(number or 0), variant
+
+    return sorted(set(names), key=place)
 
 
 def paper_style() -> AbstractContextManager[None]:

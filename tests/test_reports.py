@@ -385,3 +385,9 @@ def test_reports_import_neither_torch_nor_pyplot() -> None:
     root = Path(__file__).parents[1]
     found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def test_variants_keep_their_searchers_colour_and_follow_their_number() -> None:
+    assert searcher_style("ald@100").color == searcher_style("ald").color
+    assert searcher_style("ald@100").label != searcher_style("ald@80").label
+    assert in_order(["ald@100", "sparsity", "ald@80", "ald", "grid"]) == ["grid", "ald", "ald@80", "ald@100", "sparsity"]
