@@ -10,6 +10,7 @@ from typing import Any, cast
 from benchmark.datasets import check_dataset_name
 from benchmark.errors import InputError
 from benchmark.settings import from_mapping
+from searchers import SEARCHERS
 from searchers.registry import unknown_name
 
 if sys.version_info >= (3, 11):
@@ -148,6 +149,12 @@ def parse_protocol(text: str, name: str) -> Protocol:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where}: not valid TOML ({error})") from error
+    if "name" in table:
+        raise InputError(f"{where}: name is {table['name']!r}; a protocol's name is its file's: remove the setting")
+    for searcher in table.get("searchers", {}):
+        base = searcher.partition("@")[0]
+        if base not in SEARCHERS and ":" not in base:
+            raise InputError(f"{where}: {unknown_name('searcher', base, SEARCHERS)}, or your own as module:Class")
     named = {key: _named(table, key, where) for key in ("dataset", "backbone")}
     return cast(Protocol, from_mapping(Protocol, {**table, **named, "name": name}, where))
 

@@ -81,7 +81,7 @@ def _prepare(suite: Suite) -> Any:
 
 
 def _default_jobs(device: str, threads: int) -> int:
-    return 1 if device == "cuda" else max(1, len(os.sched_getaffinity(0)) // threads)
+    return 1 if device.startswith("cuda") else max(1, len(os.sched_getaffinity(0)) // threads)
 
 
 def _check_results(path: Path) -> None:

@@ -45,7 +45,7 @@ def prepare(connection: Connection, protocol: Protocol, device_name: str) -> Non
         load_features(evaluation.features, dataset, device)
         training = protocol.training.with_epochs(len(dataset.train))
         resolved = replace(protocol, evaluation=evaluation, training=training)
-        connection.send(("ready", (device.type, resolved, dataset.fingerprint)))
+        connection.send(("ready", (str(device), resolved, dataset.fingerprint)))
     except InputError as error:
         connection.send(("input_error", str(error)))
 

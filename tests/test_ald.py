@@ -10,9 +10,19 @@ from searchers.ald import ALD, METRICS, ALDController
 from searchers.base import Decision
 
 Curve = Callable[[np.ndarray], np.ndarray]
-FALLING: Curve = lambda t: -t  # noqa: E731
-RISING: Curve = lambda t: 1.0 * t  # noqa: E731
-V_AT_30: Curve = lambda t: abs(t - 30.0)  # noqa: E731  a window of 20 that ends in epoch 40 is the first to rise
+
+
+def falling(t: np.ndarray) -> np.ndarray:
+    return -t
+
+
+def rising(t: np.ndarray) -> np.ndarray:
+    return t
+
+
+def v_at_30(t: np.ndarray) -> np.ndarray:
+    """Its slope over a window of 20 epochs is first above 0 where the window ends in epoch 40."""
+    return abs(t - 30.0)
 
 
 class Run:
@@ -46,7 +56,7 @@ MANY = ALD(latent_dim=200)
 
 
 def test_stop_rule_fires_at_its_epoch() -> None:
-    run = Run(MANY, V_AT_30).until(100)
+    run = Run(MANY, v_at_30).until(100)
     assert [epoch for epoch, traces in run.traces.items() if traces["removing"] == 0][0] == 40
     assert list(run.removed) == [5, 10, 15, 20, 25, 30, 35]  # none afterwards, though latents are left
     assert run.latent_dim > 100
@@ -56,13 +66,13 @@ def test_stop_rule_fires_at_its_epoch() -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_must_rise(metric: str) -> None:
-    run = Run(MANY, {**dict.fromkeys(METRICS, V_AT_30), metric: FALLING}).until(100)
+    run = Run(MANY, {**dict.fromkeys(METRICS, v_at_30), metric: falling}).until(100)
     assert list(run.removed) == list(range(5, 101, 5))
     assert run.traces[100]["removing"] > 0
 
 
 def test_no_stop_without_a_full_window() -> None:
-    run = Run(MANY, RISING).until(40)
+    run = Run(MANY, rising).until(40)
     assert list(run.removed) == [5, 10, 15]
     assert run.traces[19]["removing"] > 0 == run.traces[20]["removing"]
 
@@ -76,7 +86,7 @@ def test_stopping_is_for_good() -> None:
 
 def test_silhouette_slows_removal() -> None:
     """A silhouette of |t - 20| rises over ten epochs from epoch 25 on (its slope is first above 0 there)."""
-    curves = {**dict.fromkeys(METRICS, FALLING), "silhouette": lambda t: abs(t - 20.0)}
+    curves = {**dict.fromkeys(METRICS, falling), "silhouette": lambda t: abs(t - 20.0)}
     run = Run(MANY, curves).until(60)
     assert [run.removed[epoch] for epoch in (5, 10, 15, 20)] == [5] * 4
     assert [run.removed[epoch] for epoch in range(25, 61, 5)] == [1] * 8
@@ -84,7 +94,7 @@ def test_silhouette_slows_removal() -> None:
 
 
 def test_slow_for_good_and_not_before_its_window() -> None:
-    curves = {**dict.fromkeys(METRICS, FALLING), "silhouette": lambda t: -abs(t - 10.0)}
+    curves = {**dict.fromkeys(METRICS, falling), "silhouette": lambda t: -abs(t - 10.0)}
     run = Run(MANY, curves).until(60)
     assert run.removed[5] == 5  # the silhouette rises, for fewer than ten epochs
     assert run.traces[60]["slope_silhouette"] < 0
@@ -100,10 +110,10 @@ def test_settings_are_followed() -> None:
 
 
 def test_never_below_two_latents() -> None:
-    run = Run(ALD(latent_dim=9), FALLING).until(50)
+    run = Run(ALD(latent_dim=9), falling).until(50)
     assert run.removed == {5: 5, 10: 2} and run.latent_dim == 2
     assert run.traces[50]["removing"] > 0  # the floor held, not the stop rule
-    assert Run(ALD(latent_dim=9, min_latent_dim=6), FALLING).until(50).latent_dim == 6
+    assert Run(ALD(latent_dim=9, min_latent_dim=6), falling).until(50).latent_dim == 6
 
 
 def _history(epochs: int, latent_dim: int, seed: int = 0) -> pd.DataFrame:

@@ -168,6 +168,8 @@ BAD = {
     "--protocol bad_latents.toml": "searcher grid: latent_dims is [1, 4]; expected different sizes, each at least 2",
     "--protocol bad_key.toml": "unknown setting 'epoch'; did you mean 'epochs'?",
     "--protocol bad_toml.toml": "not valid TOML",
+    "--protocol bad_name.toml": "unknown searcher 'gird'; did you mean 'grid'?",
+    "--searchers ald@100": "unknown variant 'ald@100'",
     "--epochs 0": "epochs is 0; expected at least 1",
     "--epochs many": "invalid int value: 'many'",
     "--seeds -1": "seeds is -1; expected at least 0",
@@ -192,6 +194,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     (folder / "bad_latents.toml").write_text(good.replace("[2, 4, 8]", "[1, 4]"))
     (folder / "bad_key.toml").write_text(good.replace("epochs = 3", "epoch = 3"))
     (folder / "bad_toml.toml").write_text("[dataset")
+    (folder / "bad_name.toml").write_text(good.replace("[searchers.grid]", "[searchers.gird]"))
     monkeypatch.setenv("LATENTBENCH_DATA", str(folder / "data"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # no download leaves this machine
     words = ["run", *arguments.split(), *([] if "--results" in arguments else ["--results", "fresh"])]

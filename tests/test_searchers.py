@@ -17,6 +17,7 @@ from searchers import SEARCHERS
 from searchers.base import Choice
 from searchers.optuna_search import SizeRange
 from searchers.selection import METRICS, Weights, final_metrics
+from searchers.sparsity import Sparsity, SparsityController
 
 OPTIMUM = 8  # ToyProblem's
 SIZES = SizeRange(low=2, high=32, n_trials=6)
@@ -187,6 +188,26 @@ def test_sparsity_waits_for_a_stable_active_set() -> None:
     assert _decided(toy) == [list(range(OPTIMUM))]
     assert choice.trial.history["ctl_active"].tolist() == [32] * 2 + [OPTIMUM] * 10
     assert choice.trial.history["ctl_variance_law"].iloc[-1] == pytest.approx(1.0)
+
+
+def test_sparsity_removes_what_is_off_and_stable() -> None:
+    """A latent is off where its mean hardly varies and its variance is near 1; one change starts the count anew."""
+    controller = SparsityController(Sparsity(latent_dim=4, stable_epochs=3))
+    off, off_for_now = [1e-4, 1e-4, 0.5, 0.9], [1e-4, 1e-4, 1e-4, 0.9]  # var(mean)
+    noise = [0.99, 0.4, 0.95, 0.95]  # mean(var): the second and third are in use by one of the two
+    rows = [
+        {"latent_dim": 4, "latent_mean_variance": np.array(means), "latent_variance_mean": np.array(noise)}
+        for means in (off, off, off_for_now, off, off, off)
+    ]
+    decisions = [controller.after_epoch(pd.DataFrame(rows[: epoch + 1])).keep for epoch in range(6)]
+    assert decisions == [None] * 5 + [(1, 2, 3)]
+    assert controller.traces()["variance_law"] == pytest.approx(np.mean(np.add(off, noise)))
+
+
+def test_sparsity_leaves_two_latents() -> None:
+    controller = SparsityController(Sparsity(latent_dim=3, stable_epochs=1))
+    row = {"latent_dim": 3, "latent_mean_variance": np.array([0.9, 0, 0]), "latent_variance_mean": np.ones(3)}
+    assert controller.after_epoch(pd.DataFrame([row])).keep is None and controller.traces()["active"] == 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from benchmark.backbones.export import make_backbone
-from benchmark.config import Named, Protocol, Training, load_protocol, override, parse_protocol, protocol_names
+from benchmark.config import (
+    DEFAULT_SEARCHERS,
+    DEFAULT_SEEDS,
+    Named,
+    Protocol,
+    Training,
+    dataset_protocol,
+    load_protocol,
+    override,
+    parse_protocol,
+    protocol_names,
+)
 from benchmark.datasets import DATASETS
 from benchmark.errors import InputError
 from benchmark.plan import SearchSpec, make_searcher, plan, searcher_class
@@ -90,8 +101,12 @@ def test_bundled_protocol(name: str) -> None:
     assert len({make_searcher(s, protocol.searchers[s]).n_trainings for s in whole_run}) <= 1  # one budget for them
 
 
-def test_protocols_are_found() -> None:
-    assert {"digits", "mnist", "tiles", "manifold", "folder"} <= set(protocol_names())
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_dataset_has_a_protocol(name: str) -> None:
+    protocol = dataset_protocol(name)
+    assert protocol.dataset.name == name and protocol.name in protocol_names()
+    assert (protocol.run, protocol.seeds) == (DEFAULT_SEARCHERS, DEFAULT_SEEDS)
+    assert dataset_protocol("folder:/a/b") == dataset_protocol("folder")
 
 
 MINIMAL = '[dataset]\nname = "digits"\n[backbone]\nname = "mlp"\n'

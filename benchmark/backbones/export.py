@@ -64,7 +64,8 @@ def load_model(path: str | Path) -> VAE:
         raise InputError(f"no model at {path}; expected a model.pt that a finished search exported")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        assert content["format"] == FORMAT
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, expected {FORMAT!r}")
         shape = tuple(content["image_shape"])
         vae = build_vae(content["backbone"], content["options"], shape, content["latent_dim"], seed=0)
         vae.load_state_dict(content["weights"])

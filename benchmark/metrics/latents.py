@@ -69,9 +69,9 @@ def kmeans_silhouette(latents: NDArray[np.floating], n_clusters: int, seed: int)
 def label_silhouette(latents: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
     """Silhouette in [-1, 1], higher is better, of latents [N, n] under given labels [N].
 
-    NaN where it is undefined: one label only, a label for every point, or a value that is not finite.
+    NaN where it is undefined: no latents, one label only, a label for every point, or a value that is not finite.
     """
     points = np.asarray(latents, np.float64)
-    if not 2 <= len(np.unique(labels)) < len(points) or not np.isfinite(points).all():
+    if not points.size or not 2 <= len(np.unique(labels)) < len(points) or not np.isfinite(points).all():
         return math.nan
     return float(silhouette_score(points, labels))
