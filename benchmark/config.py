@@ -151,12 +151,13 @@ def parse_protocol(text: str, name: str) -> Protocol:
         raise InputError(f"{where}: not valid TOML ({error})") from error
     if "name" in table:
         raise InputError(f"{where}: name is {table['name']!r}; a protocol's name is its file's: remove the setting")
-    for searcher in table.get("searchers", {}):
+    named = {key: _named(table, key, where) for key in ("dataset", "backbone")}
+    protocol = cast(Protocol, from_mapping(Protocol, {**table, **named, "name": name}, where))
+    for searcher in protocol.searchers:
         base = searcher.partition("@")[0]
         if base not in SEARCHERS and ":" not in base:
             raise InputError(f"{where}: {unknown_name('searcher', base, SEARCHERS)}, or your own as module:Class")
-    named = {key: _named(table, key, where) for key in ("dataset", "backbone")}
-    return cast(Protocol, from_mapping(Protocol, {**table, **named, "name": name}, where))
+    return protocol
 
 
 def _named(table: Mapping[str, Any], key: str, where: str) -> Named:
