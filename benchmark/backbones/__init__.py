@@ -9,4 +9,10 @@ BACKBONES: dict[str, Entry] = {
     ),
     "conv": Entry("benchmark.backbones.conv:Conv", "four strided convolutions, SiLU (ALD-VAE, EuroSAT)"),
     "geco-conv": Entry("benchmark.backbones.geco_conv:GecoConv", "convolutions with BatchNorm, 64x64 or 28x28 (GECO)"),
+    "asperti-conv": Entry(
+        "benchmark.backbones.asperti_conv:AspertiConv", "eight convolutions with BatchNorm, 28x28 (1812.07238)"
+    ),
+    "video": Entry(
+        "benchmark.backbones.video:Video", "3D convolutions and axial attention, 8x64x64 (ALD-VAE, Sprites)"
+    ),
 }

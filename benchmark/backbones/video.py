@@ -1,0 +1,127 @@
+"""ALD-VAE's backbone for videos, after the encoder and decoder of VideoGPT's VQ-VAE."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.backbones.checks import ImageShape, check_widths
+from benchmark.backbones.vae import VAE
+from benchmark.errors import InputError
+
+DOWNSAMPLE = (2, 4, 4)
+STRIDES = ((2, 2, 2), (1, 2, 2))  # of the two strided convolutions; their product is DOWNSAMPLE
+
+
+class AxialAttention(nn.Module):
+    """Multi-head self-attention along T, along H and along W, summed; each line along an axis attends to itself alone.
+
+    No biases: a key's drops out of the softmax, an output's out of the BatchNorm that always comes next.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(channels, 9 * channels, bias=False)  # query, key and value of the three axes
+        self.out = nn.Linear(3 * channels, channels, bias=False)  # the sum of the axes' three output layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B, C, T, H, W] -> the same shape."""
+        qkv = self.qkv(x.movedim(1, -1)).unflatten(-1, (3, 3, self.heads, -1))  # [B, T, H, W, axis, qkv, heads, D]
+        mixed = [self._along(axis, of_axis) for axis, of_axis in enumerate(qkv.unbind(4))]
+        y: Tensor = self.out(torch.cat(mixed, -1))
+        return y.movedim(-1, 1)
+
+    def _along(self, axis: int, qkv: Tensor) -> Tensor:
+        """[B, T, H, W, qkv, heads, D] -> the values as attention along one axis mixes them, [B, T, H, W, C]."""
+        lines = qkv.movedim((4, 5, axis + 1), (0, 2, 5))  # [qkv, B, heads, P, Q, L, D], L the axis, P and Q the others
+        # Lines count as heads: as a batch they would pass the 65,535 that CUDA's attention kernels take.
+        q, k, v = lines.flatten(2, 4)  # [B, heads * P * Q, L, D] each
+        mixed: Tensor = F.scaled_dot_product_attention(q, k, v)
+        mixed = mixed.unflatten(1, lines.shape[2:5])  # [B, heads, P, Q, L, D]
+        return mixed.movedim((4, 1), (axis + 1, 4)).flatten(4)
+
+
+class AttentionResidualBlock(nn.Module):
+    """Two convolutions through a bottleneck and attention summed over the three axes, added to the input.
+
+    2104.10157, figure 4, with the order, the bottleneck of half the channels and the BatchNorm of its released code.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        narrow = channels // 2
+        self.body = nn.Sequential(
+            *(nn.BatchNorm3d(channels), nn.ReLU(), nn.Conv3d(channels, narrow, 3, padding=1, bias=False)),
+            *(nn.BatchNorm3d(narrow), nn.ReLU(), nn.Conv3d(narrow, channels, 1, bias=False)),
+            *(nn.BatchNorm3d(channels), nn.ReLU(), AxialAttention(channels, heads)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B, C, T, H, W] -> the same shape."""
+        change: Tensor = self.body(x)
+        return x + change
+
+
+@dataclass(frozen=True)
+class Video:
+    """ALD-VAE's Sprites network (2312.06280, section 4.1), "adapted from VideoGPT" and not described further.
+
+    From VideoGPT (2104.10157, section 3.1 and table 8): 3x3x3 strided convolutions, here down by 2x4x4, then residual
+    blocks with axial attention; the decoder is the reverse with transposed convolutions of kernel 4. As in its released
+    code BatchNorm stands for the paper's LayerNorm, and there are no position encodings. VideoGPT has 240 channels,
+    4 blocks and 2 heads; our smaller defaults suit one CPU core. Ours too: a 1x1x1 convolution to `code_channels` and
+    back where VideoGPT has its codebook, lest the fully connected layers get every channel of the 4x16x16 grid.
+    """
+
+    channels: int = 32
+    n_blocks: int = 2
+    heads: int = 2
+    code_channels: int = 8
+    hidden: int = 256
+
+    def __post_init__(self) -> None:
+        check_widths("channels, heads, code_channels and hidden", self._widths())
+        if self.n_blocks < 0:
+            raise ValueError(f"n_blocks is {self.n_blocks}; expected at least 0")
+        if self.channels < 2 or self.channels % self.heads:
+            raise ValueError(
+                f"channels is {self.channels} with {self.heads} heads; expected a multiple of heads, at least 2"
+            )
+
+    def _widths(self) -> tuple[int, ...]:
+        return (self.channels, self.heads, self.code_channels, self.hidden)
+
+    def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
+        """The network for videos [C, T, H, W] with T a multiple of 2, H and W of 4."""
+        in_channels, *grid = _check_video(image_shape)
+        c, code, h = self.channels, self.code_channels, self.hidden
+        shape = (code, *grid)
+        encoder: list[nn.Module] = []
+        for n_in, stride in zip((in_channels, c), STRIDES, strict=True):
+            encoder += [nn.Conv3d(n_in, c, 3, stride=stride, padding=1), nn.ReLU()]
+        encoder += [nn.Conv3d(c, c, 3, padding=1, bias=False), *self._blocks(), nn.Conv3d(c, code, 1)]
+        encoder += [nn.Flatten(), nn.Linear(math.prod(shape), h), nn.ReLU()]
+
+        decoder: list[nn.Module] = [nn.ReLU(), nn.Linear(h, math.prod(shape)), nn.Unflatten(1, shape)]
+        decoder += [nn.Conv3d(code, c, 1, bias=False), *self._blocks()]
+        for n_out, stride in zip((c, in_channels), STRIDES[::-1], strict=True):
+            kernel = (stride[0] + 2, stride[1] + 2, stride[2] + 2)  # 4 where it doubles, 3 where it keeps the length
+            decoder += [nn.ConvTranspose3d(c, n_out, kernel, stride=stride, padding=1), nn.ReLU()]
+        return VAE(nn.Sequential(*encoder), h, latent_dim, h, nn.Sequential(*decoder[:-1]))
+
+    def _blocks(self) -> list[nn.Module]:
+        blocks = [AttentionResidualBlock(self.channels, self.heads) for _ in range(self.n_blocks)]
+        return [*blocks, nn.BatchNorm3d(self.channels), nn.ReLU()]
+
+
+def _check_video(shape: ImageShape) -> tuple[int, ...]:
+    """C and the grid that the encoder makes of T, H and W."""
+    if len(shape) != 4 or min(shape) < 1 or any(side % by for side, by in zip(shape[1:], DOWNSAMPLE, strict=True)):
+        raise InputError(
+            f"backbone video got images of shape {'x'.join(map(str, shape))}; expected C x T x H x W with T a multiple "
+            "of 2, H and W of 4; choose another backbone, mlp takes any shape"
+        )
+    return (shape[0], *(side // by for side, by in zip(shape[1:], DOWNSAMPLE, strict=True)))
