@@ -14,7 +14,7 @@ from benchmark.metrics.frechet import feature_stats, frechet_distance
 from benchmark.metrics.latents import active_units, kmeans_silhouette, label_silhouette, posterior_stats
 from searchers.objectives import VAE, bernoulli_nll, reparameterise, squared_error
 
-BATCH = 500
+MAX_BATCH, BATCH_BYTES = 500, 2**23  # images, and bytes of uint8 pixels, that are evaluated at once
 DEFAULT_CLUSTERS = 10  # of data without classes
 
 
@@ -33,7 +33,8 @@ class Evaluator:
         self.real_stats = feature_stats(torch.cat([features(x) for x in self._batches()]))
 
     def _batches(self) -> Iterator[Tensor]:
-        for positions in torch.arange(len(self.split), device=self.device).split(BATCH):
+        batch = min(MAX_BATCH, max(1, BATCH_BYTES // self.split.images[0].numel()))
+        for positions in torch.arange(len(self.split), device=self.device).split(batch):
             yield self.split.take(positions).float() / 255
 
     @torch.inference_mode()
