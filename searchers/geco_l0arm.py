@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
-from searchers.gates import antithetic_gates, arm_gradient
+from searchers.gate_estimators import ESTIMATORS
 from searchers.objectives import (
     VAE,
     Loss,
@@ -37,13 +37,14 @@ class GecoL0Arm(Searcher):
     tau: the bound on the squared error summed over the pixels, mean over images. Without one, a baseline training of
     `baseline_latent_dim` latents sets it, and its cost counts. baseline: `elbo`, a plain VAE's validation error, which
     a search of the same budget can reach early enough to close gates; or `geco`, section IV-D's: the training error
-    at tau = 0.
+    at tau = 0. estimator: of the gates' gradient: `arm`, the paper's, or one it is said to outperform (section II-B).
     """
 
     latent_dim: int = 32
     tau: float | None = None
     baseline_latent_dim: int = 16
     baseline: str = "elbo"
+    estimator: str = "arm"
 
     def __post_init__(self) -> None:
         if self.latent_dim < 2 or self.baseline_latent_dim < 2:
@@ -53,6 +54,8 @@ class GecoL0Arm(Searcher):
             )
         if self.baseline not in BASELINES:
             raise ValueError(f"baseline is {self.baseline!r}; expected one of {', '.join(BASELINES)}")
+        if self.estimator not in ESTIMATORS:
+            raise ValueError(f"estimator is {self.estimator!r}; expected one of {', '.join(ESTIMATORS)}")
         if self.tau is not None and not 0 < self.tau < math.inf:
             raise ValueError(f"tau is {self.tau}; expected a squared error per image above 0")
 
@@ -62,7 +65,7 @@ class GecoL0Arm(Searcher):
 
     def search(self, problem: Problem) -> Choice:
         tau = self.tau if self.tau is not None else self._baseline_error(problem)
-        return Choice(problem.train(self.latent_dim, GecoController(self.latent_dim, tau)))
+        return Choice(problem.train(self.latent_dim, GecoController(self.latent_dim, tau, estimator=self.estimator)))
 
     def _baseline_error(self, problem: Problem) -> float:
         n = self.baseline_latent_dim
@@ -75,7 +78,8 @@ class GecoL0Arm(Searcher):
 class GecoController(Controller):
     """Algorithm 1 as one differentiable loss, without a host synchronisation.
 
-    gated: False trains with GECO's multiplier alone, every gate open.
+    gated: False trains with GECO's multiplier alone, every gate open. estimator: a name in `ESTIMATORS`.
+    Whichever it is, the gates learn from lambda' E and the expected number of open gates, and not from the KL term.
     """
 
     hit: Tensor
@@ -84,10 +88,11 @@ class GecoController(Controller):
     hit_rate_sum: Tensor
     steps: Tensor
 
-    def __init__(self, latent_dim: int, tau: float, gated: bool = True) -> None:
+    def __init__(self, latent_dim: int, tau: float, gated: bool = True, estimator: str = "arm") -> None:
         super().__init__()
         self.tau = tau
         self.gated = gated
+        self.estimator = ESTIMATORS[estimator]
         self.gates = nn.Parameter(torch.full((latent_dim,), GATE_START))  # gamma
         self.raw_lambda = nn.Parameter(torch.tensor(LAMBDA_START))
         self.raw_bounds = tuple(math.log(math.expm1(math.sqrt(bound))) for bound in LAMBDA_BOUNDS)
@@ -104,9 +109,14 @@ class GecoController(Controller):
         kl = kl_per_dim(mean, logvar)
         logits = GATE_SHARPNESS * self.gates
         u = torch.empty_like(self.gates).uniform_(generator=generator)
-        v1, v2 = (torch.where(self.hit, v, 1.0) for v in antithetic_gates(logits.detach(), u))  # lines 3-10
+        was_hit = self.hit.clone()
+        gates = torch.where(was_hit, self.estimator.gates(logits, u), 1.0)  # v2, lines 3-10
 
-        errors = squared_error(vae.decode(z * v2), x)  # [B]
+        def error_of(other: Tensor) -> Tensor:  # E1, line 12: it enters the gates' gradient as a number only
+            with torch.no_grad(), frozen_batchnorm_statistics(vae):
+                return squared_error(vae.decode(z.detach() * torch.where(was_hit, other, 1.0)), x).mean()
+
+        errors = squared_error(vae.decode(z * gates), x)  # [B]
         error_2 = errors.mean()
         constraint = error_2 - self.tau
         average = _decayed(self.constraint_average, constraint.detach(), CONSTRAINT_DECAY)
@@ -114,17 +124,17 @@ class GecoController(Controller):
         multiplier = F.softplus(self.raw_lambda).square()
         # lambda is maximised, so its gradient is flipped; the added term's value is 0.
         total = multiplier.detach() * smoothed - (multiplier - multiplier.detach()) * smoothed.detach()
-        total = total + (kl * v2).sum() / len(x) / v2.sum().clamp(min=1)  # line 22
+        in_use = (gates > 0).to(kl.dtype)
+        total = total + (kl * in_use).sum() / len(x) / in_use.sum().clamp(min=1)  # line 22
 
         satisfied = constraint.detach() <= 0
         if self.gated:
-            total = total + torch.where(satisfied, torch.sigmoid(logits).sum(), 0.0)  # line 24
-            with torch.no_grad(), frozen_batchnorm_statistics(vae):  # E1 enters the gates' gradient as a number only
-                error_1 = squared_error(vae.decode(z.detach() * v1), x).mean()
-            hit = self.hit | satisfied
-            gradient = multiplier.detach() * GATE_SHARPNESS * arm_gradient(error_1, error_2.detach(), u) * hit
+            total = total + torch.where(satisfied, self.estimator.penalty(logits).sum(), 0.0)  # line 24
+            baseline = self.error_average.nan_to_num()  # of the steps before, so independent of this one's gates
+            gradient = self.estimator.gradient(logits.detach(), u, error_2.detach(), baseline, error_of)
+            gradient = multiplier.detach() * GATE_SHARPNESS * torch.where(was_hit, gradient, 0.0)
             total = total + (gradient * (self.gates - self.gates.detach())).sum()  # line 29; its value is 0
-            self.hit.copy_(hit)
+            self.hit.copy_(was_hit | satisfied)
         self.constraint_average.copy_(average)
         self.error_average.copy_(_decayed(self.error_average, error_2.detach(), ERROR_DECAY))
         self.hit_rate_sum += (errors.detach() <= self.tau).float().mean()
@@ -149,7 +159,7 @@ class GecoController(Controller):
             "tau": self.tau,
             "lambda": float(F.softplus(self.raw_lambda.detach()).square()),
             "open_gates": float(self.open_latents().sum()),
-            "gate_mass": float(torch.sigmoid(GATE_SHARPNESS * self.gates.detach()).sum()),
+            "gate_mass": float(self.estimator.penalty(GATE_SHARPNESS * self.gates.detach()).sum()),
             "hit_rate": self._hit_rate,
             "constraint_average": float(self.constraint_average),
             "error_average": float(self.error_average),
