@@ -14,9 +14,10 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torch import Tensor
+from torch import nn
 
 from benchmark.backbones.export import build_vae
+from benchmark.backbones.linear import Linear
 from benchmark.config import Evaluation
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Dataset, Split, make_dataset
@@ -64,18 +65,23 @@ def main() -> None:
 
 def plain_loop(split: Split) -> Callable[[int], None]:
     """A trainer as most people write it: float images in memory, an index gather a batch, unfused Adam."""
-    images = split.images[split.rows].float() / 255
-    vae = build_vae("mlp", {}, tuple(images.shape[1:]), LATENTS, seed=0)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
+    images = split.images[split.rows].flatten(1).float() / 255
+    encoder = nn.Sequential(nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 400), nn.ReLU())
+    heads = nn.ModuleList([nn.Linear(400, LATENTS), nn.Linear(400, LATENTS)])
+    layers = (nn.Linear(LATENTS, 400), nn.ReLU(), nn.Linear(400, 400), nn.ReLU(), nn.Linear(400, 784))
+    decoder = nn.Sequential(*layers)
+    parameters = [*encoder.parameters(), *heads.parameters(), *decoder.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-3)
     generator = torch.Generator().manual_seed(0)
 
     def run(steps: int) -> None:
         order = torch.randperm(len(images), generator=generator)
         for step in range(steps):
             x = images[order[step * BATCH : (step + 1) * BATCH]]
-            mean, logvar = vae.encode(x)
+            h = encoder(x)
+            mean, logvar = heads[0](h), heads[1](h)
             z = mean + torch.exp(0.5 * logvar) * torch.randn(mean.shape, generator=generator)
-            loss = bernoulli_nll(vae.decode(z), x) + kl_per_dim(mean, logvar).sum(1).mean()
+            loss = bernoulli_nll(decoder(z), x) + kl_per_dim(mean, logvar).sum(1).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -125,10 +131,11 @@ def _rate(run: Callable[[int], None]) -> float:
 
 def _gemm_rate() -> float:
     """Images per second if a training step's matrix products ran at the machine's float32 peak."""
-    a: Tensor = torch.rand(1024, 1024)
-    start = time.perf_counter()
-    for _ in range(20):
-        a @ a
+    layer, x = Linear(1024, 1024), torch.rand(1024, 1024)
+    with torch.inference_mode():
+        start = time.perf_counter()
+        for _ in range(20):
+            layer(x)
     flops = 20 * 2 * 1024**3 / (time.perf_counter() - start)
     weights = 784 * 400 + 400 * 400 + 2 * 400 * LATENTS + LATENTS * 400 + 400 * 400 + 400 * 784
     return flops / (3 * 2 * weights - 2 * 784 * 400)  # forward, two products backward, none for the input's gradient

@@ -12,6 +12,7 @@ import torch
 from torch import Generator
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.backbones.linear import FLOP_FORMULAS
 from benchmark.backbones.vae import VAE
 from benchmark.clock import Clock
 from benchmark.config import Training
@@ -123,7 +124,9 @@ def train_epoch(state: TrainingState, split: Split, batch_size: int, order: Gene
     for chunk in positions.split(max(1, CHUNK_BYTES // batch_bytes) * batch_size):
         for images in split.take(chunk).split(batch_size):
             x = images.float().div_(255)
-            counter = FlopCounterMode(display=False) if state.flops_per_step is None else None
+            counter = (
+                FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) if state.flops_per_step is None else None
+            )
             with counter or nullcontext():
                 loss = controller.loss(vae, x, noise).total
                 loss.backward()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from benchmark.backbones.checks import ImageShape, check_image, check_widths
+from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 
 
@@ -30,9 +31,9 @@ class Conv:
         for n_in in (in_channels, c, c, c):
             encoder += [nn.Conv2d(n_in, c, 4, stride=2, padding=1), nn.SiLU()]
         h = self.hidden
-        encoder += [nn.Flatten(), nn.Linear(flat, h), nn.SiLU(), nn.Linear(h, h), nn.SiLU()]
-        decoder: list[nn.Module] = [nn.SiLU(), nn.Linear(h, h), nn.SiLU()]
-        decoder += [nn.Linear(h, flat), nn.Unflatten(1, (c, *sizes[-1]))]
+        encoder += [nn.Flatten(), Linear(flat, h), nn.SiLU(), Linear(h, h), nn.SiLU()]
+        decoder: list[nn.Module] = [nn.SiLU(), Linear(h, h), nn.SiLU()]
+        decoder += [Linear(h, flat), nn.Unflatten(1, (c, *sizes[-1]))]
         for n_out, small, large in zip((c, c, c, in_channels), sizes[:0:-1], sizes[-2::-1], strict=True):
             odd = (large[0] - 2 * small[0], large[1] - 2 * small[1])
             decoder += [nn.SiLU(), nn.ConvTranspose2d(c, n_out, 4, stride=2, padding=1, output_padding=odd)]

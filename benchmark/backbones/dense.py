@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from benchmark.backbones.checks import ImageShape, check_widths
+from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 
 
@@ -13,11 +14,11 @@ def _dense(image_shape: ImageShape, latent_dim: int, hidden: tuple[int, ...]) ->
     pixels = math.prod(image_shape)
     encoder: list[nn.Module] = [nn.Flatten()]
     for n_in, n_out in zip((pixels, *hidden), hidden, strict=False):
-        encoder += [nn.Linear(n_in, n_out), nn.ReLU()]
+        encoder += [Linear(n_in, n_out), nn.ReLU()]
     mirrored = hidden[::-1]
     decoder: list[nn.Module] = []
     for n_in, n_out in zip(mirrored, (*mirrored[1:], pixels), strict=True):
-        decoder += [nn.ReLU(), nn.Linear(n_in, n_out)]
+        decoder += [nn.ReLU(), Linear(n_in, n_out)]
     decoder.append(nn.Unflatten(1, image_shape))
     return VAE(nn.Sequential(*encoder), hidden[-1], latent_dim, hidden[-1], nn.Sequential(*decoder))
 

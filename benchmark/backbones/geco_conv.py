@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from benchmark.backbones.checks import ImageShape, check_image, check_widths
+from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 from benchmark.errors import InputError
 
@@ -42,6 +43,6 @@ class GecoConv:
             decoder = [nn.LeakyReLU(0.02), *up, *decoder]
             n_in = channels
         flat = n_in * 4 * 4
-        encoder += [nn.Flatten(), nn.Linear(flat, self.hidden), nn.LeakyReLU(0.02)]
-        decoder = [nn.LeakyReLU(0.02), nn.Linear(self.hidden, flat), nn.Unflatten(1, (n_in, 4, 4)), *decoder]
+        encoder += [nn.Flatten(), Linear(flat, self.hidden), nn.LeakyReLU(0.02)]
+        decoder = [nn.LeakyReLU(0.02), Linear(self.hidden, flat), nn.Unflatten(1, (n_in, 4, 4)), *decoder]
         return VAE(nn.Sequential(*encoder), self.hidden, latent_dim, self.hidden, nn.Sequential(*decoder))

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones.checks import ImageShape, check_widths
+from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 from benchmark.errors import InputError
 
@@ -103,9 +104,9 @@ class Video:
         for n_in, stride in zip((in_channels, c), STRIDES, strict=True):
             encoder += [nn.Conv3d(n_in, c, 3, stride=stride, padding=1), nn.ReLU()]
         encoder += [nn.Conv3d(c, c, 3, padding=1, bias=False), *self._blocks(), nn.Conv3d(c, code, 1)]
-        encoder += [nn.Flatten(), nn.Linear(math.prod(shape), h), nn.ReLU()]
+        encoder += [nn.Flatten(), Linear(math.prod(shape), h), nn.ReLU()]
 
-        decoder: list[nn.Module] = [nn.ReLU(), nn.Linear(h, math.prod(shape)), nn.Unflatten(1, shape)]
+        decoder: list[nn.Module] = [nn.ReLU(), Linear(h, math.prod(shape)), nn.Unflatten(1, shape)]
         decoder += [nn.Conv3d(code, c, 1, bias=False), *self._blocks()]
         for n_out, stride in zip((c, in_channels), STRIDES[::-1], strict=True):
             kernel = (stride[0] + 2, stride[1] + 2, stride[2] + 2)  # 4 where it doubles, 3 where it keeps the length
