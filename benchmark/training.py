@@ -120,17 +120,16 @@ def train_epoch(state: TrainingState, split: Split, batch_size: int, order: Gene
     steps = len(split) // batch_size
     positions = torch.randperm(len(split), generator=order)[: steps * batch_size].to(split.rows.device)
     total = torch.zeros((), device=split.rows.device)
+    counter = FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS)
     batch_bytes = batch_size * math.prod(split.images.shape[1:])
     for chunk in positions.split(max(1, CHUNK_BYTES // batch_bytes) * batch_size):
         for images in split.take(chunk).split(batch_size):
             x = images.float().div_(255)
-            counter = (
-                FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) if state.flops_per_step is None else None
-            )
-            with counter or nullcontext():
+            uncounted = state.flops_per_step is None
+            with counter if uncounted else nullcontext():
                 loss = controller.loss(vae, x, noise).total
                 loss.backward()
-            if counter:
+            if uncounted:
                 state.flops_per_step = counter.get_total_flops()
             optimizer.step()
             optimizer.zero_grad()

@@ -37,13 +37,14 @@ class GecoL0Arm(Searcher):
     tau: the bound on the squared error summed over the pixels, mean over images. Without one, a baseline training of
     `baseline_latent_dim` latents sets it, and its cost counts. baseline: `elbo`, a plain VAE's validation error, which
     a search of the same budget can reach early enough to close gates; or `geco`, section IV-D's: the training error
-    at tau = 0. estimator: of the gates' gradient: `arm`, the paper's, or one it is said to outperform (section II-B).
+    at tau = 0. baseline_budget: its share of the full number of epochs. estimator: of the gates' gradient: `arm`, the paper's, or one it is said to outperform (section II-B).
     """
 
     latent_dim: int = 32
     tau: float | None = None
     baseline_latent_dim: int = 16
     baseline: str = "elbo"
+    baseline_budget: float = 1.0
     estimator: str = "arm"
 
     def __post_init__(self) -> None:
@@ -54,6 +55,8 @@ class GecoL0Arm(Searcher):
             )
         if self.baseline not in BASELINES:
             raise ValueError(f"baseline is {self.baseline!r}; expected one of {', '.join(BASELINES)}")
+        if not 0 < self.baseline_budget <= 1:
+            raise ValueError(f"baseline_budget is {self.baseline_budget}; expected above 0 and at most 1")
         if self.estimator not in ESTIMATORS:
             raise ValueError(f"estimator is {self.estimator!r}; expected one of {', '.join(ESTIMATORS)}")
         if self.tau is not None and not 0 < self.tau < math.inf:
@@ -69,9 +72,10 @@ class GecoL0Arm(Searcher):
 
     def _baseline_error(self, problem: Problem) -> float:
         n = self.baseline_latent_dim
+        epochs = max(1, round(self.baseline_budget * problem.epochs))
         if self.baseline == "elbo":
-            return float(problem.train(n).history["recon_sse"].tail(LAST_EPOCHS).mean())
-        history = problem.train(n, GecoController(n, tau=0.0, gated=False)).history
+            return float(problem.train(n, epochs=epochs).history["recon_sse"].tail(LAST_EPOCHS).mean())
+        history = problem.train(n, GecoController(n, tau=0.0, gated=False), epochs).history
         return float(history["ctl_error_average"].iloc[-1])
 
 
