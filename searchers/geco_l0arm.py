@@ -37,7 +37,8 @@ class GecoL0Arm(Searcher):
     tau: the bound on the squared error summed over the pixels, mean over images. Without one, a baseline training of
     `baseline_latent_dim` latents sets it, and its cost counts. baseline: `elbo`, a plain VAE's validation error, which
     a search of the same budget can reach early enough to close gates; or `geco`, section IV-D's: the training error
-    at tau = 0. baseline_budget: its share of the full number of epochs. estimator: of the gates' gradient: `arm`, the paper's, or one it is said to outperform (section II-B).
+    at tau = 0. baseline_budget: the baseline's share of the full number of epochs.
+    estimator: of the gates' gradient: `arm`, the paper's, or one it is said to outperform (section II-B).
     """
 
     latent_dim: int = 32

@@ -171,9 +171,11 @@ def test_random_sizes_are_log_uniform() -> None:
 )
 def test_geco_without_tau_pays_for_a_baseline(baseline: str, gated_training: set[str]) -> None:
     toy = ToyProblem(epochs=8)
-    searcher = SEARCHERS["geco-l0arm"].load()(latent_dim=8, baseline_latent_dim=4, baseline=baseline)
+    searcher = SEARCHERS["geco-l0arm"].load()(
+        latent_dim=8, baseline_latent_dim=4, baseline=baseline, baseline_budget=0.75
+    )
     choice = searcher.search(toy)
-    assert [size for size, _ in toy.starts] == [4, 8] and searcher.n_trainings == 2 and choice.trial.number == 1
+    assert toy.starts == [(4, 6), (8, 8)] and searcher.n_trainings == 2 and choice.trial.number == 1
     first, second = (trial.history for trial in toy.trials)
     assert gated_training <= set(second)
     expected = first["ctl_error_average"].iloc[-1] if baseline == "geco" else first["recon_sse"].tail(5).mean()
@@ -231,6 +233,7 @@ def test_sparsity_leaves_two_latents() -> None:
         ("geco-l0arm", {"latent_dim": 1}, "latent_dim"),
         ("geco-l0arm", {"baseline_latent_dim": 1}, "baseline_latent_dim"),
         ("geco-l0arm", {"baseline": "vae"}, "baseline"),
+        ("geco-l0arm", {"baseline_budget": 0.0}, "baseline_budget"),
         ("geco-l0arm", {"tau": 0.0}, "tau"),
         ("geco-l0arm", {"tau": math.nan}, "tau"),
         ("sparsity", {"latent_dim": 1}, "latent_dim"),

@@ -260,3 +260,36 @@ def test_names_that_are_no_file_names() -> None:
 def test_infinite_settings_are_refused() -> None:
     with pytest.raises(InputError, match="tau is inf"):
         make_searcher("geco-l0arm", {"tau": math.inf})
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs"),
+    [
+        ({"epochs": 10}, 10),
+        ({"epochs": 10, "scale": 0.25}, 3),
+        ({"epochs": 10, "scale": 0.01}, 1),
+        ({"batches": 100, "batch_size": 64}, 10),  # 640 images: ten batches an epoch
+        ({"batches": 101, "batch_size": 64}, 11),
+        ({"batches": 100, "batch_size": 64, "scale": 0.5}, 5),
+        ({"batches": 7, "batch_size": 10_000}, 7),  # one batch holds them all
+    ],
+)
+def test_a_budget_becomes_whole_epochs(settings: dict[str, Any], epochs: int) -> None:
+    assert Training(**settings).with_epochs(640).epochs == epochs
+
+
+def test_a_dataset_runs_with_its_papers_protocol_and_everybodys_searchers() -> None:
+    for dataset in DATASETS:
+        protocol = dataset_protocol("folder:/some/path" if dataset == "folder" else dataset)
+        assert protocol.dataset.name == dataset and protocol.run == DEFAULT_SEARCHERS and protocol.seeds == (0, 1, 2)
+    assert load_protocol("ald-mnist").run == ("grid", "ald@100", "ald@80", "ald@64")
+
+
+def test_the_command_line_overrides_a_protocol() -> None:
+    protocol = load_protocol("geco-table1-mnist")
+    assert override(protocol).training.batches == 400_000
+    changed = override(protocol, epochs=3, scale=0.5, features="classifier").training
+    assert (changed.epochs, changed.batches, changed.scale) == (3, None, 0.5)
+    for wrong in ({"epochs": 0}, {"scale": 0.0}, {"scale": 2.0}):
+        with pytest.raises(InputError, match="expected"):
+            override(protocol, **wrong)
