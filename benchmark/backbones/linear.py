@@ -18,6 +18,7 @@ def _onednn_is_faster() -> bool:
 
 
 ONEDNN = _onednn_is_faster()
+MIN_PRODUCTS = 2**22  # multiplications below which a call of oneDNN costs more than it saves
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -49,11 +50,12 @@ class _OneDNNLinear(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` with a bias; float32 batches [B, n] on such a CPU go through oneDNN, equal to rounding."""
+    """`nn.Linear` with a bias; large float32 batches [B, n] on such a CPU go through oneDNN, equal to rounding."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, in_features] -> [B, out_features]."""
-        if ONEDNN and x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32 and x.ndim == 2:
-            out: Tensor = _OneDNNLinear.apply(x, self.weight, self.bias)
-            return out
-        return super().forward(x)
+        on_cpu = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
+        if not (ONEDNN and on_cpu and x.ndim == 2 and len(x) * self.weight.numel() >= MIN_PRODUCTS):
+            return super().forward(x)
+        out: Tensor = _OneDNNLinear.apply(x, self.weight, self.bias)
+        return out
