@@ -23,8 +23,7 @@ REPORT := $(BIN)/python -m reports --results "$(RESULTS)" --out "$(RESULTS)/repo
 .PHONY: benchmark report figures test lint bench clean
 
 benchmark: .venv/installed
-	$(RUN)
-	$(REPORT)
+	$(RUN); status=$$?; if [ $$status -le 1 ]; then $(REPORT) || status=$$?; fi; exit $$status  # 1: a search failed
 
 report figures: .venv/installed
 	$(REPORT)
@@ -44,7 +43,7 @@ clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/installed: pyproject.toml | .venv/bin/python
 	$(BIN)/pip install --editable .

@@ -8,11 +8,15 @@ import torch
 
 
 class Clock:
-    """Seconds since it was made, plus `offset`: what an interrupted search had already used."""
+    """Seconds since it was made, or more where an interrupted search had already used more."""
 
-    def __init__(self, device: torch.device, offset: float = 0.0) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._start = self._now() - offset
+        self._start = self._now()
+
+    def resume_at(self, seconds: float) -> None:
+        """Goes on from what an earlier process had used, unless that is less than the clock shows."""
+        self._start = min(self._start, self._now() - seconds)
 
     def seconds(self) -> float:
         """Seconds so far."""

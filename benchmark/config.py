@@ -1,6 +1,5 @@
 """A protocol: one experiment, read from a TOML file, with what the command line says otherwise."""
 
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -62,10 +61,10 @@ class Training:
             raise ValueError(f"scale is {self.scale}; expected a number above 0 and at most 1")
 
     def with_epochs(self, n_images: int) -> "Training":
-        """The same budget in whole epochs of `n_images`, its scale applied."""
+        """The same budget in whole epochs of `n_images`, its scale applied: the nearest number, at least 1."""
         steps = n_images // min(self.batch_size, n_images)
         epochs = self.epochs if self.batches is None else self.batches / steps
-        return replace(self, epochs=max(1, math.ceil(epochs * self.scale)))
+        return replace(self, epochs=max(1, round(epochs * self.scale)))
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,8 @@ def override(
     """The protocol with what the command line says otherwise; another dataset or backbone has its default options."""
     if dataset is not None and dataset != protocol.dataset.name:
         check_dataset_name(dataset)
-        protocol = replace(protocol, dataset=Named(dataset))
+        same_kind = dataset.partition(":")[0] == protocol.dataset.name.partition(":")[0]  # folder:A, folder:B
+        protocol = replace(protocol, dataset=Named(dataset, protocol.dataset.options if same_kind else {}))
     if backbone is not None and backbone != protocol.backbone.name:
         protocol = replace(protocol, backbone=Named(backbone))
     changed = {"epochs": epochs, "scale": scale}

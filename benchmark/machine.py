@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmark.errors import InputError
 
-PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "optuna")
+PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "pandas", "scikit-learn", "optuna")
 
 
 def resolve_device(name: str) -> torch.device:

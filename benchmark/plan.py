@@ -29,6 +29,7 @@ class SearchSpec:
     searcher: str
     settings: Mapping[str, Any]
     seed: int
+    device: str = "cpu"  # its type: results of another are another search
 
     @property
     def protocol_hash(self) -> str:
@@ -39,7 +40,7 @@ class SearchSpec:
     def search_id(self) -> str:
         """A folder name: readable, and different whenever anything that the result follows from differs."""
         parts = (self.dataset.name, self.backbone.name, self.searcher, f"s{self.seed}")
-        digest = _hash([self.protocol_hash, self.searcher, self.settings, self.seed])
+        digest = _hash([self.protocol_hash, self.searcher, self.settings, self.seed, self.device])
         return "-".join([*(re.sub(r"[^A-Za-z0-9_]+", "_", part)[-40:] for part in parts), digest[:8]])
 
     def identity(self) -> dict[str, Any]:
@@ -86,7 +87,9 @@ def make_searcher(name: str, settings: Mapping[str, Any]) -> Any:
     return from_mapping(searcher_class(name), settings, f"searcher {name}")
 
 
-def plan(protocol: Protocol, data_fingerprint: str, searchers: Sequence[str], seeds: Sequence[int]) -> list[SearchSpec]:
+def plan(
+    protocol: Protocol, data_fingerprint: str, searchers: Sequence[str], seeds: Sequence[int], device: str = "cpu"
+) -> list[SearchSpec]:
     """One spec for each searcher and seed; settings and options are written out in full, defaults included."""
     backbone = Named(protocol.backbone.name, _plain(make_backbone(protocol.backbone.name, protocol.backbone.options)))
     specs = []
@@ -108,6 +111,7 @@ def plan(protocol: Protocol, data_fingerprint: str, searchers: Sequence[str], se
                     searcher=name,
                     settings=settings,
                     seed=seed,
+                    device=device.partition(":")[0],
                 )
             )
     return specs

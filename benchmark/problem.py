@@ -1,9 +1,11 @@
 """What a searcher is handed: trainings that survive a kill, on one dataset, backbone and budget."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -46,22 +48,33 @@ class BenchProblem:
         self._folder = folder
         self._report = report
         self._trials = 0
-        rows = [row for trial in folder.trials() for row in trial.read_rows()[-1:]]
-        self.clock = Clock(evaluator.device, offset=max((row["wall_seconds"] for row in rows), default=0.0))
+        self.clock = Clock(evaluator.device)
 
     def train(self, latent_dim: int, controller: Controller | None = None, epochs: int | None = None) -> Trial:
         """See `searchers.base.Problem.train`."""
         epochs = self.epochs if epochs is None else epochs
         if latent_dim < 2 or epochs < 1:
             raise ValueError(f"got latent_dim {latent_dim} and epochs {epochs}; expected at least 2 and at least 1")
+        controller = controller or FixedSize()
         number, self._trials = self._trials, self._trials + 1
         folder = self._folder.trial(number)
+        request = {"latent_dim": latent_dim, "epochs": epochs, "controller": type(controller).__name__}
+        if folder.request() != request:  # the searcher's code has changed since: what it asked for then is void
+            self.discard_from(number)
+            folder.begin(request)
         finished = folder.finished()
         if finished is None:
-            finished = self._train(folder, number, latent_dim, controller or FixedSize(), epochs)
+            finished = self._train(folder, number, latent_dim, controller, epochs)
         folder.checkpoint.unlink(missing_ok=True)
         self._report(number, epochs, epochs, finished["latent_dim"])
-        return Trial(number, finished["latent_dim"], pd.DataFrame(folder.read_rows()))
+        rows = folder.read_rows()
+        self.clock.resume_at(rows[-1]["wall_seconds"])
+        return Trial(number, finished["latent_dim"], pd.DataFrame(rows))
+
+    def discard_from(self, number: int | None = None) -> None:
+        """Deletes what an earlier process left of this training and later ones; by default, of those not asked for."""
+        for folder in list(self._folder.trials())[self._trials if number is None else number :]:
+            shutil.rmtree(folder.path)
 
     def _train(
         self, folder: TrialFolder, number: int, latent_dim: int, controller: Controller, epochs: int
@@ -70,6 +83,8 @@ class BenchProblem:
         init = stream_seed(Purpose.INIT, self.seed, number)
         vae = build_vae(backbone.name, backbone.options, self._image_shape, latent_dim, init).to(device)
         state = checkpoint.restore(folder, vae, controller.to(device), spec.training.learning_rate)
+        if state.rows:
+            self.clock.resume_at(state.rows[-1]["wall_seconds"])
 
         def after_epoch(state: TrainingState) -> None:
             checkpoint.save(state, folder)
@@ -87,7 +102,7 @@ class BenchProblem:
         save_model(folder.model, vae, backbone.name, backbone.options, self._image_shape)
         record = summarise(
             pd.DataFrame(state.rows),
-            status="done",
+            status="done" if np.isfinite(state.rows[-1]["train_loss"]) else "failed",
             start_latent_dim=latent_dim,
             latent_dim=vae.latent_dim,
             peak_memory_bytes=peak_memory_bytes(device),

@@ -37,7 +37,7 @@ def run_suite(suite: Suite) -> pd.DataFrame:
     warm_up()
     plan(suite.protocol, "", suite.searchers, suite.seeds)  # settings and names, before the data is touched
     device, protocol, fingerprint = _prepare(suite)
-    specs = plan(protocol, fingerprint, suite.searchers, suite.seeds)
+    specs = plan(protocol, fingerprint, suite.searchers, suite.seeds, device)
     folders = [SearchFolder(suite.results / "searches" / spec.search_id) for spec in specs]
     pending = [(s, f) for s, f in zip(specs, folders, strict=True) if f.read().get("status") != "done"]
     jobs = suite.jobs or _default_jobs(device, suite.protocol.training.threads)

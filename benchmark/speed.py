@@ -95,7 +95,7 @@ def our_loop(split: Split, gated: bool = False) -> Callable[[int], None]:
     state = new_state(build_vae("mlp", {}, tuple(split.images.shape[1:]), LATENTS, seed=0), controller, 1e-3)
 
     def run(steps: int) -> None:
-        part = split.head(steps * BATCH)
+        part = Split(split.images, split.labels, split.rows[: steps * BATCH])
         train_epoch(state, part, BATCH, stream(Purpose.ORDER, 0), stream(Purpose.NOISE, 0))
 
     return run

@@ -2,6 +2,9 @@
 
 RESULTS/searches/<search_id>/
     search.json             what was asked for, status, error, environment, and the finished search's totals
+    study.journal           Optuna's study, of searchers that have one
+    error.txt               a failed search's traceback
+    trials/000/request.json what the training was asked to be
     trials/000/trial.json   a finished training's totals
     trials/000/epochs.arrow its rows, one an epoch (Arrow IPC; `pandas.read_feather` reads it)
     trials/000/checkpoint.pt, model.pt
@@ -20,6 +23,7 @@ import pyarrow as pa
 from benchmark.errors import InputError
 from benchmark.files import read_json, replacing, write_json
 
+LAST_EPOCHS = 5  # as in `searchers.selection`, whose import would load torch
 KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
 METRICS = ("recon_nll", "recon_sse", "kl", "fid_recon", "fid_gen", "silhouette", "silhouette_labels", "active_units")
 COSTS = ("n_epochs", "train_seconds", "eval_seconds", "images_seen", "train_flops")
@@ -41,7 +45,7 @@ LATENT_ARRAYS = ("latent_id", "latent_mean_variance", "latent_variance_mean", "l
 
 
 class SearchFolder:
-    """One search's files. All writing to the store goes through here."""
+    """One search's files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -68,7 +72,8 @@ class SearchFolder:
         """Closes the search as done or failed, with its trainings' costs summed from their rows."""
         records = [trial.summary() for trial in self.trials()]
         totals = {name: sum(record[name] for record in records) for name in COSTS}
-        self.update(status=status, n_trials=len(records), **totals, **values)
+        peak = max((record.get("peak_memory_bytes") or 0 for record in records), default=0)
+        self.update(status=status, n_trials=len(records), peak_memory_bytes=peak or None, **totals, **values)
 
 
 class TrialFolder:
@@ -82,9 +87,9 @@ class TrialFolder:
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replaces the training's rows; arrays become lists."""
-        table = pa.Table.from_pylist(
-            [{key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in row.items()} for row in rows]
-        )
+        names = dict.fromkeys(name for row in rows for name in row)  # a trace may begin after the first epoch
+        plain = [{key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in row.items()} for row in rows]
+        table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in plain])
         with replacing(self.rows) as temporary:
             with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table)
@@ -93,6 +98,15 @@ class TrialFolder:
         """The training's rows, [] where there are none yet."""
         rows = _read_arrow(self.rows).to_pylist() if self.rows.exists() else []
         return [{k: np.array(v) if k in LATENT_ARRAYS else v for k, v in row.items()} for row in rows]
+
+    def begin(self, request: dict[str, Any]) -> None:
+        """Notes what this training was asked to be."""
+        write_json(self.path / "request.json", request)
+
+    def request(self) -> dict[str, Any] | None:
+        """What it was asked to be; None before it has begun."""
+        path = self.path / "request.json"
+        return read_json(path) if path.exists() else None
 
     def finished(self) -> dict[str, Any] | None:
         """trial.json's content; None while the training has not ended."""
@@ -124,7 +138,7 @@ def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
         "images_seen": int(last["images_seen"]),
         "train_flops": float(last["train_flops"]),
         "fid_features": str(last["fid_features"]),
-        **{metric: float(frame[metric].tail(5).mean(skipna=False)) for metric in METRICS},
+        **{metric: float(frame[metric].tail(LAST_EPOCHS).mean(skipna=False)) for metric in METRICS},
         **values,
     }
 

@@ -19,7 +19,7 @@ from benchmark.config import Training
 from benchmark.datasets.base import Split
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.streams import Purpose, stream
-from searchers.base import Controller
+from searchers.base import KEEP_ALL, Controller
 
 CHUNK_BYTES = 2**26  # of uint8 images gathered at once
 
@@ -64,8 +64,8 @@ def train(
     """Trains until `settings.epochs` rows are there or the controller stops, and removes what it closed.
 
     split: on the clock's device. streams: the search's seed and the trial's number. after_epoch: called when an epoch
-    is complete, its decision carried out: the place for checkpoints. Raises FloatingPointError where the loss is not
-    finite.
+    is complete, its decision carried out: the place for checkpoints. A loss that is not finite ends the training, its
+    last row saying so.
     """
     device = clock.device
     for epoch in range(len(state.rows) + 1, settings.epochs + 1):
@@ -80,8 +80,6 @@ def train(
                 order=stream(Purpose.ORDER, *streams, epoch),
                 noise=stream(Purpose.NOISE, *streams, epoch, device),
             )
-        if not np.isfinite(train_loss):
-            raise FloatingPointError(f"the training loss is {train_loss} in epoch {epoch}; lower the learning rate")
         with clock.lap(seconds):
             state.vae.eval()
             open_latents = state.controller.open_latents()
@@ -102,11 +100,12 @@ def train(
             "latent_id": np.array(state.latent_ids),
             **latents,
         }
-        decision = state.controller.after_epoch(pd.DataFrame([*state.rows, row]))
+        diverged = not np.isfinite(train_loss)
+        decision = KEEP_ALL if diverged else state.controller.after_epoch(pd.DataFrame([*state.rows, row]))
         traces = {f"ctl_{name}": value for name, value in state.controller.traces().items()}
         state.rows.append({**row, **traces})
-        state.stopped = decision.stop
-        if decision.keep is not None:
+        state.stopped = decision.stop or diverged
+        if decision.keep is not None and not state.stopped and epoch < settings.epochs:
             state.keep_latents(decision.keep)
         after_epoch(state)
     _remove_closed(state)

@@ -19,7 +19,7 @@ from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Split
 from benchmark.errors import InputError
 from benchmark.files import replacing
-from benchmark.machine import environment, limit_threads, peak_memory_bytes, resolve_device
+from benchmark.machine import environment, limit_threads, resolve_device
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features
 from benchmark.plan import SearchSpec, make_searcher
@@ -64,6 +64,8 @@ def run_search(connection: Connection, spec: SearchSpec, path: Path, device_name
     """
     folder = SearchFolder(path)
     device = resolve_device(device_name)
+    for leftover in [path / "error.txt", *path.rglob(".*")]:  # of a process that was killed while it wrote
+        leftover.unlink(missing_ok=True)
     limit_threads(spec.training.threads)
     torch.set_flush_denormal(True)  # weights that fade to denormals would slow the CPU down
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -85,6 +87,10 @@ def _search(spec: SearchSpec, folder: SearchFolder, device: torch.device, report
     problem = BenchProblem(spec, dataset, validation, folder, report)
     choice = make_searcher(spec.searcher, spec.settings).search(problem)
     wall_seconds = problem.clock.seconds()
+    problem.discard_from()
+    last = choice.trial.history.iloc[-1]
+    if not np.isfinite(last["train_loss"]):
+        raise FloatingPointError(f"the loss is {last['train_loss']} in epoch {last['epoch']}; lower the learning rate")
 
     vae = problem.model(choice.trial)
     test = Evaluator(dataset.test, dataset.n_classes, features, spec.evaluation, device)
@@ -97,7 +103,6 @@ def _search(spec: SearchSpec, folder: SearchFolder, device: torch.device, report
         chosen_trial=choice.trial.number,
         pareto=list(choice.pareto),
         wall_seconds=wall_seconds,
-        peak_memory_bytes=peak_memory_bytes(device),
         test_fid_features=metrics["fid_features"],
         **{f"test_{name}": metrics[name] for name in METRICS},
     )
@@ -106,7 +111,8 @@ def _search(spec: SearchSpec, folder: SearchFolder, device: torch.device, report
 @torch.inference_mode()
 def _save_gallery(path: Path, vae: VAE, split: Split, generator: torch.Generator) -> None:
     device = generator.device
-    originals = split.take(torch.arange(min(GALLERY_IMAGES, len(split))))
+    part = split.sample(GALLERY_IMAGES)
+    originals = part.take(torch.arange(len(part)))
     mean, logvar = vae.encode(originals.to(device).float() / 255)
     z = reparameterise(mean, logvar, generator)
     prior = torch.empty_like(z).normal_(generator=generator)

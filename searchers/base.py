@@ -22,7 +22,8 @@ from searchers.objectives import VAE, Loss, elbo_loss
 class Decision:
     """What to do after an epoch: go on, keep only some latents, or end the training.
 
-    keep: indices (into the latents the network has now, ascending) of the latents that stay; None keeps all.
+    keep: indices (into the latents the network has now, ascending) of the latents that stay; None keeps all. It is not
+        carried out after a training's last epoch: the finished model is one that was trained and evaluated.
     stop: end this training before its budget is used up.
     """
 

@@ -63,10 +63,12 @@ def pareto_front(costs: pd.DataFrame) -> tuple[int, ...]:
 def choose(trials: Sequence[Trial], weights: Weights) -> Choice:
     """The trial of the lowest mean rank over the validation metrics; ties go to the smaller size, then the earlier.
 
-    Raises ValueError where there is no trial, or none with finite metrics.
+    A metric that no trial has (the silhouette of very few images) does not count. Raises ValueError where there is no
+    trial, or none with finite metrics.
     """
-    table = costs(trials)
-    if not len(table) or not np.isfinite(table.to_numpy()).all(axis=1).any():
+    table = costs(trials).dropna(axis=1, how="all")
+    counted = sum(asdict(weights)[metric] for metric in table.columns)
+    if not counted or not np.isfinite(table.to_numpy()).all(axis=1).any():
         raise ValueError(f"none of {len(trials)} trainings has finite metrics in its last {LAST_EPOCHS} epochs")
     ranks = mean_ranks(table, weights)
     best = min(trials, key=lambda trial: (ranks[trial.number], trial.latent_dim, trial.number))

@@ -19,7 +19,8 @@ OWN_SEARCHER = '''
 import os
 import signal
 
-from searchers.base import Choice, Searcher
+from searchers.base import KEEP_ALL, Choice, Controller, Searcher
+from searchers.objectives import Loss
 
 
 class Halving(Searcher):
@@ -44,6 +45,20 @@ class Killed(Searcher):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Exploding(Controller):
+    def loss(self, vae, x, generator):
+        loss = super().loss(vae, x, generator)
+        return Loss(loss.total * float("inf"))
+
+    def after_epoch(self, history):
+        return KEEP_ALL
+
+
+class Diverges(Searcher):
+    def search(self, problem):
+        return Choice(problem.train(4, Exploding()))
+
+
 class Raises(Searcher):
     def search(self, problem):
         raise RuntimeError("no idea\\nsecond line")
@@ -58,20 +73,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "own.py").write_text(OWN_SEARCHER)
     (folder / "file").write_text("no folder")
     (folder / "empty").mkdir()
-    names = [*SEARCHERS, "own:Halving", "own:Killed", "own:Raises"]
+    names = [*SEARCHERS, "own:Halving", "own:Killed", "own:Raises", "own:Diverges"]
     arguments = ["--protocol", "tiny.toml", "--searchers", *names, "--seeds", 0, "--results", "results"]
     done = benchmark("run", *arguments, cwd=folder, cache=folder / "cache")
-    assert done.returncode == 1, done.stderr  # two of the searches fail
+    assert done.returncode == 1, done.stderr  # three of the searches fail
     (folder / "printed").write_text(done.stdout)
     return folder
 
 
 def test_every_search_is_a_row(folder: Path) -> None:
     searches = ResultsStore(folder / "results").searches().set_index("searcher")
-    assert set(searches.index) == {*SEARCHERS, "own:Halving", "own:Killed", "own:Raises"}
+    assert set(searches.index) == {*SEARCHERS, "own:Halving", "own:Killed", "own:Raises", "own:Diverges"}
     failed = searches[searches["status"] == "failed"]
     assert failed["error"].to_dict() == {
         "own:Raises": "RuntimeError: no idea",
+        "own:Diverges": "FloatingPointError: the loss is nan in epoch 1; lower the learning rate",
         "own:Killed": "the worker process was killed by SIGKILL (out of memory?); "
         "run the same command again to continue",
     }

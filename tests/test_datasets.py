@@ -12,7 +12,7 @@ from scipy.ndimage import label as connected_components
 from sklearn.datasets import load_digits
 
 from benchmark.datasets import check_dataset_name, load_dataset
-from benchmark.datasets.base import make_dataset
+from benchmark.datasets.base import Split, make_dataset
 from benchmark.datasets.paths import cache_folder, cache_root, data_root
 from benchmark.errors import InputError
 from benchmark.files import replacing
@@ -261,3 +261,13 @@ def test_mnist_files_that_do_not_match() -> None:
     _write_idx(raw / "train-labels-idx1-ubyte", np.arange(40))
     with pytest.raises(InputError, match="train-labels-idx1-ubyte holds the label 39"):
         load_dataset("mnist")
+
+
+def test_a_sample_of_a_sorted_split_has_every_class() -> None:
+    images = torch.arange(1000).div(4, rounding_mode="floor").to(torch.uint8).reshape(1000, 1, 1, 1)
+    split = Split(images, torch.arange(1000) // 100, torch.arange(1000))
+    part = split.sample(100)
+    assert len(part) == 100 and part.rows.tolist() == sorted(set(part.rows.tolist()))
+    assert set(part.labels[part.rows].tolist()) == set(range(10))
+    assert torch.equal(part.rows, split.sample(100).rows)
+    assert split.sample(1000) is split

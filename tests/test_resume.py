@@ -116,3 +116,22 @@ def test_a_finished_search_is_not_run_again(tmp_path: Path, cache: Path) -> None
     again = benchmark(*command, cwd=tmp_path, cache=cache)
     assert again.returncode == 0 and "sparsity" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*")} == stamps
+
+
+def test_trainings_that_an_edited_searcher_no_longer_asks_for_are_void(tmp_path: Path, cache: Path) -> None:
+    code = "from searchers.base import Choice, Searcher\n\n\nclass Own(Searcher):\n    def search(self, problem):\n"
+    (tmp_path / "tiny.toml").write_text(TINY.format(epochs=2))
+    command = "run --protocol tiny.toml --searchers own:Own --seeds 0 --results results".split()
+    (tmp_path / "own.py").write_text(
+        code + "        problem.train(8)\n        problem.train(6)\n        raise ValueError\n"
+    )
+    assert benchmark(*command, cwd=tmp_path, cache=cache).returncode == 1
+    store = ResultsStore(tmp_path / "results")
+    assert store.trials()["start_latent_dim"].tolist() == [8, 6]
+    (tmp_path / "own.py").write_text(code + "        return Choice(problem.train(4))\n")
+    done = benchmark(*command, cwd=tmp_path, cache=cache)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert store.trials()["start_latent_dim"].tolist() == [4]
+    search = store.searches().iloc[0]
+    assert search["latent_dim"] == 4 and search["n_epochs"] == 2 and search["error"] is None
+    assert not (store.folder(search["search_id"]).path / "error.txt").exists()

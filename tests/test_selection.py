@@ -113,3 +113,11 @@ def test_pareto_front_is_brute_force(seed: int) -> None:
     front = pareto_front(table)
     assert set(front) == _brute_force(table) and len(front) == len(set(front))
     assert 0 < len(front) < 25
+
+
+def test_a_metric_that_no_trial_has_does_not_count() -> None:
+    trials = [_trial(number, 4, nll, nll, nll, NAN) for number, nll in enumerate((3.0, 1.0, 2.0))]
+    choice = choose(trials, Weights())
+    assert choice.trial.number == 1 and choice.pareto == (1,)
+    with pytest.raises(ValueError, match="none of 3 trainings"):
+        choose(trials, Weights(fid_recon=0, fid_gen=0, recon_nll=0, silhouette=1))

@@ -63,6 +63,13 @@ def test_columns_that_only_some_searchers_have(tmp_path: Path) -> None:
     assert frame.loc["a", "ctl_lambda"] == 2.0 and np.isnan(frame.loc["b", "ctl_lambda"])
 
 
+def test_a_trace_that_begins_after_the_first_epoch(tmp_path: Path) -> None:
+    trial = _search(tmp_path, "a").trial(0)
+    trial.write_rows([_row(1), _row(2, ctl_late=3.0)])
+    frame = ResultsStore(tmp_path).epochs()
+    assert np.isnan(frame["ctl_late"].iloc[0]) and frame["ctl_late"].iloc[1] == 3.0
+
+
 def test_a_running_search_and_one_that_only_began(tmp_path: Path) -> None:
     _search(tmp_path, "a").trial(0).write_rows([_row(1), _row(2)])
     _search(tmp_path, "b")

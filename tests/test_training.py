@@ -158,15 +158,23 @@ def test_stop() -> None:
     controller = Scripted({2: Decision(keep=(0, 1), stop=True)})
     state = _train(controller, epochs=9, after_epoch=lambda state: completed.append(len(state.rows)))
     assert len(state.rows) == 2 == len(controller.seen) and state.stopped and completed == [1, 2]
-    assert state.vae.latent_dim == 2  # a stop may shrink as well
+    assert state.vae.latent_dim == 6  # nothing is removed that no epoch follows
     settings = Training(epochs=9, batch_size=BATCH)
     train(state, settings, DATASET.train, _evaluator(), (SEED, TRIAL), Clock(CPU), lambda state: None)
     assert len(state.rows) == 2  # a stopped training that is resumed stays stopped
 
 
-def test_loss_that_is_not_a_number() -> None:
-    with pytest.raises(FloatingPointError, match="training loss is nan in epoch 1; lower the learning rate"):
-        _train(NotANumber())
+def test_the_finished_model_is_the_one_that_the_last_row_describes() -> None:
+    state = _train(Scripted({3: Decision(keep=(0, 1, 2)), 4: Decision(keep=(0, 1))}), epochs=4)
+    assert [row["latent_dim"] for row in state.rows] == [6, 6, 6, 3]
+    assert state.vae.latent_dim == 3
+
+
+def test_a_loss_that_is_not_a_number_ends_the_training_and_says_so() -> None:
+    state = _train(NotANumber(), epochs=4)
+    assert len(state.rows) == 1 and state.stopped
+    (row,) = state.rows
+    assert all(math.isnan(row[name]) for name in ("train_loss", "recon_nll", "fid_recon", "fid_gen", "silhouette"))
 
 
 # --- closed gates

@@ -8,6 +8,7 @@ from torch import Tensor
 
 HELD_OUT_FRACTION = 0.1
 SPLIT_SEED = 0
+COPIED_AT_ONCE = 4096  # images, on their way to a device
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,21 @@ class Split:
         """Images at these positions of the split: uint8 [len(positions), C, H, W]."""
         return self.images[self.rows[positions]]
 
-    def head(self, count: int) -> "Split":
-        """The first `count` images of the split, all where it has fewer."""
-        return Split(self.images, self.labels, self.rows[:count])
+    def sample(self, count: int) -> "Split":
+        """A random part of the split, the same each time, in the split's order; all of it where it has fewer images."""
+        if count >= len(self):
+            return self
+        chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(SPLIT_SEED))[:count]
+        return Split(self.images, self.labels, self.rows[chosen.sort().values.to(self.rows.device)])
 
     def to(self, device: torch.device) -> "Split":
         """The same split on `device`. What moves is its own rows alone: images may be gigabytes that splits share."""
         if self.images.device == device:
             return self
-        images, labels = self.images[self.rows], self.labels[self.rows]
-        return Split(images.to(device), labels.to(device), torch.arange(len(self), device=device))
+        images = torch.empty((len(self), *self.images.shape[1:]), dtype=torch.uint8, device=device)
+        for part, rows in zip(images.split(COPIED_AT_ONCE), self.rows.split(COPIED_AT_ONCE), strict=True):
+            part.copy_(self.images[rows])
+        return Split(images, self.labels[self.rows].to(device), torch.arange(len(self), device=device))
 
 
 @dataclass(frozen=True)

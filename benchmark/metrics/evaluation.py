@@ -25,9 +25,10 @@ class Evaluator:
         self, split: Split, n_classes: int, features: Features, settings: Evaluation, device: torch.device
     ) -> None:
         self.features = features
-        self.n_clusters = n_classes if n_classes > 1 else DEFAULT_CLUSTERS
-        self.n_silhouette = settings.silhouette_images
-        self.split = split.head(settings.max_images).to(device)
+        self.n_silhouette = min(settings.silhouette_images, len(split))
+        n_clusters = n_classes if n_classes > 1 else DEFAULT_CLUSTERS
+        self.n_clusters = max(2, min(n_clusters, self.n_silhouette // 2))  # a cluster of one point says nothing
+        self.split = split.sample(settings.max_images).to(device)
         self.labels = self.split.labels[self.split.rows].cpu().numpy()
         self.device = device
         self.real_stats = feature_stats(torch.cat([features(x) for x in self._batches()]))
