@@ -23,7 +23,7 @@ REPORT := $(BIN)/python -m reports --results "$(RESULTS)" --out "$(RESULTS)/repo
 .PHONY: benchmark report figures test lint bench clean
 
 benchmark: .venv/installed
-	$(RUN); status=$$?; if [ $$status -le 1 ]; then $(REPORT) || status=$$?; fi; exit $$status  # 1: a search failed
+	@$(RUN); status=$$?; if [ $$status -le 1 ]; then $(REPORT) || status=$$?; fi; exit $$status  # 1: a search failed
 
 report figures: .venv/installed
 	$(REPORT)
