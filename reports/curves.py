@@ -28,7 +28,7 @@ class CurveRow:
     """One searcher: its first finished seed, and faintly what its other seeds chose.
 
     `sizes` is the main training's latent size per epoch; empty when there are several trainings of fixed size.
-    `stopped` is the epoch at which the size last changed, None when it never did or the search is not finished.
+    `last_change` is the epoch at which the size last changed, None when it never did or the search is not finished.
     """
 
     searcher: str
@@ -36,7 +36,7 @@ class CurveRow:
     status: str
     curves: tuple[Curve, ...]
     sizes: tuple[int, ...]
-    stopped: int | None
+    last_change: int | None
 
     @property
     def main(self) -> Curve | None:
@@ -80,15 +80,15 @@ def _row(searches: pd.DataFrame, logged: dict[str, pd.DataFrame]) -> CurveRow:
         trial = _chosen(other, others)
         curves += [] if trial is None else [_curve(others[trial], "other seed")]
     sizes: tuple[int, ...] = ()
-    stopped = None
+    last_change = None
     if chosen is not None:
         sized = trials[chosen].set_index("epoch")["latent_dim"].dropna().astype(int)
         changes = sized[sized != sized.shift(fill_value=sized.iloc[0])] if len(sized) else sized
         if len(trials) == 1 or len(changes):
             sizes = tuple(trials[chosen]["latent_dim"].ffill().fillna(0).astype(int))
         if len(changes) and first["status"] == "done":
-            stopped = int(changes.index[-1])
-    return CurveRow(first["searcher"], int(first["seed"]), first["status"], tuple(curves), sizes, stopped)
+            last_change = int(changes.index[-1])
+    return CurveRow(first["searcher"], int(first["seed"]), first["status"], tuple(curves), sizes, last_change)
 
 
 def _chosen(search: pd.Series, trials: dict[float, pd.DataFrame]) -> float | None:

@@ -22,7 +22,7 @@ _TOP_TICKS = 6  # at most this many latent sizes fit over a panel
 
 
 def draw_curves(data: CurvesData) -> Figure:
-    """One row per searcher; the thick line is the chosen model's training, the red line where shrinking stopped."""
+    """One row per searcher; the thick line is the chosen model's training, the red line the size's last change."""
     n = len(data.rows)
     figure = Figure(figsize=(PAGE_WIDTH * 1.25, 0.9 + 1.55 * n), layout="constrained")
     figure.suptitle(data.title)
@@ -64,8 +64,8 @@ def _draw_panel(ax: Axes, row: CurveRow, k: int, longest: int) -> None:
             line.set(alpha=0.3, linewidth=0.9)
     if not np.isfinite([v for curve in row.curves for v in curve.values[k]]).any():
         ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", va="center", color="#777777")
-    if row.stopped is not None:
-        ax.axvline(row.stopped, color=STOP_RED, linewidth=1.0, linestyle="--")
+    if row.last_change is not None:
+        ax.axvline(row.last_change, color=STOP_RED, linewidth=1.0, linestyle="--")
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     if row.sizes and row.main is not None:
         ticks = size_ticks(row.main.epochs, row.sizes, longest / _TOP_TICKS)
@@ -120,9 +120,9 @@ def _legend(ax: Axes, row: CurveRow) -> None:
         entries.append((Line2D([], [], color=_size_color(by_size[size], row), linewidth=0.8), f"size {size}"))
     if any(curve.role == "other seed" for curve in row.curves):
         entries.append((Line2D([], [], color=color, alpha=0.3, linewidth=0.9), "other seeds"))
-    if row.stopped is not None:
+    if row.last_change is not None:
         stop = Line2D([], [], color=STOP_RED, linewidth=1.0, linestyle="--")
-        entries.append((stop, f"shrinking stopped\n(epoch {row.stopped})"))
+        entries.append((stop, f"last change of size\n(epoch {row.last_change})"))
     if row.sizes:
         entries.append((Line2D([], [], linestyle="none"), "top: latent size"))
     ax.legend(*zip(*entries, strict=True), loc="center left", borderaxespad=0, handlelength=1.4, labelspacing=0.3)

@@ -241,7 +241,7 @@ def test_curves_of_a_shrinking_training() -> None:
     (row,) = curves_data(group(runs, logged)).rows
     assert (row.seed, row.status) == (1, "done")
     assert row.sizes == (9, 9, 7, 7, 6, 6)
-    assert row.stopped == 5
+    assert row.last_change == 5
     assert [curve.role for curve in row.curves] == ["main", "other seed"]
     assert row.main is not None and row.main.epochs == (1, 2, 3, 4, 5, 6)
 
@@ -251,7 +251,7 @@ def test_curves_of_whole_run_trials() -> None:
     logged = [row for trial, size in enumerate([2, 4, 8]) for row in epochs(run, [size] * 3, trial)]
     (row,) = curves_data(group([run], logged)).rows
     assert [(curve.role, curve.latent_dim) for curve in row.curves] == [("trial", 2), ("main", 4), ("trial", 8)]
-    assert (row.sizes, row.stopped) == ((), None)
+    assert (row.sizes, row.last_change) == ((), None)
 
 
 def test_curves_before_any_search_is_done() -> None:
@@ -261,7 +261,7 @@ def test_curves_before_any_search_is_done() -> None:
     assert [row.searcher for row in rows] == ["grid", "ald"]
     assert rows[0].main is None
     assert rows[1].sizes == (9, 8)
-    assert rows[1].stopped is None  # it may go on shrinking
+    assert rows[1].last_change is None  # it may go on shrinking
 
 
 def test_size_ticks_follow_the_changes() -> None:
