@@ -56,12 +56,13 @@ class BenchProblem:
         if latent_dim < 2 or epochs < 1:
             raise ValueError(f"got latent_dim {latent_dim} and epochs {epochs}; expected at least 2 and at least 1")
         controller = controller or FixedSize()
-        number, self._trials = self._trials, self._trials + 1
+        number = self._trials
         folder = self._folder.trial(number)
         request = {"latent_dim": latent_dim, "epochs": epochs, "controller": type(controller).__name__}
         if folder.request() != request:  # the searcher's code has changed since: what it asked for then is void
-            self.discard_from(number)
+            self.discard_rest()
             folder.begin(request)
+        self._trials += 1
         finished = folder.finished()
         if finished is None:
             finished = self._train(folder, number, latent_dim, controller, epochs)
@@ -71,9 +72,9 @@ class BenchProblem:
         self.clock.resume_at(rows[-1]["wall_seconds"])
         return Trial(number, finished["latent_dim"], pd.DataFrame(rows))
 
-    def discard_from(self, number: int | None = None) -> None:
-        """Deletes what an earlier process left of this training and later ones; by default, of those not asked for."""
-        for folder in list(self._folder.trials())[self._trials if number is None else number :]:
+    def discard_rest(self) -> None:
+        """Deletes what an earlier process left of trainings beyond those asked for so far."""
+        for folder in list(self._folder.trials())[self._trials :]:
             shutil.rmtree(folder.path)
 
     def _train(

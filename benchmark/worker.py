@@ -87,7 +87,7 @@ def _search(spec: SearchSpec, folder: SearchFolder, device: torch.device, report
     problem = BenchProblem(spec, dataset, validation, folder, report)
     choice = make_searcher(spec.searcher, spec.settings).search(problem)
     wall_seconds = problem.clock.seconds()
-    problem.discard_from()
+    problem.discard_rest()
     last = choice.trial.history.iloc[-1]
     if not np.isfinite(last["train_loss"]):
         raise FloatingPointError(f"the loss is {last['train_loss']} in epoch {last['epoch']}; lower the learning rate")

@@ -29,12 +29,12 @@ class GateEstimator(ABC):
     def gates(self, logits: Tensor, u: Tensor) -> Tensor:
         """The gates in use, in [0, 1]; with a graph to the logits only where the estimate goes through it."""
 
-    @abstractmethod
     def gradient(self, logits: Tensor, u: Tensor, error: Tensor, baseline: Tensor, error_of: ErrorOf) -> Tensor:
-        """The part [n] of the estimate that does not come by backpropagation.
+        """The part [n] of the estimate that does not come by backpropagation; by default there is none.
 
         error: f of the gates in use. baseline: a guess of it that does not depend on u. None has a graph.
         """
+        return torch.zeros_like(logits)
 
     def penalty(self, logits: Tensor) -> Tensor:
         """P(v_j > 0) [n], whose sum is the expected number of open gates."""
@@ -72,9 +72,6 @@ class StraightThrough(GateEstimator):
         p = torch.sigmoid(logits)
         return antithetic_gates(logits.detach(), u)[1] + (p - p.detach())
 
-    def gradient(self, logits: Tensor, u: Tensor, error: Tensor, baseline: Tensor, error_of: ErrorOf) -> Tensor:
-        return torch.zeros_like(logits)
-
 
 class HardConcrete(GateEstimator):
     """Gates of a stretched and clipped binary concrete distribution, log alpha = logits (Louizos et al. 2018).
@@ -87,9 +84,6 @@ class HardConcrete(GateEstimator):
     def gates(self, logits: Tensor, u: Tensor) -> Tensor:
         s = torch.sigmoid((u.logit() + logits) / CONCRETE_TEMPERATURE)
         return (s * (CONCRETE_HIGH - CONCRETE_LOW) + CONCRETE_LOW).clamp(0, 1)
-
-    def gradient(self, logits: Tensor, u: Tensor, error: Tensor, baseline: Tensor, error_of: ErrorOf) -> Tensor:
-        return torch.zeros_like(logits)
 
     def penalty(self, logits: Tensor) -> Tensor:
         return torch.sigmoid(logits - CONCRETE_TEMPERATURE * math.log(-CONCRETE_LOW / CONCRETE_HIGH))

@@ -17,13 +17,6 @@ from benchmark.datasets.paths import cache_folder, cache_root, data_root
 from benchmark.errors import InputError
 from benchmark.files import replacing
 
-
-@pytest.fixture(autouse=True)
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LATENTBENCH_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 # --- registry and paths
 
 

@@ -28,11 +28,6 @@ SHAPE = (6, 1, 2, 2)
 IMAGES = np.arange(24, dtype=np.uint8).reshape(SHAPE)
 
 
-@pytest.fixture(autouse=True)
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LATENTBENCH_DATA", str(tmp_path / "data"))
-
-
 class Response(io.BytesIO):
     headers = {"Content-Length": str(len(CONTENT))}
 

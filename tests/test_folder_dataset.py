@@ -18,12 +18,6 @@ from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
 
 
-@pytest.fixture(autouse=True)
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LATENTBENCH_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def _images(root: Path, per_class: int = 12, classes: tuple[str, ...] = ("b", "a"), mode: str = "RGB") -> Path:
     """Class c's images are filled with the value 100 + c (sorted), sizes and formats vary."""
     for value, name in enumerate(sorted(classes)):

@@ -4,8 +4,6 @@ import io
 import tarfile
 import tracemalloc
 import zipfile
-from pathlib import Path
-from urllib.error import URLError
 
 import h5py
 import numpy as np
@@ -20,16 +18,7 @@ from benchmark.datasets.base import Dataset
 from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
 
-
-@pytest.fixture(autouse=True)
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LATENTBENCH_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def open_url(url: str) -> None:
-        raise URLError("no route to host")
-
-    monkeypatch.setattr(download, "open_url", open_url)
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 def _lengths(dataset: Dataset) -> list[int]:

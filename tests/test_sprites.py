@@ -4,14 +4,13 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from benchmark.datasets import download, load_dataset, sprites
+from benchmark.datasets import load_dataset, sprites
 from benchmark.datasets.download import RemoteFile
 from benchmark.datasets.paths import data_root
 from benchmark.datasets.sprite_sheets import CHECKSUMS, LAYERS, SHEETS
@@ -25,15 +24,7 @@ FIRST_CELLS = [131, 118, 144, 26, 13, 39, 182, 169, 195]
 OFFSETS = [[7, 0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 5, 4, 6], [0, 1, 2, 3, 4, 5, 4, 0]]
 
 
-@pytest.fixture(autouse=True)
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LATENTBENCH_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def open_url(url: str) -> None:
-        raise URLError("no route to host")
-
-    monkeypatch.setattr(download, "open_url", open_url)
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 def _cells(sheet: np.ndarray) -> Image.Image:

@@ -12,7 +12,8 @@ import pytest
 
 from benchmark.errors import InputError
 from benchmark.files import replacing
-from benchmark.store import EPOCH_COLUMNS, KEYS, METRICS, ResultsStore, SearchFolder, summarise
+from benchmark.store import EPOCH_COLUMNS, KEYS, LAST_EPOCHS, METRICS, ResultsStore, SearchFolder, summarise
+from searchers import selection
 
 
 def _row(epoch: int, trial: int = 0, **values: Any) -> dict[str, Any]:
@@ -78,6 +79,10 @@ def test_a_running_search_and_one_that_only_began(tmp_path: Path) -> None:
     assert store.trials()[["search_id", "status", "n_epochs", "images_seen"]].to_numpy().tolist() == [
         ["a", "running", 2, 128]
     ]
+
+
+def test_the_store_sums_a_training_up_as_the_choice_does() -> None:
+    assert LAST_EPOCHS == selection.LAST_EPOCHS
 
 
 def test_summary_of_a_training() -> None:

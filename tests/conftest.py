@@ -1,0 +1,21 @@
+"""Fixtures that several test files share."""
+
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's own data and caches."""
+    monkeypatch.setenv("LATENTBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_url(url: str) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("benchmark.datasets.download.open_url", open_url)
