@@ -25,8 +25,11 @@ REPORT := $(BIN)/python -m reports --results "$(RESULTS)" --out "$(RESULTS)/repo
 benchmark: .venv/installed
 	@$(RUN); status=$$?; if [ $$status -le 1 ]; then $(REPORT) || status=$$?; fi; exit $$status  # 1: a search failed
 
-report figures: .venv/installed
+report: .venv/installed
 	$(REPORT)
+
+figures: .venv/installed
+	$(REPORT) --figures
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest

@@ -39,11 +39,13 @@ class Training:
     """One full training's budget and optimiser (Adam).
 
     The budget is `epochs`, or `batches` where that is given, times `scale` (for a smoke run; the store records it).
+    epoch_batches: batches after which the metrics are computed; None: once in a pass over the images.
     threads: CPU threads of a search, whatever the number of jobs.
     """
 
     epochs: int = 100
     batches: int | None = None
+    epoch_batches: int | None = None
     scale: float = 1.0
     batch_size: int = 64
     learning_rate: float = 1e-3
@@ -53,17 +55,22 @@ class Training:
         for name in ("epochs", "batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.batches is not None and self.batches < 1:
-            raise ValueError(f"batches is {self.batches}; expected at least 1")
+        for name in ("batches", "epoch_batches"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected a number between 0 and 1")
         if not 0 < self.scale <= 1:
             raise ValueError(f"scale is {self.scale}; expected a number above 0 and at most 1")
 
+    def steps_per_epoch(self, n_images: int) -> int:
+        """Batches between two evaluations."""
+        whole_pass = n_images // min(self.batch_size, n_images)
+        return whole_pass if self.epoch_batches is None else min(self.epoch_batches, whole_pass)
+
     def with_epochs(self, n_images: int) -> "Training":
         """The same budget in whole epochs of `n_images`, its scale applied: the nearest number, at least 1."""
-        steps = n_images // min(self.batch_size, n_images)
-        epochs = self.epochs if self.batches is None else self.batches / steps
+        epochs = self.epochs if self.batches is None else self.batches / self.steps_per_epoch(n_images)
         return replace(self, epochs=max(1, round(epochs * self.scale)))
 
 
@@ -72,18 +79,22 @@ class Evaluation:
     """What the metrics are computed on.
 
     features: of both FIDs; auto is inception on a GPU and classifier on a CPU. max_images: of a split, for all
-    metrics. silhouette_images: of them, for both silhouettes (2312.06280, figure 1: 500).
+    metrics. silhouette_images: of them, for both silhouettes (2312.06280, figure 1: 500). probe_images: of them, those
+    whose posterior every epoch's row keeps (`ResultsStore.probes()`).
     """
 
     features: str = "auto"
     max_images: int = 10_000
     silhouette_images: int = 500
+    probe_images: int = 0
 
     def __post_init__(self) -> None:
         if self.features not in FEATURES:
             raise ValueError(unknown_name("features", self.features, FEATURES))
         if self.max_images < 2 or self.silhouette_images < 2:
             raise ValueError("max_images and silhouette_images: expected at least 2 each")
+        if self.probe_images < 0:
+            raise ValueError(f"probe_images is {self.probe_images}; expected at least 0")
 
 
 @dataclass(frozen=True)

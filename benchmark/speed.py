@@ -18,7 +18,7 @@ from torch import nn
 
 from benchmark.backbones.export import build_vae
 from benchmark.backbones.linear import Linear
-from benchmark.config import Evaluation
+from benchmark.config import Evaluation, Training
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Dataset, Split, make_dataset
 from benchmark.errors import InputError
@@ -96,7 +96,7 @@ def our_loop(split: Split, gated: bool = False) -> Callable[[int], None]:
 
     def run(steps: int) -> None:
         part = Split(split.images, split.labels, split.rows[: steps * BATCH])
-        train_epoch(state, part, BATCH, stream(Purpose.ORDER, 0), stream(Purpose.NOISE, 0))
+        train_epoch(state, part, Training(batch_size=BATCH), stream(Purpose.ORDER, 0), stream(Purpose.NOISE, 0))
 
     return run
 

@@ -42,6 +42,8 @@ SEARCH_COLUMNS = (
     *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
 )
 LATENT_ARRAYS = ("latent_id", "latent_mean_variance", "latent_variance_mean", "latent_kl")
+PROBE_ARRAYS = ("probe_label", "probe_mean", "probe_variance")
+ARRAYS = (*LATENT_ARRAYS, *PROBE_ARRAYS)
 
 
 class SearchFolder:
@@ -97,7 +99,7 @@ class TrialFolder:
     def read_rows(self) -> list[dict[str, Any]]:
         """The training's rows, [] where there are none yet."""
         rows = _read_arrow(self.rows).to_pylist() if self.rows.exists() else []
-        return [{k: np.array(v) if k in LATENT_ARRAYS else v for k, v in row.items()} for row in rows]
+        return [{k: np.array(v) if k in ARRAYS else v for k, v in row.items()} for row in rows]
 
     def begin(self, request: dict[str, Any]) -> None:
         """Notes what this training was asked to be."""
@@ -120,7 +122,7 @@ class TrialFolder:
             return finished
         if not self.rows.exists():
             return {"trial": int(self.path.name), "status": "running", **dict.fromkeys(COSTS, 0)}
-        return summarise(_read_arrow(self.rows, skip=LATENT_ARRAYS).to_pandas(), status="running")
+        return summarise(_read_arrow(self.rows, skip=ARRAYS).to_pandas(), status="running")
 
 
 def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
@@ -184,18 +186,29 @@ class ResultsStore:
         train_seconds and eval_seconds are the epoch's own; wall_seconds runs up within the search, images_seen and
         train_flops within the training.
         """
-        return self._concat(self._tables(skip=LATENT_ARRAYS), EPOCH_COLUMNS)
+        return self._concat(self._tables(skip=ARRAYS), EPOCH_COLUMNS)
 
     def latents(self) -> pd.DataFrame:
         """One row a latent and epoch: latent_id (its index at the training's start), over the validation data the
         variance of its posterior mean, the mean of its posterior variance, and its mean KL in nats.
         """
-        columns = ("trial", "epoch", *LATENT_ARRAYS)
-        table = self._concat(self._tables(only=columns), columns)
-        return table.explode(list(LATENT_ARRAYS), ignore_index=True)
+        return self._exploded(LATENT_ARRAYS)
+
+    def probes(self) -> pd.DataFrame:
+        """One row a probe image (`evaluation.probe_images`), epoch and training: the image's probe_label, and its
+        posterior's probe_mean and probe_variance, an array [latent_dim] each. Images come in the same order every time.
+        """
+        return self._exploded(PROBE_ARRAYS)
+
+    def _exploded(self, arrays: Sequence[str]) -> pd.DataFrame:
+        columns = ("trial", "epoch", *arrays)
+        tables = (pair for pair in self._tables(only=columns) if arrays[-1] in pair[1].column_names)
+        return self._concat(tables, columns).explode(list(arrays), ignore_index=True)
 
     def gallery(self, search_id: str) -> dict[str, np.ndarray] | None:
-        """uint8 images [N, C, H, W] of the chosen model: originals (test split), reconstructions, samples."""
+        """The chosen model's uint8 images [N, C, H, W]: originals (test split) with their labels [N], reconstructions,
+        samples.
+        """
         path = self.folder(search_id).path / "images.npz"
         if not path.exists():
             return None

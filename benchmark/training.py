@@ -76,7 +76,7 @@ def train(
             train_loss = train_epoch(
                 state,
                 split,
-                settings.batch_size,
+                settings,
                 order=stream(Purpose.ORDER, *streams, epoch),
                 noise=stream(Purpose.NOISE, *streams, epoch, device),
             )
@@ -111,12 +111,12 @@ def train(
     _remove_closed(state)
 
 
-def train_epoch(state: TrainingState, split: Split, batch_size: int, order: Generator, noise: Generator) -> float:
-    """One pass over the split in whole batches; the mean loss of its steps. One host synchronisation, at the end."""
+def train_epoch(state: TrainingState, split: Split, settings: Training, order: Generator, noise: Generator) -> float:
+    """Whole batches of different images; the mean loss of its steps. One host synchronisation, at the end."""
     vae, controller, optimizer = state.vae, state.controller, state.optimizer
     vae.train()
-    batch_size = min(batch_size, len(split))
-    steps = len(split) // batch_size
+    batch_size = min(settings.batch_size, len(split))
+    steps = settings.steps_per_epoch(len(split))
     positions = torch.randperm(len(split), generator=order)[: steps * batch_size].to(split.rows.device)
     total = torch.zeros((), device=split.rows.device)
     counter = FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS)

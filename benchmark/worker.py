@@ -121,4 +121,10 @@ def _save_gallery(path: Path, vae: VAE, split: Split, generator: torch.Generator
         return (torch.sigmoid(vae.decode(latents)) * 255).round().to(torch.uint8).cpu().numpy()
 
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, originals=originals.numpy(), reconstructions=pixels(z), samples=pixels(prior))
+        np.savez_compressed(
+            file,
+            labels=part.labels[part.rows].numpy(),
+            originals=originals.numpy(),
+            reconstructions=pixels(z),
+            samples=pixels(prior),
+        )

@@ -1,4 +1,4 @@
-"""Command line: `python -m reports --results DIR --out DIR`."""
+"""Command line: `python -m reports [--figures [NAME ...] | --list]`, on a results folder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from typing import NoReturn
 from benchmark.errors import InputError
 from benchmark.store import ResultsStore
 from reports.data import read_groups
+from reports.paper_items import PAPER_ITEMS
+from reports.papers import Runs
+from reports.papers_render import write_papers
 from reports.render import write_report
-from reports.summary import print_summary
+from reports.summary import print_paper_list, print_papers, print_summary
+from searchers.registry import unknown_name
 
 
 class _Parser(argparse.ArgumentParser):
@@ -23,21 +27,39 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report and print what was written; return the exit code, 2 for bad input."""
-    parser = _Parser(prog="python -m reports", description="Tables and figures from a results folder.")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder (default: results)")
-    parser.add_argument("--out", type=Path, help="folder to write to (default: RESULTS/report)")
+    """Write what was asked for and print what was written; return the exit code, 2 for bad input."""
     try:
-        options = parser.parse_args(arguments)
+        options = _parser().parse_args(arguments)
         out: Path = options.out or options.results / "report"
-        store = ResultsStore(options.results)
-        groups = read_groups(store, str(options.results))
-        report = write_report(groups, store, out)
+        if options.figures is None and not options.list:
+            store = ResultsStore(options.results)
+            groups = read_groups(store, str(options.results))
+            print_summary(groups, write_report(groups, store, out), out)
+            return 0
+        unknown = [name for name in options.figures or () if name not in PAPER_ITEMS]
+        if unknown:
+            raise InputError(unknown_name("figure", unknown[0], PAPER_ITEMS) + "; see: python -m reports --list")
+        runs = Runs(ResultsStore(options.results))
+        if options.list:
+            print_paper_list(runs)
+        else:
+            print_papers(write_papers(options.figures or list(PAPER_ITEMS), runs, out / "papers"), out / "papers")
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print_summary(groups, report, out)
     return 0
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="python -m reports", description="Tables, figures and a page from a results folder.")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder (default: results)")
+    parser.add_argument("--out", type=Path, help="folder to write to (default: RESULTS/report)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--figures", nargs="*", metavar="NAME", help="the papers' figures and tables, all or by name, to OUT/papers"
+    )
+    what.add_argument("--list", action="store_true", help="the papers' figures, and which the results have runs for")
+    return parser
 
 
 if __name__ == "__main__":

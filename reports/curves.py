@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from reports.data import Group
+from reports.data import Group, Store
 from reports.quantities import CURVES
 
 Role = Literal["main", "trial", "other seed"]
@@ -52,8 +52,12 @@ class CurvesData:
     fid_features: str
     rows: tuple[CurveRow, ...]
 
+    def frame(self) -> pd.DataFrame:
+        """One row an epoch of every line drawn."""
+        return pd.concat([_frame(row, curve) for row in self.rows for curve in row.curves], ignore_index=True)
 
-def curves_data(group: Group) -> CurvesData:
+
+def curves_data(group: Group, store: Store) -> CurvesData | None:
     """Curves of each searcher from the group's epochs."""
     logged = _split(group.epochs, "search_id")
     rows = []
@@ -62,7 +66,14 @@ def curves_data(group: Group) -> CurvesData:
         searches = searches[searches["search_id"].isin(logged.keys())]
         if not searches.empty:
             rows.append(_row(searches, logged))
-    return CurvesData(f"Learning curves: {group.title}", group.fid_features, tuple(rows))
+    return CurvesData(f"Learning curves: {group.title}", group.fid_features, tuple(rows)) if rows else None
+
+
+def _frame(row: CurveRow, curve: Curve) -> pd.DataFrame:
+    metrics = {metric.column: values for metric, values in zip(CURVES, curve.values, strict=True)}
+    keys = {"searcher": row.searcher, "line": curve.role, "final_latent_dim": curve.latent_dim}
+    sizes = {"latent_dim": row.sizes} if row.sizes and curve.role == "main" else {}
+    return pd.DataFrame({**keys, "epoch": curve.epochs, **metrics, **sizes})
 
 
 def _split(frame: pd.DataFrame, column: str) -> dict[Any, pd.DataFrame]:

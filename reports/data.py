@@ -32,6 +32,9 @@ class Store(Protocol):
     def epochs(self) -> pd.DataFrame:
         """One row per search, trial and epoch."""
 
+    def trials(self) -> pd.DataFrame:
+        """One row per search and training, its metrics the means over its last 5 epochs on validation data."""
+
     def gallery(self, search_id: str) -> dict[str, NDArray[np.uint8]] | None:
         """Arrays [N, C, H, W] (video [N, C, T, H, W]) `originals`, `reconstructions`, `samples`, or None."""
 
@@ -48,6 +51,7 @@ class Group:
     slug: str
     searches: pd.DataFrame
     epochs: pd.DataFrame
+    trials: pd.DataFrame
 
     @property
     def title(self) -> str:
@@ -76,7 +80,7 @@ def read_groups(store: Store, where: str) -> list[Group]:
     searches = _cleaned(store.searches())
     if searches.empty:
         raise InputError(f"no searches in {where}; run: make benchmark")
-    epochs = _cleaned(store.epochs())
+    epochs, trials = _cleaned(store.epochs()), _cleaned(store.trials())
     searches["fid_features"] = _features(searches, epochs)
     for column, within in (("protocol_hash", _KEY[:2]), ("fid_features", _KEY[:3])):
         searches[column] = _filled(searches, column, within)
@@ -87,9 +91,12 @@ def read_groups(store: Store, where: str) -> list[Group]:
         suffix = _suffix(searches, dataset, backbone, protocol_hash, fid_features)
         slug = _slug(" ".join(part for part in (dataset, backbone, suffix) if part), taken)
         taken.add(slug)
-        own = epochs[epochs["search_id"].isin(rows["search_id"])].sort_values(["search_id", "trial", "epoch"])
         rows = rows.sort_values(["searcher", "seed", "search_id"])
-        groups.append(Group(dataset, backbone, protocol_hash, fid_features, suffix, slug, rows, own))
+        own, tried = (
+            frame[frame["search_id"].isin(rows["search_id"])].sort_values(["search_id", "trial", "epoch"])
+            for frame in (epochs, trials)
+        )
+        groups.append(Group(dataset, backbone, protocol_hash, fid_features, suffix, slug, rows, own, tried))
     return groups
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -19,9 +20,10 @@ _TITLE = 0.3  # inches for the title
 
 @dataclass(frozen=True)
 class ImageRow:
-    """One row of images [N, H, W, 3] with its label; `searcher` is empty for originals."""
+    """One row of images [N, H, W, 3] with its label and the search it is from; `searcher` is empty for originals."""
 
     searcher: str
+    search_id: str
     label: str
     images: Images
 
@@ -33,8 +35,14 @@ class ImagesData:
     title: str
     rows: tuple[ImageRow, ...]
 
+    def frame(self) -> pd.DataFrame:
+        """One row a row of images: what it shows, and of which search."""
+        columns = ["row", "searcher", "search_id", "n_images"]
+        rows = [(" ".join(row.label.split()), row.searcher, row.search_id, len(row.images)) for row in self.rows]
+        return pd.DataFrame(rows, columns=columns)
 
-def images_data(group: Group, store: Store) -> ImagesData:
+
+def images_data(group: Group, store: Store) -> ImagesData | None:
     """Rows from the first finished seed of each searcher that kept a gallery; none when no search has one.
 
     A searcher whose gallery shows other test images than the row above brings its own row of originals.
@@ -48,13 +56,14 @@ def images_data(group: Group, store: Store) -> ImagesData:
                 continue
             originals = to_rgb(gallery["originals"])
             if shown is None or not np.array_equal(shown, originals):
-                rows.append(ImageRow("", "test images", originals))
+                rows.append(ImageRow("", search["search_id"], "test images", originals))
                 shown = originals
             name = f"{searcher_style(searcher).label}, size {search['latent_dim']:g}"
-            rows.append(ImageRow(searcher, f"{name}\nreconstructions", to_rgb(gallery["reconstructions"])))
-            rows.append(ImageRow(searcher, f"{name}\nsamples", to_rgb(gallery["samples"])))
+            for kind in ("reconstructions", "samples"):
+                rows.append(ImageRow(searcher, search["search_id"], f"{name}\n{kind}", to_rgb(gallery[kind])))
             break
-    return ImagesData(f"Test images, reconstructions and prior samples: {group.title}", tuple(rows))
+    title = f"Test images, reconstructions and prior samples: {group.title}"
+    return ImagesData(title, tuple(rows)) if rows else None
 
 
 def to_rgb(images: Images) -> Images:

@@ -11,30 +11,51 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmark.errors import InputError
-from reports.curves import curves_data
-from reports.curves_plot import draw_curves
 from reports.data import Group, Store
-from reports.figures import cost_data, draw_cost, draw_latent_dim, latent_dim_data
-from reports.images import draw_images, images_data
+from reports.figure import FigureData, FigureKind
+from reports.figures import GROUP_FIGURES, OVERALL_FIGURES
 from reports.markdown import comparison_page
 from reports.style import paper_style
 from reports.tables import comparison
 
 
 @dataclass(frozen=True)
+class Written:
+    """A figure's files. `group` is None for one over all groups."""
+
+    name: str
+    group: Group | None
+    kind: FigureKind
+    png: Path
+    pdf: Path
+    csv: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return self.png, self.pdf, self.csv
+
+
+@dataclass(frozen=True)
 class Report:
-    """What was written: the comparison, the files, and a sentence for each figure that had no data."""
+    """What was written: the comparison, tables, figures, and a sentence for each figure that had no data."""
 
     comparison: pd.DataFrame
-    files: tuple[Path, ...]
+    tables: tuple[Path, ...]
+    figures: tuple[Written, ...]
     missing: tuple[str, ...]
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file written."""
+        return *self.tables, *(path for figure in self.figures for path in figure.files)
 
-def write_report(groups: list[Group], store: Store, out: Path) -> Report:
-    """Write every table and figure into `out`, which is made where needed.
+
+def make_folder(out: Path) -> None:
+    """Make `out` where needed.
 
     Raises:
-        InputError: `out` cannot be a folder or is not writable.
+        InputError: it cannot be a folder or is not writable.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -42,33 +63,39 @@ def write_report(groups: list[Group], store: Store, out: Path) -> Report:
         raise InputError(f"cannot write to {out} ({error.strerror}); give another folder with --out") from error
     if not os.access(out, os.W_OK | os.X_OK):
         raise InputError(f"cannot write to {out} (no permission); give another folder with --out")
+
+
+def write_report(groups: list[Group], store: Store, out: Path) -> Report:
+    """Write every table and figure into `out`, which is made where needed. Raises InputError where it cannot be."""
+    make_folder(out)
     frame = comparison(groups)
     table, page = out / "comparison.csv", out / "comparison.md"
     frame.to_csv(table, index=False)
     page.write_text(comparison_page(groups, frame), encoding="utf-8")
-    files, missing = [table, page], []
+    figures, missing = [], []
     with paper_style():
-        for group in groups:
-            for name, figure in _figures(group, store):
-                if figure is None:
-                    missing.append(f"{name}-{group.slug}: no search has its data yet")
-                else:
-                    files += _save(figure, out / f"{name}-{group.slug}")
-    return Report(frame, tuple(files), tuple(missing))
+        for name, group, kind, data in _figures(groups, store):
+            stem = out / (f"{name}-{group.slug}" if group else name)
+            if data is None:
+                missing.append(f"{stem.name}: no search has its data yet")
+            else:
+                figures.append(Written(name, group, kind, *save(kind.draw(data), data, stem)))
+    return Report(frame, (table, page), tuple(figures), tuple(missing))
 
 
-def _figures(group: Group, store: Store) -> Iterator[tuple[str, Figure | None]]:
-    """Name and figure, one at a time so that only one is in memory; None where no search has its data."""
-    yield "cost", draw_cost(cost_data(group))
-    yield "latent_dim", draw_latent_dim(latent_dim_data(group))
-    curves = curves_data(group)
-    yield "curves", draw_curves(curves) if curves.rows else None
-    images = images_data(group, store)
-    yield "images", draw_images(images) if images.rows else None
+def _figures(groups: list[Group], store: Store) -> Iterator[tuple[str, Group | None, FigureKind, FigureData | None]]:
+    """One at a time so that only one is in memory."""
+    for name, kind in OVERALL_FIGURES.items():
+        yield name, None, kind, kind.data(groups)
+    for group in groups:
+        for name, kind in GROUP_FIGURES.items():
+            yield name, group, kind, kind.data(group, store)
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
-    png, pdf = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")
+def save(figure: Figure, data: FigureData, stem: Path) -> tuple[Path, Path, Path]:
+    """Write the figure as `stem`.png and .pdf and what it draws as .csv; the same store gives the same bytes."""
+    png, pdf, csv = (stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf", "csv"))
     figure.savefig(png)
-    figure.savefig(pdf, metadata={"CreationDate": None})  # the same store gives the same bytes
-    return [png, pdf]
+    figure.savefig(pdf, metadata={"CreationDate": None})
+    data.frame().to_csv(csv, index=False)
+    return png, pdf, csv

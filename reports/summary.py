@@ -12,6 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.data import Group
+from reports.paper_items import PAPER_ITEMS
+from reports.papers import Runs
+from reports.papers_render import PaperReport
 from reports.quantities import RECON_NLL, WALL_SECONDS
 from reports.render import Report
 from reports.tables import counts, plus_minus, ratio, rows_of, size_range
@@ -34,6 +37,29 @@ def print_summary(groups: list[Group], report: Report, out: Path, console: Conso
     console.print(Columns([Text(str(path.relative_to(out))) for path in report.files], padding=(0, 3)))
     for sentence in report.missing:
         console.print(Text(f"not drawn: {sentence}"))
+
+
+def print_papers(report: PaperReport, out: Path, console: Console | None = None) -> None:
+    """Print what was written, and the one command that makes each run that is missing."""
+    console = console or Console()
+    console.print(Text(f"wrote to {out}:" if report.written else "no paper's figure has its runs here"))
+    for name, files in report.written.items():
+        console.print(Text(f"  {name}: {', '.join(path.name for path in files)}"), soft_wrap=True)
+    for name, need in report.missing:
+        console.print(Text(f"no runs for {name}; make them with: {need.command}"), soft_wrap=True)
+
+
+def print_paper_list(runs: Runs, console: Console | None = None) -> None:
+    """Print every item: name, paper, needed protocols, and whether the store has their runs."""
+    console = console or Console()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("name", "paper", "what it shows", "protocol", "runs"):
+        table.add_column(heading, overflow="fold")
+    for name, item in PAPER_ITEMS.items():
+        protocols = "\n".join(need.protocol for need in item.needs) or "none needed"
+        state = "\n".join("yes" if runs.has(need) else "no" for need in item.needs) or "yes"
+        table.add_row(name, item.paper, item.summary, protocols, state)
+    console.print(table)
 
 
 def _cells(row: pd.Series) -> list[str]:

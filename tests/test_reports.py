@@ -7,72 +7,24 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from report_frames import NO_STORE, Frames, epochs, group, search, write_store
 
 from benchmark.errors import InputError
-from benchmark.store import EPOCH_COLUMNS, KEYS, ResultsStore
 from reports.__main__ import main
 from reports.axes import worth_log
 from reports.curves import curves_data
 from reports.curves_plot import size_ticks
-from reports.data import Group, read_groups
-from reports.figures import cost_data, latent_dim_data
+from reports.data import read_groups
 from reports.images import images_data, to_rgb
 from reports.markdown import comparison_page, escape, table
-from reports.quantities import METRICS, scaled
+from reports.quantities import scaled
+from reports.strips import cost_data, latent_dim_data
 from reports.style import in_order, searcher_style
 from reports.tables import cautions, comparison, mean_sd_text, rows_of
-
-Row = dict[str, Any]
-GROUP = {"dataset": "digits", "backbone": "mlp", "protocol": "digits", "protocol_hash": "3fa2c19b77", "epochs": 6}
-
-
-def search(searcher: str, seed: int = 0, status: str = "done", **values: Any) -> Row:
-    done = {
-        **{"latent_dim": 8, "n_trials": 1, "chosen_trial": 0, "test_fid_features": "classifier", "env_device": "cpu"},
-        **{"wall_seconds": 30.0, "train_seconds": 20.0, "eval_seconds": 8.0, "images_seen": 600, "train_flops": 2e9},
-        **{metric.tested: 1.0 for metric in METRICS},
-    }
-    keys = {"searcher": searcher, "seed": seed, "status": status, "error": None}
-    row = {**GROUP, **keys, **(done if status == "done" else {}), **values}
-    name = "-".join(str(row[k]) for k in ("dataset", "protocol_hash", "searcher", "seed"))
-    return {"search_id": re.sub(r"\W+", "-", name), **row}
-
-
-def epochs(of: Row, sizes: list[int], trial: int = 0, **values: Any) -> list[Row]:
-    keys = {key: of[key] for key in ("search_id", "dataset", "backbone", "searcher", "seed")}
-    metrics = {metric.column: 1.0 for metric in METRICS}
-    return [
-        {**keys, "trial": trial, "epoch": n, "latent_dim": size, "fid_features": "classifier", **metrics, **values}
-        for n, size in enumerate(sizes, start=1)
-    ]
-
-
-class Frames:
-    """A store of frames in memory."""
-
-    def __init__(self, searches: list[Row], epochs: list[Row] | None = None, galleries: Row | None = None) -> None:
-        self._searches, self._epochs, self._galleries = searches, epochs or [], galleries or {}
-
-    def searches(self) -> pd.DataFrame:
-        return pd.DataFrame(self._searches)
-
-    def epochs(self) -> pd.DataFrame:
-        return pd.DataFrame(self._epochs)
-
-    def gallery(self, search_id: str) -> dict[str, np.ndarray] | None:
-        return self._galleries.get(search_id)
-
-
-def group(searches: list[Row], logged: list[Row] | None = None) -> Group:
-    groups = read_groups(Frames(searches, logged), "results")
-    assert len(groups) == 1
-    return groups[0]
-
 
 # ---- data
 
@@ -215,7 +167,7 @@ def test_scales() -> None:
 def test_cost_data_scales_units_and_counts_the_unfinished() -> None:
     searches = [search("grid", s, wall_seconds=w) for s, w in [(0, 7200.0), (1, 14400.0)]]
     searches += [search("ald", 0, wall_seconds=36.0), search("ald", 1, "failed"), search("tpe", 0, "running")]
-    wall, flops = cost_data(group(searches)).panels
+    wall, flops = cost_data(group(searches), NO_STORE).panels
     assert wall.label == "wall-clock of the whole search (h)"
     assert wall.log and not flops.log
     grid, tpe, ald = wall.rows
@@ -230,7 +182,7 @@ def test_cost_data_scales_units_and_counts_the_unfinished() -> None:
 
 def test_latent_dim_data_marks_the_median() -> None:
     searches = [search("ald", seed, latent_dim=n) for seed, n in enumerate([12, 30, 13])]
-    (panel,) = latent_dim_data(group(searches)).panels
+    (panel,) = latent_dim_data(group(searches), NO_STORE).panels
     assert panel.rows[0].values == (12.0, 30.0, 13.0)
     assert panel.rows[0].centre == 13.0
 
@@ -238,7 +190,7 @@ def test_latent_dim_data_marks_the_median() -> None:
 def test_curves_of_a_shrinking_training() -> None:
     runs = [search("ald", 0, "failed"), search("ald", 1), search("ald", 2)]
     logged = epochs(runs[0], [9, 9]) + epochs(runs[1], [9, 9, 7, 7, 6, 6], kl=math.inf) + epochs(runs[2], [9, 5])
-    (row,) = curves_data(group(runs, logged)).rows
+    (row,) = curves_data(group(runs, logged), NO_STORE).rows
     assert (row.seed, row.status) == (1, "done")
     assert row.sizes == (9, 9, 7, 7, 6, 6)
     assert row.last_change == 5
@@ -249,7 +201,7 @@ def test_curves_of_a_shrinking_training() -> None:
 def test_curves_of_whole_run_trials() -> None:
     run = search("grid", n_trials=3, chosen_trial=1)
     logged = [row for trial, size in enumerate([2, 4, 8]) for row in epochs(run, [size] * 3, trial)]
-    (row,) = curves_data(group([run], logged)).rows
+    (row,) = curves_data(group([run], logged), NO_STORE).rows
     assert [(curve.role, curve.latent_dim) for curve in row.curves] == [("trial", 2), ("main", 4), ("trial", 8)]
     assert (row.sizes, row.last_change) == ((), None)
 
@@ -257,7 +209,7 @@ def test_curves_of_whole_run_trials() -> None:
 def test_curves_before_any_search_is_done() -> None:
     grid, ald = search("grid", status="running"), search("ald", status="running")
     logged = epochs(grid, [2, 2]) + epochs(grid, [4], trial=1) + epochs(ald, [9, 8])
-    rows = curves_data(group([grid, ald, search("tpe", status="running")], logged)).rows
+    rows = curves_data(group([grid, ald, search("tpe", status="running")], logged), NO_STORE).rows
     assert [row.searcher for row in rows] == ["grid", "ald"]
     assert rows[0].main is None
     assert rows[1].sizes == (9, 8)
@@ -278,7 +230,7 @@ def test_images_show_the_first_done_seed_and_the_middle_frame() -> None:
     rows = images_data(found, Frames(runs, galleries={runs[1]["search_id"]: gallery})).rows
     assert [row.label for row in rows] == ["test images", "ALD, size 5\nreconstructions", "ALD, size 5\nsamples"]
     assert np.array_equal(rows[0].images, clips[:, :, 2].transpose(0, 2, 3, 1))
-    assert images_data(found, Frames(runs)).rows == ()
+    assert images_data(found, Frames(runs)) is None
 
 
 def test_grey_images_become_rgb() -> None:
@@ -287,23 +239,6 @@ def test_grey_images_become_rgb() -> None:
 
 
 # ---- the whole report
-
-
-def write_store(root: Path, searches: list[Row], logged: list[Row]) -> None:
-    """The searches as a store on disk; each finished one gets a gallery."""
-    (root / "searches").mkdir(parents=True)
-    for row in searches:
-        folder = ResultsStore(root).folder(row["search_id"])
-        folder.path.mkdir()
-        folder.update(**row)
-        own = [e for e in logged if e["search_id"] == row["search_id"]]
-        for trial in sorted({e["trial"] for e in own}):
-            folder.trial(trial).path.mkdir(parents=True)
-            values = [{k: v for k, v in e.items() if k not in KEYS} for e in own if e["trial"] == trial]
-            folder.trial(trial).write_rows([{**dict.fromkeys(EPOCH_COLUMNS, 1.0), **value} for value in values])
-        if row["status"] == "done":
-            images = np.random.default_rng(0).integers(0, 255, (8, 1, 8, 8), dtype=np.uint8)
-            np.savez(folder.path / "images.npz", originals=images, reconstructions=images, samples=255 - images)
 
 
 @pytest.fixture
@@ -324,9 +259,9 @@ def troubled(tmp_path: Path) -> Path:
 def test_report_of_a_troubled_store(troubled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--results", str(troubled)]) == 0
     out = troubled / "report"
-    names = [f"{f}-{g}" for g in ("digits-mlp", "folder-some-path-mlp") for f in ("cost", "latent_dim", "curves")]
+    names = [f"{f}-{g}" for g in ("digits-mlp", "folder-some-path-mlp") for f in ("cost", "latent_dim", "trainings")]
     names += ["images-digits-mlp", "images-folder-some-path-mlp"]
-    expected = {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
+    expected = {f"{name}.{kind}" for name in names for kind in ("png", "pdf", "csv")}
     assert {path.name for path in out.iterdir()} == expected | {"comparison.csv", "comparison.md"}
     assert all(path.stat().st_size > 4000 for path in out.glob("*.png"))
     for path in out.glob("*.pdf"):
@@ -351,7 +286,7 @@ def test_same_store_gives_the_same_files(tmp_path: Path) -> None:
     outs = [tmp_path / "first", tmp_path / "second"]
     assert [main(["--results", str(tmp_path / "results"), "--out", str(out)]) for out in outs] == [0, 0]
     names = [path.name for path in outs[0].iterdir()]
-    assert len(names) == 8  # both tables, and three figures twice: no images yet
+    assert len(names) == 11  # both tables, and three figures with their three files: no images yet
     assert all((outs[0] / name).read_bytes() == (outs[1] / name).read_bytes() for name in names)
 
 
@@ -381,7 +316,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path, capsys: pytest
 
 
 def test_reports_import_neither_torch_nor_pyplot() -> None:
-    code = "import sys, reports.__main__; print({'torch', 'searchers', 'matplotlib.pyplot'} & set(sys.modules))"
+    code = "import sys, reports.__main__; print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
     root = Path(__file__).parents[1]
     found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"

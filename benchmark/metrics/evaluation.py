@@ -31,6 +31,7 @@ class Evaluator:
         self.split = split.sample(settings.max_images).to(device)
         self.labels = self.split.labels[self.split.rows].cpu().numpy()
         self.device = device
+        self.n_probes = min(settings.probe_images, len(self.split))
         self.real_stats = feature_stats(torch.cat([features(x) for x in self._batches()]))
 
     def _batches(self) -> Iterator[Tensor]:
@@ -42,7 +43,7 @@ class Evaluator:
     def evaluate(
         self, vae: VAE, open_latents: Tensor | None, generator: Generator
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The metrics of `ResultsStore.epochs()`, and the statistics of each latent as arrays [n].
+        """The metrics of `ResultsStore.epochs()`; as arrays each latent's statistics [n] and the probes' posteriors.
 
         z is sampled from the posterior. open_latents: bool [n], the latents the decoder may use; None means all.
         generator: on the evaluator's device.
@@ -84,4 +85,8 @@ class Evaluator:
             "latent_variance_mean": stats.variance_mean,
             "latent_kl": stats.kl,
         }
+        if self.n_probes:
+            arrays["probe_label"] = self.labels[: self.n_probes]
+            arrays["probe_mean"] = torch.cat(means)[: self.n_probes].cpu().numpy()
+            arrays["probe_variance"] = torch.cat(logvars)[: self.n_probes].exp().cpu().numpy()
         return metrics, arrays
