@@ -1,4 +1,6 @@
-"""The one error that a user can mend."""
+"""The errors that a user can mend."""
+
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -6,3 +8,11 @@ class InputError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class Damaged(InputError):
+    """A file in the results folder is not what was written: its checksum differs, or it cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is damaged (it is not as it was written); run the same command again to redo it")
+        self.path = path

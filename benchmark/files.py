@@ -1,12 +1,17 @@
-"""Files that appear at once and whole, or not at all."""
+"""Files that appear at once and whole, or not at all, and that say when they have been damaged since."""
 
+import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from benchmark.errors import Damaged
+
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @contextmanager
@@ -25,12 +30,54 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a JSON object atomically."""
+    """Writes a JSON object with its checksum, atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        temporary.write_text(json.dumps({**content, "checksum": _checksum(content)}, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object."""
-    content: dict[str, Any] = json.loads(path.read_text())
+    """Reads a JSON object that `write_json` wrote. Raises Damaged where it is not what was written."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        intact = content.pop("checksum", None) in (_checksum(content), None)  # None: written by an older version
+    except (ValueError, AttributeError) as error:
+        raise Damaged(path) from error
+    if not intact:
+        raise Damaged(path)
     return content
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_checked(path: Path, content: bytes) -> None:
+    """Writes the content behind its SHA-256 digest, atomically."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(hashlib.sha256(content).digest())
+        file.write(content)
+
+
+def read_checked(path: Path) -> bytes:
+    """The content that `write_checked` wrote. Raises Damaged where it is not."""
+    whole = path.read_bytes()
+    digest, content = whole[:DIGEST_BYTES], whole[DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise Damaged(path)
+    return content
+
+
+def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of each of these files of a folder, by name; of those that exist."""
+    return {name: _digest(folder / name) for name in names if (folder / name).is_file()}
+
+
+def check_digests(folder: Path, expected: dict[str, str]) -> None:
+    """Raises Damaged where a file is not the one that `digests` saw."""
+    for name, digest in expected.items():
+        if not (folder / name).is_file() or _digest(folder / name) != digest:
+            raise Damaged(folder / name)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from enum import Enum
 from multiprocessing import forkserver, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
@@ -15,11 +16,21 @@ _context = multiprocessing.get_context("forkserver")  # imports torch once, and 
 _context.set_forkserver_preload(["benchmark.worker"])
 
 
+POLL_SECONDS = 1.0  # between two looks at tasks that wait
+
+
 class Task(NamedTuple):
     """A call in a worker process: `target` as module:function, which gets a connection to send messages on first."""
 
     target: str
     arguments: tuple[Any, ...]
+
+
+class Offer(Enum):
+    """Why a task is not started now."""
+
+    LATER = "it waits"
+    ENDED = "it has ended elsewhere"
 
 
 def warm_up() -> None:
@@ -37,40 +48,59 @@ def _work(connection: Connection, task: Task) -> None:
 
 
 def run_tasks(
-    tasks: Sequence[Task],
+    count: int,
     jobs: int,
+    offer: Callable[[int], Task | Offer],
     on_message: Callable[[int, Any], None],
-    on_end: Callable[[int, str | None], None],
+    on_end: Callable[[int, str | None], bool],
 ) -> None:
-    """Runs all tasks, at most `jobs` at a time. Callbacks get the task's index.
+    """Runs `count` tasks, at most `jobs` at a time. Callbacks get the task's index.
 
-    on_end gets None, or one line about how the process died. An exception here, Ctrl-C included, ends the workers.
+    offer: asked when a process is free: the task to start now, or that it has to wait or has ended elsewhere. on_end
+    gets None, or one line about how the process died; True from it puts the task back among those that wait. An
+    exception here, Ctrl-C included, ends the workers.
     """
-    waiting = list(enumerate(tasks))[::-1]
+    waiting = list(range(count))
     running: dict[Any, tuple[int, Any]] = {}  # by the receiving end of its pipe
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:
-                index, task = waiting.pop()
-                receiver, sender = _context.Pipe(duplex=False)
-                process = _context.Process(target=_work, args=(sender, task))
-                process.start()
-                sender.close()
-                running[receiver] = (index, process)
-            ready: list[Any] = wait(list(running))
+            for index in list(waiting):
+                if len(running) == jobs:
+                    break
+                task = offer(index)
+                if task is Offer.LATER:
+                    continue
+                waiting.remove(index)
+                if isinstance(task, Task):
+                    receiver, process = _start(task)
+                    running[receiver] = (index, process)
+                else:
+                    on_end(index, None)
+            idle = waiting and len(running) < jobs
+            ready: list[Any] = wait(list(running), timeout=POLL_SECONDS if idle else None) if waiting or running else []
             for receiver in ready:
                 index, process = running[receiver]
                 try:
                     on_message(index, receiver.recv())
                 except (EOFError, ConnectionError):  # the worker has ended: its side is closed
                     process.join()
+                    receiver.close()
                     del running[receiver]
-                    on_end(index, _cause_of_death(process.exitcode))
+                    if on_end(index, _cause_of_death(process.exitcode)):
+                        waiting.append(index)
     finally:
         for _, process in running.values():
             process.terminate()
         for _, process in running.values():
             process.join()
+
+
+def _start(task: Task) -> tuple[Connection, Any]:
+    receiver, sender = _context.Pipe(duplex=False)
+    process = _context.Process(target=_work, args=(sender, task))
+    process.start()
+    sender.close()
+    return receiver, process
 
 
 def _cause_of_death(exit_code: int | None) -> str | None:

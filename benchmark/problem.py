@@ -15,7 +15,7 @@ from benchmark.backbones.export import build_vae, load_model, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.clock import Clock
 from benchmark.datasets.base import Dataset
-from benchmark.files import write_json
+from benchmark.errors import Damaged
 from benchmark.machine import peak_memory_bytes
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.plan import SearchSpec
@@ -27,6 +27,9 @@ from searchers.base import Controller, FixedSize, Trial
 Report = Callable[[int, int, int, int], None]
 """Called after every epoch with the trial's number, the epoch, the trial's epochs and its latent size."""
 
+Notice = Callable[[str], None]
+"""Called with a line that the user must see."""
+
 
 class BenchProblem:
     """The bench behind `searchers.base.Problem`.
@@ -36,7 +39,13 @@ class BenchProblem:
     """
 
     def __init__(
-        self, spec: SearchSpec, dataset: Dataset, evaluator: Evaluator, folder: SearchFolder, report: Report
+        self,
+        spec: SearchSpec,
+        dataset: Dataset,
+        evaluator: Evaluator,
+        folder: SearchFolder,
+        report: Report,
+        notice: Notice,
     ) -> None:
         self.epochs = spec.training.epochs
         self.seed = spec.seed
@@ -47,6 +56,7 @@ class BenchProblem:
         self._evaluator = evaluator
         self._folder = folder
         self._report = report
+        self._notice = notice
         self._trials = 0
         self.clock = Clock(evaluator.device)
 
@@ -59,11 +69,13 @@ class BenchProblem:
         number = self._trials
         folder = self._folder.trial(number)
         request = {"latent_dim": latent_dim, "epochs": epochs, "controller": type(controller).__name__}
-        if folder.request() != request:  # the searcher's code has changed since: what it asked for then is void
-            self.discard_rest()
+        before, finished = self._as_left(folder)
+        if before != request:
+            if before is not None:  # the searcher's code has changed since: what it asked for then is void
+                self.discard_rest()
             folder.begin(request)
+            finished = None
         self._trials += 1
-        finished = folder.finished()
         if finished is None:
             finished = self._train(folder, number, latent_dim, controller, epochs)
         folder.checkpoint.unlink(missing_ok=True)
@@ -71,6 +83,17 @@ class BenchProblem:
         rows = folder.read_rows()
         self.clock.resume_at(rows[-1]["wall_seconds"])
         return Trial(number, finished["latent_dim"], pd.DataFrame(rows))
+
+    def _as_left(self, folder: TrialFolder) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """What an earlier process asked a training to be, and its outcome; a damaged training is deleted."""
+        try:
+            folder.check()
+            checkpoint.check(folder)
+            return folder.request(), folder.finished()
+        except Damaged as damage:
+            self._notice(f"{damage.path} is damaged: that training is done anew")
+            shutil.rmtree(folder.path)
+            return None, None
 
     def discard_rest(self) -> None:
         """Deletes what an earlier process left of trainings beyond those asked for so far."""
@@ -108,7 +131,7 @@ class BenchProblem:
             latent_dim=vae.latent_dim,
             peak_memory_bytes=peak_memory_bytes(device),
         )
-        write_json(folder.path / "trial.json", record)
+        folder.finish(record)
         return record
 
     def study_storage(self) -> BaseStorage:

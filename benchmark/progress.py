@@ -58,6 +58,10 @@ class SuiteDisplay:
         self._progress.update(self._lines[index], completed=self._fractions[index], detail=detail)
         self._progress.update(self._suite, completed=sum(self._fractions))
 
+    def notice(self, line: str) -> None:
+        """Something the user must see."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def ended(self, index: int, outcome: str) -> None:
         """A search has ended."""
         spec = self._specs[index]
@@ -69,7 +73,7 @@ class SuiteDisplay:
         message = (
             f"[{self._count()}] {spec.dataset.name} {spec.backbone.name} {spec.searcher} seed {spec.seed}: {outcome}"
         )
-        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self.notice(message)
 
     def _count(self) -> str:
         return f"{self._done}/{self._total}"

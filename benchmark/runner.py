@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.claims import Watch, newest_claim
 from benchmark.config import Protocol
-from benchmark.errors import InputError
+from benchmark.errors import Damaged, InputError
 from benchmark.plan import SearchSpec, make_searcher, plan
-from benchmark.pool import Task, run_tasks, warm_up
+from benchmark.pool import Offer, Task, run_tasks, warm_up
 from benchmark.progress import SuiteDisplay
 from benchmark.store import ResultsStore, SearchFolder
 
@@ -39,38 +40,89 @@ def run_suite(suite: Suite) -> pd.DataFrame:
     device, protocol, fingerprint = _prepare(suite)
     specs = plan(protocol, fingerprint, suite.searchers, suite.seeds, device)
     folders = [SearchFolder(suite.results / "searches" / spec.search_id) for spec in specs]
-    pending = [(s, f) for s, f in zip(specs, folders, strict=True) if f.read().get("status") != "done"]
+    pending = [(s, f) for s, f in zip(specs, folders, strict=True) if not _has_result(f)]
     jobs = suite.jobs or _default_jobs(device, suite.protocol.training.threads)
     _run(pending, device, jobs, done_before=len(specs) - len(pending))
     searches = ResultsStore(suite.results).searches()
     return searches[searches["search_id"].isin([spec.search_id for spec in specs])]
 
 
+def _has_result(folder: SearchFolder) -> bool:
+    """Whether the search is done and its files are as they were then; damage is said, and that search not done."""
+    try:
+        if folder.read().get("status") != "done":
+            return False
+        folder.check()
+    except Damaged as damage:
+        print(f"{damage.path} is damaged: what it belongs to is done anew")
+        folder.reopen()
+        return False
+    return True
+
+
 def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: int, done_before: int) -> None:
     n_trainings = [make_searcher(spec.searcher, spec.settings).n_trainings for spec, _ in pending]
-    tasks = [Task("benchmark.worker:run_search", (spec, folder.path, device)) for spec, folder in pending]
+    attempts_before = [folder.attempts() for _, folder in pending]
+    watch = Watch()
+    elsewhere: set[int] = set()
+    claimed: dict[int, int] = {}  # the numbers under which this command's workers claim their searches
+
+    def offer(index: int) -> Task | Offer:
+        spec, folder = pending[index]
+        failed_since = folder.status() == "failed" and folder.attempts() > attempts_before[index]
+        if folder.status() == "done" or failed_since:  # another command on these results was faster
+            return Offer.ENDED
+        number = watch.next_number(folder.path)
+        if number is None:
+            if index not in elsewhere:
+                display.notice(f"{spec.searcher} seed {spec.seed} is being run by another command; waiting for it")
+            elsewhere.add(index)
+            return Offer.LATER
+        claimed[index] = number
+        return Task("benchmark.worker:run_search", (spec, folder.path, device, number))
+
     with SuiteDisplay([spec for spec, _ in pending], n_trainings, done_before) as display:
 
-        def on_end(index: int, death: str | None) -> None:
-            folder = pending[index][1]
-            if death is not None:
-                folder.finish("failed", error=death, **pending[index][0].identity())
-            result = folder.read()
-            failed = result["status"] == "failed"
-            outcome = f"failed, {result['error']}" if failed else f"{result['latent_dim']} latents"
-            display.ended(index, f"{outcome} ({result['train_seconds'] + result['eval_seconds']:.1f} s)")
+        def on_message(index: int, message: tuple[str, Any]) -> None:
+            kind, content = message
+            if kind == "epoch":
+                display.epoch(index, *content)
+            elif kind == "notice":
+                display.notice(content)
+            elif kind == "cannot_write":
+                raise InputError(f"cannot write {content}; make room or give access, and run the same command again")
 
-        run_tasks(tasks, jobs, lambda index, progress: display.epoch(index, *progress), on_end)
+        def on_end(index: int, death: str | None) -> bool:
+            spec, folder = pending[index]
+            if index in claimed and newest_claim(folder.path) not in (0, claimed[index]):
+                return True  # another process has it now
+            if death is not None:
+                folder.finish("failed", error=death, **spec.identity())
+            display.ended(index, _outcome(folder.read()))
+            return False
+
+        run_tasks(len(pending), jobs, offer, on_message, on_end)
+
+
+def _outcome(search: dict[str, Any]) -> str:
+    what = f"failed, {search['error']}" if search["status"] == "failed" else f"{search['latent_dim']} latents"
+    return f"{what} ({search['train_seconds'] + search['eval_seconds']:.1f} s)"
 
 
 def _prepare(suite: Suite) -> Any:
     answers: list[tuple[str, Any]] = []
     deaths: list[str | None] = []
+
+    def on_end(_: int, death: str | None) -> bool:
+        deaths.append(death)
+        return False
+
     run_tasks(
-        [Task("benchmark.worker:prepare", (suite.protocol, suite.device))],
         1,
+        1,
+        lambda _: Task("benchmark.worker:prepare", (suite.protocol, suite.device)),
         lambda _, message: answers.append(message),
-        lambda _, death: deaths.append(death),
+        on_end,
     )
     if not answers:
         raise RuntimeError(f"preparing the data failed: {deaths[0]}")

@@ -118,7 +118,7 @@ def one_of_a_pair(connection: Connection, start_at: float) -> None:
 def _pair_rate() -> float:
     rates: list[float] = []
     task = Task("benchmark.speed:one_of_a_pair", (time.time() + 4.0,))
-    run_tasks([task, task], 2, lambda _, rate: rates.append(rate), lambda _, death: None)
+    run_tasks(2, 2, lambda _: task, lambda _, rate: rates.append(rate), lambda _, death: False)
     return sum(rates)
 
 

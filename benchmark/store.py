@@ -9,6 +9,9 @@ RESULTS/searches/<search_id>/
     trials/000/epochs.arrow its rows, one an epoch (Arrow IPC; `pandas.read_feather` reads it)
     trials/000/checkpoint.pt, model.pt
     model.pt, images.npz    the chosen model and what it reconstructs and samples
+    claim-000001            which process runs it, while one does (`benchmark.claims`)
+
+search.json and trial.json hold their own checksum, and the digests of the files that they are the last word on.
 """
 
 import os
@@ -20,8 +23,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from benchmark.errors import InputError
-from benchmark.files import read_json, replacing, write_json
+from benchmark.errors import Damaged, InputError
+from benchmark.files import check_digests, digests, read_json, replacing, write_json
 
 LAST_EPOCHS = 5  # as in `searchers.selection`, whose import would load torch
 KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
@@ -41,6 +44,7 @@ SEARCH_COLUMNS = (
     *(f"test_{metric}" for metric in METRICS),
     *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
 )
+FINAL_FILES = ("study.journal", "model.pt", "images.npz")
 LATENT_ARRAYS = ("latent_id", "latent_mean_variance", "latent_variance_mean", "latent_kl")
 PROBE_ARRAYS = ("probe_label", "probe_mean", "probe_variance")
 ARRAYS = (*LATENT_ARRAYS, *PROBE_ARRAYS)
@@ -53,9 +57,37 @@ class SearchFolder:
         self.path = path
 
     def read(self) -> dict[str, Any]:
-        """search.json's content, {} before the search has started."""
+        """search.json's content, {} before the search has started. Raises Damaged."""
         path = self.path / "search.json"
         return read_json(path) if path.exists() else {}
+
+    def status(self) -> str | None:
+        """done, failed, running, or None before the search has started; a damaged search.json counts as none."""
+        status: str | None = self._read_intact().get("status")
+        return status
+
+    def attempts(self) -> int:
+        """How often the search has been started."""
+        return int(self._read_intact().get("attempts", 0))
+
+    def _read_intact(self) -> dict[str, Any]:
+        try:
+            return self.read()
+        except Damaged:
+            return {}
+
+    def begin(self, **values: Any) -> None:
+        """Notes that the search runs; what an earlier attempt left in search.json is forgotten."""
+        values |= {"status": "running", "error": None, "attempts": self.attempts() + 1}
+        write_json(self.path / "search.json", values)
+
+    def reopen(self) -> None:
+        """Makes a search with a damaged file one that has not ended."""
+        content = self._read_intact()
+        if content:
+            write_json(self.path / "search.json", {**content, "status": "running"})
+        else:
+            (self.path / "search.json").unlink()
 
     def update(self, **values: Any) -> None:
         """Sets these keys of search.json."""
@@ -70,12 +102,20 @@ class SearchFolder:
         if (self.path / "trials").is_dir():
             yield from (TrialFolder(path) for path in sorted((self.path / "trials").iterdir()))
 
+    def check(self) -> None:
+        """Raises Damaged where a file of a finished search is not as it was when the search ended."""
+        check_digests(self.path, self.read().get("files", {}))
+        for trial in self.trials():
+            trial.check()
+
     def finish(self, status: str, **values: Any) -> None:
         """Closes the search as done or failed, with its trainings' costs summed from their rows."""
+        files = digests(self.path, FINAL_FILES)
         records = [trial.summary() for trial in self.trials()]
-        totals = {name: sum(record[name] for record in records) for name in COSTS}
+        totals: dict[str, Any] = {name: sum(record[name] for record in records) for name in COSTS}
         peak = max((record.get("peak_memory_bytes") or 0 for record in records), default=0)
-        self.update(status=status, n_trials=len(records), peak_memory_bytes=peak or None, **totals, **values)
+        totals |= {"n_trials": len(records), "peak_memory_bytes": peak or None}
+        self.update(status=status, files=files, **totals, **values)
 
 
 class TrialFolder:
@@ -88,18 +128,13 @@ class TrialFolder:
         self.rows = path / "epochs.arrow"
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Replaces the training's rows; arrays become lists."""
-        names = dict.fromkeys(name for row in rows for name in row)  # a trace may begin after the first epoch
-        plain = [{key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in row.items()} for row in rows]
-        table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in plain])
+        """Replaces the training's rows."""
         with replacing(self.rows) as temporary:
-            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table)
+            temporary.write_bytes(encode_rows(rows))
 
     def read_rows(self) -> list[dict[str, Any]]:
         """The training's rows, [] where there are none yet."""
-        rows = _read_arrow(self.rows).to_pylist() if self.rows.exists() else []
-        return [{k: np.array(v) if k in ARRAYS else v for k, v in row.items()} for row in rows]
+        return decode_rows(self.rows.read_bytes()) if self.rows.exists() else []
 
     def begin(self, request: dict[str, Any]) -> None:
         """Notes what this training was asked to be."""
@@ -110,10 +145,19 @@ class TrialFolder:
         path = self.path / "request.json"
         return read_json(path) if path.exists() else None
 
+    def finish(self, record: dict[str, Any]) -> None:
+        """Closes the training: its row of `ResultsStore.trials()`, and what its files are from now on."""
+        write_json(self.path / "trial.json", {**record, "files": digests(self.path, (self.rows.name, self.model.name))})
+
     def finished(self) -> dict[str, Any] | None:
-        """trial.json's content; None while the training has not ended."""
+        """The training's row of `ResultsStore.trials()`; None while it has not ended. Raises Damaged."""
         path = self.path / "trial.json"
-        return read_json(path) if path.exists() else None
+        return {k: v for k, v in read_json(path).items() if k != "files"} if path.exists() else None
+
+    def check(self) -> None:
+        """Raises Damaged where a file of a finished training is not as it was when the training ended."""
+        path = self.path / "trial.json"
+        check_digests(self.path, read_json(path).get("files", {}) if path.exists() else {})
 
     def summary(self) -> dict[str, Any]:
         """The training's row of `ResultsStore.trials()`, without the search's keys."""
@@ -123,6 +167,24 @@ class TrialFolder:
         if not self.rows.exists():
             return {"trial": int(self.path.name), "status": "running", **dict.fromkeys(COSTS, 0)}
         return summarise(_read_arrow(self.rows, skip=ARRAYS).to_pandas(), status="running")
+
+
+def encode_rows(rows: Sequence[dict[str, Any]]) -> bytes:
+    """A training's rows as an Arrow IPC file; arrays become lists."""
+    names = dict.fromkeys(name for row in rows for name in row)  # a trace may begin after the first epoch
+    plain = [{key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in row.items()} for row in rows]
+    table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in plain])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def decode_rows(content: bytes) -> list[dict[str, Any]]:
+    """The rows that `encode_rows` was given, bit for bit."""
+    rows = pa.ipc.open_file(pa.BufferReader(content)).read_all().to_pylist()
+    return [{k: np.array(v) if k in ARRAYS else v for k, v in row.items()} for row in rows]
 
 
 def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
@@ -245,7 +307,13 @@ class ResultsStore:
 
 
 def _read_arrow(path: Path, skip: Sequence[str] = (), only: Sequence[str] | None = None) -> pa.Table:
-    with pa.memory_map(str(path)) as source:
-        schema = pa.ipc.open_file(source).schema
-        wanted = [i for i, name in enumerate(schema.names) if name not in skip and (only is None or name in only)]
-        return pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()
+    """Some columns of a training's rows. Raises Damaged where the file is no such table."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            schema = pa.ipc.open_file(source).schema
+            wanted = [i for i, name in enumerate(schema.names) if name not in skip and (only is None or name in only)]
+            table = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()
+            table.validate(full=True)  # offsets from a damaged file would be followed anywhere
+            return table
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise Damaged(path) from error

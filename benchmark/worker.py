@@ -1,5 +1,7 @@
 """What happens in a worker process: preparing the data, or one search from start to exported model."""
 
+import contextlib
+import errno
 import os
 import traceback
 from dataclasses import replace
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from benchmark.backbones.export import build_vae, save_model
 from benchmark.backbones.vae import VAE
+from benchmark.claims import claim
 from benchmark.config import Protocol
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Split
@@ -23,12 +26,14 @@ from benchmark.machine import environment, limit_threads, resolve_device
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features
 from benchmark.plan import SearchSpec, make_searcher
-from benchmark.problem import BenchProblem, Report
+from benchmark.problem import BenchProblem, Notice, Report
 from benchmark.store import METRICS, SearchFolder
 from benchmark.streams import Purpose, stream
 from searchers.objectives import reparameterise
 
 GALLERY_IMAGES = 10
+TAKEN_OVER = 3  # exit code
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def prepare(connection: Connection, protocol: Protocol, device_name: str) -> None:
@@ -57,34 +62,61 @@ def resolve_features(name: str, device: torch.device) -> str:
     return "inception" if device.type == "cuda" else "classifier"
 
 
-def run_search(connection: Connection, spec: SearchSpec, path: Path, device_name: str) -> None:
+def run_search(connection: Connection, spec: SearchSpec, path: Path, device_name: str, claim_number: int) -> None:
     """One search, its result in the folder `path`; an exception becomes a failed search's row.
 
-    Sends (trial, epoch, epochs, latent_dim) after every epoch.
+    Sends ("epoch", (trial, epoch, epochs, latent_dim)) after every epoch, ("notice", line), ("taken", "") where another
+    process runs the search, and ("cannot_write", line) where the results folder takes no more files.
     """
-    folder = SearchFolder(path)
-    device = resolve_device(device_name)
-    for leftover in [path / "error.txt", *path.rglob(".*")]:  # of a process that was killed while it wrote
+    own = None
+    try:
+        own = claim(path, claim_number, on_lost=lambda: os._exit(TAKEN_OVER))
+        if own is None or SearchFolder(path).status() == "done":
+            connection.send(("taken", ""))
+        else:
+            _run_claimed(connection, spec, SearchFolder(path), resolve_device(device_name))
+    except BrokenPipeError:  # the parent is gone: not this search's failure
+        os._exit(1)
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        connection.send(("cannot_write", f"{error.filename or path}: {error.strerror}"))
+    finally:
+        if own is not None:
+            with contextlib.suppress(OSError):
+                own.release(finished=SearchFolder(path).status() == "done")
+
+
+def _run_claimed(connection: Connection, spec: SearchSpec, folder: SearchFolder, device: torch.device) -> None:
+    for leftover in [folder.path / "error.txt", *folder.path.rglob(".*")]:  # of a process that was killed in a write
         leftover.unlink(missing_ok=True)
     limit_threads(spec.training.threads)
     torch.set_flush_denormal(True)  # weights that fade to denormals would slow the CPU down
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     used = environment(device, spec.training.threads)
-    folder.update(**spec.identity(), status="running", error=None, environment=used)
+    folder.begin(**spec.identity(), environment=used)
     try:
-        _search(spec, folder, device, lambda *progress: connection.send(progress))
-    except BrokenPipeError:  # the parent is gone: not this search's failure
-        os._exit(1)
+        _search(
+            spec,
+            folder,
+            device,
+            lambda *progress: connection.send(("epoch", progress)),
+            lambda line: connection.send(("notice", line)),
+        )
+    except BrokenPipeError:
+        raise
     except Exception as error:
-        (path / "error.txt").write_text(traceback.format_exc())
+        if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+            raise
+        (folder.path / "error.txt").write_text(traceback.format_exc())
         folder.finish("failed", error=f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _search(spec: SearchSpec, folder: SearchFolder, device: torch.device, report: Report) -> None:
+def _search(spec: SearchSpec, folder: SearchFolder, device: torch.device, report: Report, notice: Notice) -> None:
     dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
     features = load_features(spec.evaluation.features, dataset, device)
     validation = Evaluator(dataset.val, dataset.n_classes, features, spec.evaluation, device)
-    problem = BenchProblem(spec, dataset, validation, folder, report)
+    problem = BenchProblem(spec, dataset, validation, folder, report, notice)
     choice = make_searcher(spec.searcher, spec.settings).search(problem)
     wall_seconds = problem.clock.seconds()
     problem.discard_rest()

@@ -134,7 +134,7 @@ def test_exported_models_work(folder: Path) -> None:
         assert mean.shape == logvar.shape == (5, search["latent_dim"])
         assert vae.decode(mean).shape == (5, 1, 8, 8)
         gallery = store.gallery(search["search_id"])
-        assert gallery is not None
+        assert gallery is not None and gallery.pop("labels").shape == (10,)
         assert {name: images.shape for name, images in gallery.items()} == dict.fromkeys(
             ("originals", "reconstructions", "samples"), (10, 1, 8, 8)
         )

@@ -1,5 +1,6 @@
 """Building a backbone by name, and models as files: settings and weights, never a pickle of code."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,8 +50,10 @@ def save_model(path: Path, vae: VAE, name: str, options: Mapping[str, Any], imag
         "latent_dim": vae.latent_dim,
         "weights": {key: value.cpu() for key, value in vae.state_dict().items()},
     }
+    buffer = io.BytesIO()  # given a file, torch hides why it cannot write
+    torch.save(content, buffer)
     with replacing(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getvalue())
 
 
 def load_model(path: str | Path) -> VAE:

@@ -1,0 +1,154 @@
+"""Who runs a search: claim files, by which several commands on one results folder share the work.
+
+A search's folder holds `claim-000001`, `claim-000002`, ...; the newest one counts. Whoever creates the next number
+owns the search: creating a file that must not exist yet is atomic on local and on network file systems, and as
+numbers are never used twice, a slow taker-over cannot remove a newer claim. A claim ends when its process dies. On
+the same machine that is asked of the kernel; of another machine's claim it is concluded when nothing has touched the
+claim for a while on this machine's monotonic clock, so clocks that differ or jump do no harm.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PREFIX = "claim-"
+BEAT_SECONDS = 10.0
+STALE_SECONDS = 180.0  # network file systems show other machines' changes up to a minute late
+
+
+class Claim:
+    """A claim that this process holds; a thread touches it until it is released."""
+
+    def __init__(self, path: Path, on_lost: Callable[[], None]) -> None:
+        self.path = path
+        self._released = threading.Event()
+        self._on_lost = on_lost
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self._released.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+                if newest_claim(self.path.parent) > _number(
+                    self.path
+                ):  # this process was taken for dead: it was stopped
+                    self._on_lost()
+
+    def release(self, finished: bool) -> None:
+        """Ends the claim. finished: nobody needs to run the search again, so no trace of claims is left."""
+        self._released.set()
+        if finished:
+            for path in _claims(self.path.parent):
+                path.unlink(missing_ok=True)
+        else:
+            _write(self.path.with_name(f".{secrets.token_hex(6)}.{self.path.name}"), {}).replace(self.path)
+
+
+def claim(folder: Path, number: int, on_lost: Callable[[], None]) -> Claim | None:
+    """Claims the search in `folder` under a number from `Watch.next_number`; None where another process was faster.
+
+    on_lost: called, from another thread, if another process takes the claim over because this one seemed dead.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{PREFIX}{number:06d}"
+    content = {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
+    temporary = _write(folder / f".{secrets.token_hex(6)}.{path.name}", content)
+    try:
+        os.link(temporary, path)  # unlike a rename it fails where the name is taken
+    except (FileExistsError, FileNotFoundError):
+        return None
+    except OSError:  # a file system without hard links
+        try:
+            with path.open("x") as file:
+                json.dump(content, file)
+        except FileExistsError:
+            return None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Claim(path, on_lost)
+
+
+class Watch:
+    """Tells which searches are free, from what it has seen of their claims so far."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, tuple[int, float]] = {}  # of a claim: its mtime, and when that was first seen
+
+    def next_number(self, folder: Path) -> int | None:
+        """The number under which the search in `folder` can be claimed; None while a live process holds it."""
+        newest = newest_claim(folder)
+        if newest and self._is_held(folder / f"{PREFIX}{newest:06d}"):
+            return None
+        return newest + 1
+
+    def _is_held(self, path: Path) -> bool:
+        try:
+            modified = path.stat().st_mtime_ns
+            text = path.read_text()
+        except FileNotFoundError:  # released just now
+            return False
+        try:
+            holder: dict[str, Any] = json.loads(text)
+        except ValueError:  # not written yet, or torn
+            holder = {"machine": None}
+        if not holder:  # released
+            return False
+        if holder["machine"] == _machine():
+            return bool(_started(holder["pid"]) == holder["started"])
+        now = time.monotonic()
+        if self._seen.get(path, (None, 0.0))[0] != modified:
+            self._seen[path] = (modified, now)
+        return now - self._seen[path][1] < STALE_SECONDS
+
+
+def _claims(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{PREFIX}[0-9]*"))
+
+
+def _number(path: Path) -> int:
+    return int(path.name.removeprefix(PREFIX))
+
+
+def newest_claim(folder: Path) -> int:
+    """The number of the newest claim on the search in `folder`; 0 where there is none."""
+    paths = _claims(folder)
+    return _number(paths[-1]) if paths else 0
+
+
+def _write(path: Path, content: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+def _machine() -> list[str]:
+    """Where process numbers mean the same processes: host, boot and, in a container, its process namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux
+        boot = namespace = ""
+    return [socket.gethostname(), boot, namespace]
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, as the kernel counts it; None where there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if stat[0] in "ZX" else stat[19]
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return None
+    try:  # not Linux
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "running"
