@@ -9,23 +9,26 @@ import pandas as pd
 
 from reports.data import Group
 from reports.quantities import COSTS, METRICS, Quantity
+from reports.stats import mean_intervals, ratio_intervals
 
 FEW_SEEDS = 3
 _MACHINE = ["env_device", "env_cpu", "env_threads"]
 
 
 def stat(quantity: Quantity, name: str) -> str:
-    """Column of the comparison that holds a quantity's mean, sd or vs_grid, with the unit."""
+    """Column of the comparison that holds a quantity's mean, sd, low, high or, of a cost, vs_grid..., with the unit."""
     measured = quantity.column if quantity in COSTS else quantity.tested
-    unit = f" [{quantity.unit}]" if quantity.unit and name != "vs_grid" else ""
+    unit = f" [{quantity.unit}]" if quantity.unit and not name.startswith("vs_grid") else ""
     return f"{measured}_{name}{unit}"
 
 
 def comparison(groups: list[Group]) -> pd.DataFrame:
     """One row per (group, searcher): counts by status, chosen size, costs and test metrics over done seeds.
 
-    Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed) and, for costs, `<quantity>_vs_grid`:
-    the mean over the grid search's mean in the same group, blank without one.
+    Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed), `<quantity>_low` and `<quantity>_high` (95 %
+    bootstrap interval of the mean: see `reports.stats.mean_intervals`; blank for one seed) and, for costs,
+    `<quantity>_vs_grid`: the mean over the grid search's mean in the same group, blank without one, with its interval
+    `<quantity>_vs_grid_low` and `<quantity>_vs_grid_high`, blank for the grid itself.
     """
     return pd.DataFrame([_row(group, searcher) for group in groups for searcher in group.searchers])
 
@@ -37,25 +40,37 @@ def rows_of(frame: pd.DataFrame, group: Group) -> pd.DataFrame:
 
 
 def _row(group: Group, searcher: str) -> dict[str, object]:
-    done, grid = group.of(searcher, "done"), group.of("grid", "done")
+    own, grid = group.of(searcher), group.of("grid", "done")
+    done = own[own["status"] == "done"]
     row: dict[str, object] = {
         "dataset": group.dataset,
         "backbone": group.backbone,
         "protocol_hash": group.protocol_hash,
         "fid_features": group.fid_features,
         "searcher": searcher,
-        **{f"n_{status}": len(group.of(searcher, status)) for status in ("done", "failed", "running")},
+        **{f"n_{status}": int((own["status"] == status).sum()) for status in ("done", "failed", "running")},
         "latent_dim_median": done["latent_dim"].median(),
         "latent_dim_min": done["latent_dim"].min(),
         "latent_dim_max": done["latent_dim"].max(),
     }
-    for cost in COSTS:
-        mean, row[stat(cost, "sd")] = mean_sd(done[cost.column])
-        row[stat(cost, "mean")] = mean
-        reference = mean_sd(grid[cost.column])[0]
-        row[stat(cost, "vs_grid")] = mean / reference if reference else math.nan
-    for metric in METRICS:
-        row[stat(metric, "mean")], row[stat(metric, "sd")] = mean_sd(done[metric.tested])
+    columns = [cost.column for cost in COSTS] + [metric.tested for metric in METRICS]
+    intervals = mean_intervals(done[columns].to_numpy().T)
+    for quantity, column, (low, high) in zip((*COSTS, *METRICS), columns, intervals, strict=True):
+        row[stat(quantity, "mean")], row[stat(quantity, "sd")] = mean_sd(done[column])
+        row[stat(quantity, "low")], row[stat(quantity, "high")] = low, high
+    return row | _against_grid(done, grid, searcher)
+
+
+def _against_grid(done: pd.DataFrame, grid: pd.DataFrame, searcher: str) -> dict[str, object]:
+    """Ratios of the mean costs with their intervals; the grid's own are 1 by definition, without an interval."""
+    row: dict[str, object] = {}
+    costs = [cost.column for cost in COSTS]
+    reference = grid.iloc[:0] if searcher == "grid" else grid
+    intervals = ratio_intervals(done[costs].to_numpy().T, reference[costs].to_numpy().T)
+    for cost, (low, high) in zip(COSTS, intervals, strict=True):
+        mean, of_grid = mean_sd(done[cost.column])[0], mean_sd(grid[cost.column])[0]
+        row[stat(cost, "vs_grid")] = mean / of_grid if of_grid else math.nan
+        row[stat(cost, "vs_grid_low")], row[stat(cost, "vs_grid_high")] = low, high
     return row
 
 

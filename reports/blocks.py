@@ -1,0 +1,123 @@
+"""Blocks of paired searches over all groups, and the measures that the searchers are compared by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from reports.data import Group
+from reports.quantities import CURVES, TRAIN_FLOPS, Quantity
+from reports.stats import ALPHA, Friedman, block_ranks, friedman
+from reports.style import in_order
+
+# The mean of a searcher's ranks by the four decision metrics inside a block; metrics that nobody has do not count.
+OVERALL = Quantity("overall_rank", "overall score", "mean rank")
+_BLOCK = ["slug", "seed"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the searchers are compared by: `values` [blocks, searchers], NaN where a search lacks its value."""
+
+    quantity: Quantity
+    label: str
+    values: pd.DataFrame
+
+    @cached_property
+    def ranks(self) -> pd.DataFrame:
+        """Ranks inside each block, 1 for the best."""
+        return block_ranks(self.values, self.quantity.better)
+
+    @cached_property
+    def friedman(self) -> Friedman:
+        """Friedman's test over the blocks."""
+        return friedman(self.ranks)
+
+    @property
+    def differs(self) -> bool:
+        """True where Friedman's test finds that the searchers differ."""
+        return self.friedman.p < ALPHA
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The part of the searches that makes a table without gaps: a block is a group and a seed.
+
+    status: done, running, failed or not run, of every block [group's slug, seed] and searcher with a search at all.
+    searches: the finished searches of `searchers` in `blocks`; `titles`: a group's title by its slug.
+    """
+
+    status: pd.DataFrame
+    searchers: tuple[str, ...]
+    blocks: tuple[tuple[str, float], ...]
+    searches: pd.DataFrame
+    titles: dict[str, str]
+
+    def values(self, column: str) -> pd.DataFrame:
+        """One measured column as [blocks, searchers].
+
+        Where a searcher finished a seed more than once, with other settings or on another device, the mean.
+        """
+        table = self.searches.pivot_table(column, _BLOCK, "searcher", aggfunc="mean", dropna=False)
+        return table.reindex(index=pd.MultiIndex.from_tuples(self.blocks, names=_BLOCK), columns=list(self.searchers))
+
+    @cached_property
+    def measures(self) -> tuple[Measure, ...]:
+        """The overall score, the four decision metrics on the test split and training FLOPs.
+
+        Each is over the blocks that have it. A Frechet distance is a measure of its own for each kind of features.
+        """
+        metrics = [measure for quantity in CURVES for measure in self._metric(quantity)]
+        ranks = pd.concat([measure.ranks for measure in metrics]) if metrics else pd.DataFrame()
+        overall = ranks.groupby(level=_BLOCK).mean() if metrics else ranks
+        flops = self.values(TRAIN_FLOPS.column).dropna(how="all")
+        measures = [Measure(OVERALL, OVERALL.label, overall), *metrics, Measure(TRAIN_FLOPS, TRAIN_FLOPS.label, flops)]
+        return tuple(measure for measure in measures if len(measure.values))
+
+    def _metric(self, quantity: Quantity) -> list[Measure]:
+        values = self.values(quantity.tested).dropna(how="all")
+        if not quantity.is_fid:
+            return [Measure(quantity, quantity.label, values)]
+        features = self.searches.groupby(_BLOCK)["fid_features"].first().reindex(values.index)
+        return [
+            Measure(quantity, f"{quantity.label} ({name or 'unknown'} features)", own)
+            for name, own in values.groupby(features, sort=True)
+        ]
+
+
+def complete_blocks(groups: list[Group]) -> Blocks:
+    """The searchers and blocks to compare: of all tables without gaps the one with the most pairs of searches.
+
+    Two blocks with two searchers are preferred to any single block; of equal tables that with more searchers is taken.
+    """
+    rows = pd.concat([group.searches.assign(slug=group.slug) for group in groups], ignore_index=True)
+    order = {"done": 0, "running": 1, "failed": 2}
+    best = rows.assign(order=rows["status"].map(order)).sort_values("order", kind="stable")
+    status = best.groupby([*_BLOCK, "searcher"])["status"].first().unstack().fillna("not run")
+    status = status[in_order(status.columns)]
+    searchers, blocks = _table(status == "done")
+    done = rows[(rows["status"] == "done") & rows["searcher"].isin(searchers)]
+    inside = done[pd.MultiIndex.from_frame(done[_BLOCK]).isin(blocks)] if blocks else done
+    return Blocks(status, searchers, blocks, inside, {group.slug: group.title for group in groups})
+
+
+def _table(finished: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, float], ...]]:
+    """Searchers and blocks of the largest table; both empty where nothing is finished."""
+    sets = [frozenset(finished.columns[row]) for row in finished.to_numpy()]
+    # The best table's searchers are those that all of its blocks share: an intersection of some blocks' sets.
+    shared: set[frozenset[str]] = set()
+    for own in set(sets):
+        shared |= {own, *(own & other for other in shared)}
+
+    def worth(searchers: frozenset[str]) -> tuple[bool, int, int, list[str]]:
+        blocks = sum(searchers <= own for own in sets)
+        pairs = len(searchers) * (len(searchers) - 1) // 2
+        return blocks > 1 and pairs > 0, blocks * pairs, len(searchers), sorted(searchers)
+
+    chosen = max(shared, key=worth, default=frozenset())
+    if not chosen:
+        return (), ()
+    blocks = [block for block, own in zip(finished.index, sets, strict=True) if chosen <= own]
+    return tuple(in_order(chosen)), tuple(blocks)
