@@ -1,5 +1,6 @@
 """ALD-VAE: latents are removed during training until the metrics' trends say stop (2312.06280, algorithm 1)."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,10 @@ class ALD(Searcher):
     latent_dim: the size to start from. patience: epochs between two removals. window: epochs of the stop rule's
     slopes. slow_window: epochs of the silhouette slope that slows removal from `decrease` to `slow_decrease` latents.
     removal: which latents go, `random` as in the paper or `kl`: those of the lowest mean KL.
+    stop_rule: False goes on removing when the stop rule has fired, and ends `patience` epochs after `min_latent_dim` is
+    reached (figure 2). budget: of this training, as a share of the full number of epochs; above 1 for slow removal to
+    get that far.
+    retrain: True then trains a model of the size found from scratch and chooses that one (figure 3).
     """
 
     latent_dim: int = 64
@@ -31,6 +36,9 @@ class ALD(Searcher):
     slow_window: int = 10
     min_latent_dim: int = 2
     removal: str = "random"
+    stop_rule: bool = True
+    budget: float = 1.0
+    retrain: bool = False
 
     def __post_init__(self) -> None:
         if self.removal not in REMOVALS:
@@ -43,21 +51,35 @@ class ALD(Searcher):
         for name in ("patience", "decrease", "slow_decrease", "window", "slow_window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if not 0 < self.budget < math.inf:
+            raise ValueError(f"budget is {self.budget}; expected a share of the epochs above 0")
+
+    @property
+    def n_trainings(self) -> int:
+        return 2 if self.retrain else 1
 
     def search(self, problem: Problem) -> Choice:
-        return Choice(problem.train(self.latent_dim, ALDController(self, problem.seed)))
+        epochs = max(1, round(self.budget * problem.epochs))
+        trial = problem.train(self.latent_dim, ALDController(self, problem.seed), epochs)
+        diverged = not np.isfinite(trial.history["train_loss"].iloc[-1])  # it then found no size
+        return Choice(problem.train(trial.latent_dim) if self.retrain and not diverged else trial)
 
 
 class ALDController(Controller):
-    """Shrinks every `patience` epochs. `removing` is how many latents go next; 0 once the stop rule has fired."""
+    """Shrinks every `patience` epochs. `removing` is how many latents go next; 0 once removal has stopped.
+
+    stopped: the stop rule has fired, obeyed or not.
+    """
 
     removing: Tensor
+    stopped: Tensor
 
     def __init__(self, settings: ALD, seed: int) -> None:
         super().__init__()
         self.settings = settings
         self.seed = seed
         self.register_buffer("removing", torch.tensor(settings.decrease))
+        self.register_buffer("stopped", torch.tensor(False))
         self._slopes = dict.fromkeys(METRICS, float("nan"))
 
     def after_epoch(self, history: pd.DataFrame) -> Decision:
@@ -66,6 +88,8 @@ class ALDController(Controller):
         if len(history) % s.patience != 0 or not self.removing:
             return KEEP_ALL
         if all_rising([history[metric] for metric in METRICS], s.window):
+            self.stopped.fill_(True)
+        if self.stopped and s.stop_rule:
             self.removing.zero_()
             return KEEP_ALL
         if len(history) >= s.slow_window and slope(history["silhouette"], s.slow_window) > 0:
@@ -73,7 +97,7 @@ class ALDController(Controller):
         latent_dim = int(history["latent_dim"].iloc[-1])
         n_removed = min(int(self.removing), latent_dim - s.min_latent_dim)
         if n_removed <= 0:
-            return KEEP_ALL
+            return Decision(stop=not s.stop_rule)
         if s.removal == "kl":
             removed = np.argsort(history["latent_kl"].iloc[-1], kind="stable")[:n_removed]
         else:
@@ -83,4 +107,4 @@ class ALDController(Controller):
 
     def traces(self) -> dict[str, float]:
         slopes = {f"slope_{metric}": value for metric, value in self._slopes.items()}
-        return {"removing": float(self.removing), **slopes}
+        return {"removing": float(self.removing), "stopped": float(self.stopped), **slopes}

@@ -2,16 +2,25 @@
 
 from dataclasses import dataclass
 
-from searchers.base import Choice, Problem, Searcher
+import pandas as pd
+from torch import Generator, Tensor
+
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
+from searchers.objectives import VAE, Loss, unsampled_loss
 from searchers.selection import Weights, choose
 
 
 @dataclass(frozen=True)
 class Grid(Searcher):
-    """latent_dims: the sizes to train, each >= 2. weights: of the metrics in the choice."""
+    """latent_dims: the sizes to train, each >= 2. weights: of the metrics in the choice.
+
+    sampling: False trains without it (see `unsampled_loss`), to compare the latent spaces; evaluation samples all the
+    same, with variances that nothing has trained, so only the posterior means and the decoder say something.
+    """
 
     latent_dims: tuple[int, ...] = (4, 8, 16, 32, 64)
     weights: Weights = Weights()
+    sampling: bool = True
 
     def __post_init__(self) -> None:
         if not self.latent_dims or min(self.latent_dims) < 2 or len(set(self.latent_dims)) < len(self.latent_dims):
@@ -22,4 +31,15 @@ class Grid(Searcher):
         return len(self.latent_dims)
 
     def search(self, problem: Problem) -> Choice:
-        return choose([problem.train(latent_dim) for latent_dim in self.latent_dims], self.weights)
+        trials = [problem.train(size, None if self.sampling else Unsampled()) for size in self.latent_dims]
+        return choose(trials, self.weights)
+
+
+class Unsampled(Controller):
+    """Training at one size without sampling."""
+
+    def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
+        return unsampled_loss(vae, x)
+
+    def after_epoch(self, history: pd.DataFrame) -> Decision:
+        return KEEP_ALL

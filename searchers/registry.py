@@ -21,6 +21,6 @@ class Entry(NamedTuple):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """One line about a name that is not known: what was got, the close match, what there is."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name.lower(), names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"unknown {kind} {name!r}; {hint}expected one of {', '.join(names) or 'none'}"

@@ -1,5 +1,6 @@
 """Sparsity: an over-provisioned ELBO training switches latents off by itself; those are removed (1812.07238)."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ class Sparsity(Searcher):
                 "expected at least 2 and at least 1"
             )
         for name in ("max_mean_variance", "min_variance_mean"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a variance above 0")
 
     def search(self, problem: Problem) -> Choice:

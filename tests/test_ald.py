@@ -1,10 +1,13 @@
 """ALD-VAE's rules on metric curves made so that each rule fires at a known epoch."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from toy import ToyProblem
 
 from searchers.ald import ALD, METRICS, ALDController
 from searchers.base import Decision
@@ -58,6 +61,7 @@ MANY = ALD(latent_dim=200)
 def test_stop_rule_fires_at_its_epoch() -> None:
     run = Run(MANY, v_at_30).until(100)
     assert [epoch for epoch, traces in run.traces.items() if traces["removing"] == 0][0] == 40
+    assert [traces["stopped"] for traces in run.traces.values()] == [0.0] * 39 + [1.0] * 61
     assert list(run.removed) == [5, 10, 15, 20, 25, 30, 35]  # none afterwards, though latents are left
     assert run.latent_dim > 100
     assert all(run.traces[40][f"slope_{metric}"] > 0 for metric in METRICS)
@@ -178,3 +182,78 @@ def test_state_survives_a_resume(removal: str, cut: int) -> None:
     assert resumed.until(90).decisions == whole.decisions
     pd.testing.assert_frame_equal(pd.DataFrame(resumed.traces), pd.DataFrame(whole.traces))
     assert forgetful.until(90).decisions != whole.decisions
+
+
+def test_without_the_stop_rule_removal_goes_on_as_before() -> None:
+    """The rule fires at 40, is noted, and up to there the trainings are the same."""
+    obeyed, ignored = Run(MANY, v_at_30).until(100), Run(replace(MANY, stop_rule=False), v_at_30).until(100)
+    assert all(obeyed.decisions[epoch] == ignored.decisions[epoch] for epoch in range(1, 40))
+    # over the ten epochs 26 to 35, symmetric about 30.5, the silhouette |t - 30| rises: one at a time from then on
+    assert [ignored.removed[epoch] for epoch in range(5, 31, 5)] == [5] * 6
+    assert [ignored.removed[epoch] for epoch in range(35, 101, 5)] == [1] * 14
+    assert [traces["stopped"] for traces in ignored.traces.values()] == [0.0] * 39 + [1.0] * 61
+    assert ignored.traces[100]["removing"] == 1 and obeyed.traces[100]["removing"] == 0
+
+
+def test_without_the_stop_rule_a_training_ends_after_the_smallest_size() -> None:
+    settings = ALD(latent_dim=13, min_latent_dim=3, stop_rule=False)
+    run = Run(settings, falling).until(14)
+    assert run.removed == {5: 5, 10: 5} and run.latent_dim == 3
+    last = run.controller.after_epoch(pd.DataFrame([*run.rows, run.rows[-1]]))  # the 15th: five epochs at three latents
+    assert last == Decision(stop=True)
+
+
+def test_what_was_stopped_survives_a_resume() -> None:
+    """The metrics fall again after 40; only the state remembers that the rule has fired."""
+    settings = replace(MANY, stop_rule=False)
+    run = Run(settings, lambda t: abs(t - 30.0) if t <= 40 else 1000.0 - 9 * t).until(60)
+    state = run.controller.state_dict()
+    run.controller = ALDController(settings, seed=0)
+    run.controller.load_state_dict(state)
+    assert run.until(100).traces[100]["stopped"] == 1 and run.traces[100]["slope_recon_nll"] < 0
+
+
+class Rising(ToyProblem):
+    """Every metric rises: the rule fires with its first full window, and the silhouette slows removal with its own."""
+
+    def _row(self, epoch: int, ids: np.ndarray) -> dict[str, Any]:
+        return super()._row(epoch, ids) | dict.fromkeys(METRICS, float(epoch))
+
+
+QUICK = ALD(latent_dim=20, patience=3, window=6)
+
+
+def test_retraining_trains_the_size_found_from_scratch() -> None:
+    toy = Rising(epochs=12)
+    choice = replace(QUICK, retrain=True).search(toy)
+    found, fresh = toy.trials
+    assert toy.starts == [(20, 12), (15, 12)] and replace(QUICK, retrain=True).n_trainings == 2
+    assert found.history["latent_dim"].tolist() == [20] * 3 + [15] * 9
+    assert found.history["ctl_stopped"].tolist() == [0] * 5 + [1] * 7
+    assert choice.trial is fresh and fresh.history["latent_dim"].tolist() == [15] * 12
+    assert "ctl_stopped" not in fresh.history  # no removal: plain ELBO training
+
+
+def test_a_diverged_training_is_not_retrained() -> None:
+    class Diverging(Rising):
+        def _row(self, epoch: int, ids: np.ndarray) -> dict[str, Any]:
+            return super()._row(epoch, ids) | {"train_loss": np.nan}
+
+    toy = Diverging()
+    assert replace(QUICK, retrain=True).search(toy).trial.number == 0 and len(toy.trials) == 1
+
+
+def test_without_the_stop_rule_and_with_a_longer_budget_two_latents_are_reached() -> None:
+    toy = Rising(epochs=12)
+    choice = replace(QUICK, stop_rule=False, budget=2.0).search(toy)
+    assert toy.starts == [(20, 24)]
+    history = choice.trial.history  # 5 go at a time, 1 from epoch 12 on; it ends three epochs after the last went
+    sizes = [size for size in (20, 15, 10, 5, 4, 3, 2) for _ in range(3)]
+    assert history["latent_dim"].tolist() == sizes and history["ctl_stopped"].tolist() == [0] * 5 + [1] * 16
+    assert choice.latent_dim == 2 and QUICK.n_trainings == 1
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
+def test_budget_out_of_range(budget: float) -> None:
+    with pytest.raises(ValueError, match="budget is .*; expected a share"):
+        ALD(budget=budget)

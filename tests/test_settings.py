@@ -133,7 +133,7 @@ def test_parse_protocol() -> None:
         (MINIMAL + "[training]\nlearning_rate = nan\n", "learning_rate is nan; expected a number between 0 and 1"),
         (MINIMAL + "[training]\nepochs = true\n", "training: epochs is True; expected int"),
         (MINIMAL + '[evaluation]\nfeatures = "inceptoin"\n', "unknown features 'inceptoin'; did you mean 'inception'"),
-        (MINIMAL + "[evaluation]\nmax_images = 1\n", "max_images and silhouette_images: expected at least 2 each"),
+        (MINIMAL + "[evaluation]\nmax_images = 1\n", "max_images is 1 and silhouette_images 500; expected at least 2 each"),
         ("searchers = 3\n" + MINIMAL, "searchers is 3; expected"),
         ("training = 3\n" + MINIMAL, "training: got 3; expected a table of settings"),
     ],
@@ -267,7 +267,7 @@ def test_a_dataset_runs_with_its_papers_protocol_and_everybodys_searchers() -> N
     for dataset in DATASETS:
         protocol = dataset_protocol("folder:/some/path" if dataset == "folder" else dataset)
         assert protocol.dataset.name == dataset and protocol.run == DEFAULT_SEARCHERS and protocol.seeds == (0, 1, 2)
-    assert load_protocol("ald-mnist").run == ("grid", "ald@100", "ald@80", "ald@64")
+    assert load_protocol("ald-mnist").run == ("grid", "ald@100", "ald@80", "ald@64", "ald@full", "ald@retrain")
 
 
 def test_the_command_line_overrides_a_protocol() -> None:
