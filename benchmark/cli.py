@@ -1,6 +1,8 @@
-"""The command line: run, list, show."""
+"""The command line: run, list, show, watch."""
 
 import argparse
+import math
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +14,8 @@ from benchmark.backbones import BACKBONES
 from benchmark.config import FEATURES, dataset_protocol, load_protocol, override, protocol_names
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
+from benchmark.settings import LARGEST
+from benchmark.text import one_line, path_argument
 from searchers import SEARCHERS
 
 
@@ -25,9 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         options = _parser().parse_args(arguments)
-        sys.exit(options.command(options))
+        code = options.command(options)
+        sys.stdout.flush()
+        sys.exit(code)
     except InputError as error:
-        print(f"latentbench: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"latentbench: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so again when it ends
+        sys.exit(1)
+    except OSError as error:
+        print(f"latentbench: {one_line(error)}; check the path and its permissions", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("latentbench: interrupted; run the same command again to continue", file=sys.stderr)
@@ -41,7 +53,7 @@ def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="latentbench", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run|list|show")
+    commands = parser.add_subparsers(required=True, metavar="run|list|show|watch")
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
@@ -53,12 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
     run.add_argument("--jobs", type=int, help="searches at a time (default: one a core)")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    run.add_argument("--results", type=Path, default=Path("results"))
+    run.add_argument("--results", type=path_argument, default=Path("results"))
     run.set_defaults(command=_run)
     commands.add_parser("list", help="searchers, datasets, backbones, protocols").set_defaults(command=_list)
     show = commands.add_parser("show", help="the searches of a results folder")
-    show.add_argument("results", type=Path)
+    show.add_argument("results", type=path_argument)
     show.set_defaults(command=_show)
+    watch = commands.add_parser("watch", help="running searches' curves while they train; ends when none is running")
+    watch.add_argument("results", type=path_argument)
+    watch.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
+    watch.add_argument("--once", action="store_true", help="one look; so does a pipe")
+    watch.set_defaults(command=_watch)
     return parser
 
 
@@ -68,13 +85,15 @@ def _run(options: argparse.Namespace) -> int:
     if options.dataset is not None:
         check_dataset_name(options.dataset)
     dataset = options.dataset or "digits"
-    protocol = load_protocol(options.protocol) if options.protocol else dataset_protocol(dataset)
+    protocol = dataset_protocol(dataset) if options.protocol is None else load_protocol(options.protocol)
     protocol = override(protocol, options.dataset, options.backbone, options.epochs, options.scale, options.features)
     searchers, seeds = tuple(options.searchers or protocol.run), tuple(options.seeds or protocol.seeds)
-    if len(set(seeds)) < len(seeds) or len(set(searchers)) < len(searchers):
-        raise InputError("a seed or searcher is named twice; expected each once")
-    if min(seeds) < 0:
-        raise InputError(f"seeds is {min(seeds)}; expected at least 0")
+    for name in (*searchers, *seeds):
+        if (*searchers, *seeds).count(name) > 1:
+            raise InputError(f"{name} is named twice; expected each searcher and seed once")
+    for seed in seeds:
+        if not 0 <= seed <= LARGEST:
+            raise InputError(f"seeds is {seed}; expected at least 0 and at most {LARGEST}")
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"jobs is {options.jobs}; expected at least 1")
 
@@ -107,3 +126,13 @@ def _show(options: argparse.Namespace) -> int:
 
     print_summary(ResultsStore(options.results).searches())
     return 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    if not 0 < options.every < math.inf:
+        raise InputError(f"every is {options.every:g} seconds; expected a number above 0")
+
+    from benchmark.store import ResultsStore
+    from benchmark.watch import watch
+
+    return watch(ResultsStore(options.results), options.every, options.once)

@@ -20,6 +20,7 @@ from benchmark.claims import claim
 from benchmark.config import Protocol
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Split
+from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
 from benchmark.files import replacing
 from benchmark.machine import environment, limit_threads, resolve_device
@@ -53,6 +54,9 @@ def prepare(connection: Connection, protocol: Protocol, device_name: str) -> Non
         connection.send(("ready", (str(device), resolved, dataset.fingerprint)))
     except InputError as error:
         connection.send(("input_error", str(error)))
+    except OSError as error:
+        name, roots = protocol.dataset.name, f"{data_root()} and {cache_root()}"
+        connection.send(("input_error", f"cannot prepare dataset {name}: {error}; check its files in {roots}"))
 
 
 def resolve_features(name: str, device: torch.device) -> str:
@@ -88,13 +92,14 @@ def run_search(connection: Connection, spec: SearchSpec, path: Path, device_name
 
 
 def _run_claimed(connection: Connection, spec: SearchSpec, folder: SearchFolder, device: torch.device) -> None:
-    for leftover in [folder.path / "error.txt", *folder.path.rglob(".*")]:  # of a process that was killed in a write
-        leftover.unlink(missing_ok=True)
+    (folder.path / "error.txt").unlink(missing_ok=True)
+    folder.tidy()
     limit_threads(spec.training.threads)
     torch.set_flush_denormal(True)  # weights that fade to denormals would slow the CPU down
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     used = environment(device, spec.training.threads)
-    folder.begin(**spec.identity(), environment=used)
+    n_trainings = make_searcher(spec.searcher, spec.settings).n_trainings
+    folder.begin(**spec.identity(), n_trainings=n_trainings, environment=used)
     try:
         _search(
             spec,
