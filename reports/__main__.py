@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from benchmark.errors import InputError
 from benchmark.store import ResultsStore
+from benchmark.text import one_line, path_argument
 from reports.data import read_groups
 from reports.paper_items import PAPER_ITEMS
 from reports.papers import Runs
@@ -45,15 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print_papers(write_papers(options.figures or list(PAPER_ITEMS), runs, out / "papers"), out / "papers")
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {one_line(error)}; check the path and its permissions", file=sys.stderr)
         return 2
     return 0
 
 
 def _parser() -> _Parser:
     parser = _Parser(prog="python -m reports", description="Tables, figures and a page from a results folder.")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder (default: results)")
-    parser.add_argument("--out", type=Path, help="folder to write to (default: RESULTS/report)")
+    folder = Path("results")
+    parser.add_argument("--results", type=path_argument, default=folder, help="results folder (default: results)")
+    parser.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/report)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--figures", nargs="*", metavar="NAME", help="the papers' figures and tables, all or by name, to OUT/papers"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 
 from reports.data import Group, Store
+from reports.legend import counted
 from reports.quantities import CURVES
 
 Role = Literal["main", "trial", "other seed"]
@@ -18,6 +20,9 @@ class Curve:
     """One training: `values[i]` is metric i of `CURVES` per epoch, NaN where not measured."""
 
     role: Role
+    search_id: str
+    seed: int
+    trial: int
     latent_dim: int
     epochs: tuple[int, ...]
     values: tuple[tuple[float, ...], ...]
@@ -46,15 +51,20 @@ class CurveRow:
 
 @dataclass(frozen=True)
 class CurvesData:
-    """Rows of the figure, in the fixed order of searchers; a searcher without any epoch has no row."""
+    """Rows of the figure, in the fixed order of searchers; a searcher without any epoch has no row.
+
+    notes: the searches of which nothing is drawn.
+    """
 
     title: str
     fid_features: str
     rows: tuple[CurveRow, ...]
+    notes: tuple[str, ...]
 
     def frame(self) -> pd.DataFrame:
-        """One row an epoch of every line drawn."""
-        return pd.concat([_frame(row, curve) for row in self.rows for curve in row.curves], ignore_index=True)
+        """One row an epoch of every line drawn; `latent_dim` where it is written above the panels."""
+        names = [metric.csv_column(self.fid_features) for metric in CURVES]
+        return pd.concat([_frame(row, curve, names) for row in self.rows for curve in row.curves], ignore_index=True)
 
 
 def curves_data(group: Group, store: Store) -> CurvesData | None:
@@ -66,12 +76,16 @@ def curves_data(group: Group, store: Store) -> CurvesData | None:
         searches = searches[searches["search_id"].isin(logged.keys())]
         if not searches.empty:
             rows.append(_row(searches, logged))
-    return CurvesData(f"Learning curves: {group.title}", group.fid_features, tuple(rows)) if rows else None
+    drawn = {curve.search_id for row in rows for curve in row.curves}
+    rest = group.searches.loc[~group.searches["search_id"].isin(drawn), "searcher"]
+    notes = (f"Not drawn (failed, running or without a logged training): {counted(rest)}.",) if len(rest) else ()
+    return CurvesData(f"Trainings: {group.title}", group.fid_features, tuple(rows), notes) if rows else None
 
 
-def _frame(row: CurveRow, curve: Curve) -> pd.DataFrame:
-    metrics = {metric.column: values for metric, values in zip(CURVES, curve.values, strict=True)}
-    keys = {"searcher": row.searcher, "line": curve.role, "final_latent_dim": curve.latent_dim}
+def _frame(row: CurveRow, curve: Curve, names: list[str]) -> pd.DataFrame:
+    metrics = dict(zip(names, curve.values, strict=True))
+    keys = {"searcher": row.searcher, "search_id": curve.search_id, "seed": curve.seed, "trial": curve.trial}
+    keys |= {"line": curve.role, "final_latent_dim": curve.latent_dim}
     sizes = {"latent_dim": row.sizes} if row.sizes and curve.role == "main" else {}
     return pd.DataFrame({**keys, "epoch": curve.epochs, **metrics, **sizes})
 
@@ -84,11 +98,11 @@ def _row(searches: pd.DataFrame, logged: dict[str, pd.DataFrame]) -> CurveRow:
     finished = searches[searches["status"] == "done"]
     first = (searches if finished.empty else finished).iloc[0]
     trials = _split(logged[first["search_id"]], "trial")
-    chosen = _chosen(first, trials)
+    chosen = chosen_trial(first, trials)
     curves = [_curve(epochs, "main" if trial == chosen else "trial") for trial, epochs in trials.items()]
     for _, other in finished.iloc[1:].iterrows():
         others = _split(logged[other["search_id"]], "trial")
-        trial = _chosen(other, others)
+        trial = chosen_trial(other, others)
         curves += [] if trial is None else [_curve(others[trial], "other seed")]
     sizes: tuple[int, ...] = ()
     last_change = None
@@ -102,7 +116,7 @@ def _row(searches: pd.DataFrame, logged: dict[str, pd.DataFrame]) -> CurveRow:
     return CurveRow(first["searcher"], int(first["seed"]), first["status"], tuple(curves), sizes, last_change)
 
 
-def _chosen(search: pd.Series, trials: dict[float, pd.DataFrame]) -> float | None:
+def chosen_trial(search: pd.Series, trials: Collection[float]) -> float | None:
     """The trial whose model the search returned; its only one while unknown, None among several."""
     if search["chosen_trial"] in trials:
         return float(search["chosen_trial"])
@@ -112,4 +126,6 @@ def _chosen(search: pd.Series, trials: dict[float, pd.DataFrame]) -> float | Non
 def _curve(epochs: pd.DataFrame, role: Role) -> Curve:
     known = epochs["latent_dim"].dropna()
     values = tuple(tuple(epochs[metric.column].astype(float)) for metric in CURVES)
-    return Curve(role, int(known.iloc[-1]) if len(known) else 0, tuple(epochs["epoch"].astype(int)), values)
+    search_id, seed, trial = epochs.iloc[0][["search_id", "seed", "trial"]]
+    size = int(known.iloc[-1]) if len(known) else 0
+    return Curve(role, search_id, int(seed), int(trial), size, tuple(epochs["epoch"].astype(int)), values)

@@ -12,12 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import MaxNLocator
 
-from reports.axes import log_scale, worth_log
+from reports.axes import fold, log_scale, worth_log
 from reports.curves import Curve, CurveRow, CurvesData
 from reports.quantities import CURVES
 from reports.style import PAGE_WIDTH, STOP_RED, searcher_style
 
 _LEGEND_SIZES = 8
+_NAME_LETTERS = 20  # along a row's height
 _TOP_TICKS = 6  # at most this many latent sizes fit over a panel
 
 
@@ -44,6 +45,8 @@ def draw_curves(data: CurvesData) -> Figure:
             if k == 0:
                 _row_label(ax, row)
         _legend(figure.add_subplot(grid[r, -1]), row)
+    if data.notes:
+        figure.supxlabel("\n".join(data.notes), x=0.01, ha="left", fontsize=7, color="#666666")
     return figure
 
 
@@ -86,8 +89,9 @@ def size_ticks(epochs: tuple[int, ...], sizes: tuple[int, ...], gap: float) -> d
 
 def _row_label(ax: Axes, row: CurveRow) -> None:
     style = searcher_style(row.searcher)
+    name = fold(style.label, _NAME_LETTERS)
     state = "" if row.status == "done" else f" ({row.status})"
-    text = f"{style.label}\nseed {row.seed}{state}"
+    text = f"{name}\nseed {row.seed}{state}"
     if row.sizes:
         text += (
             f"\nsize {row.sizes[0]} → {row.sizes[-1]}" if row.sizes[0] != row.sizes[-1] else f"\nsize {row.sizes[0]}"

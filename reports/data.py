@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.errors import InputError
-from reports.quantities import COSTS, METRICS
+from reports.quantities import COSTS, DEVICE_SECONDS, METRICS
 from reports.style import in_order
 
 _TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
@@ -70,6 +70,17 @@ class Group:
         found = self.searches[self.searches["searcher"] == searcher]
         return found if status is None else found[found["status"] == status]
 
+    def unfinished(self, searcher: str) -> str:
+        """How many of a searcher's searches have no result, and why: `1 failed, 2 running`; empty without any."""
+        numbers = {status: len(self.of(searcher, status)) for status in ("failed", "running")}
+        return ", ".join(f"{n} {status}" for status, n in numbers.items() if n)
+
+    @property
+    def device_kinds(self) -> tuple[str, ...]:
+        """What the finished searches ran on, `core` (of a CPU) or `GPU`: with several, device times do not compare."""
+        kinds = self.searches.loc[self.searches["status"] == "done", "device_kind"]
+        return tuple(kind for kind in ("core", "GPU") if kind in set(kinds))
+
 
 def read_groups(store: Store, where: str) -> list[Group]:
     """Split a store's searches into groups; `where` names the results folder in the error.
@@ -80,6 +91,7 @@ def read_groups(store: Store, where: str) -> list[Group]:
     searches = _cleaned(store.searches())
     if searches.empty:
         raise InputError(f"no searches in {where}; run: make benchmark")
+    searches["device_kind"], searches[DEVICE_SECONDS.column] = _device_time(searches)
     epochs, trials = _cleaned(store.epochs()), _cleaned(store.trials())
     searches["fid_features"] = _features(searches, epochs)
     for column, within in (("protocol_hash", _KEY[:2]), ("fid_features", _KEY[:3])):
@@ -108,6 +120,15 @@ def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
     for column in _NUMBERS:
         frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
     return frame
+
+
+def _device_time(searches: pd.DataFrame) -> tuple[pd.Series[str], pd.Series[float]]:
+    """Kind of device (`core`, `GPU`, empty where unknown), and its seconds: of all threads on a CPU, of the one GPU."""
+    environment = searches.reindex(columns=["env_device", "env_threads"])
+    device, threads = environment["env_device"], pd.to_numeric(environment["env_threads"])
+    kinds = device.map(lambda name: "" if pd.isna(name) else "core" if name == "cpu" else "GPU").astype(object)
+    units = threads.where(kinds == "core", 1.0).where(kinds != "")
+    return kinds, (searches["train_seconds"] + searches["eval_seconds"]) * units
 
 
 def _features(searches: pd.DataFrame, epochs: pd.DataFrame) -> pd.Series[str]:

@@ -3,67 +3,87 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from reports.axes import fold
 from reports.data import Group, Store
-from reports.style import PAGE_WIDTH, searcher_style
+from reports.legend import unfinished
+from reports.style import COLUMN_WIDTH, searcher_style
 
 Images = NDArray[np.uint8]
+Kind = Literal["originals", "reconstructions", "samples"]
 
-_MARGIN = 0.08  # inches around images and labels
-_TITLE = 0.3  # inches for the title
+N_IMAGES = 8  # a row: more would be too small in a column
+_NAMES = {"originals": "test\nimages", "reconstructions": "recon-\nstructions", "samples": "samples"}
+_NAME_WIDTH = 0.6  # inches, at the left of a row
+_MARGIN = 0.05  # inches around rows
+_LINE = 0.14  # inches of a line of text
+_TITLE_LETTERS, _HEADING_LETTERS, _NOTE_LETTERS = 42, 46, 60  # a line
+_GREY = "#666666"
 
 
 @dataclass(frozen=True)
 class ImageRow:
-    """One row of images [N, H, W, 3] with its label and the search it is from; `searcher` is empty for originals."""
+    """One row of images [N, H, W, 3], what it shows, and the search it is from; `latent_dim` is the chosen size."""
 
+    kind: Kind
     searcher: str
     search_id: str
-    label: str
+    seed: int
+    latent_dim: int
     images: Images
 
 
 @dataclass(frozen=True)
 class ImagesData:
-    """Rows from top to bottom: test images, then each searcher's reconstructions of them and its prior samples."""
+    """Rows from top to bottom: test images, then each searcher's reconstructions of them and its prior samples.
+
+    notes: the searches and searchers that have no images.
+    """
 
     title: str
     rows: tuple[ImageRow, ...]
+    notes: tuple[str, ...]
 
     def frame(self) -> pd.DataFrame:
-        """One row a row of images: what it shows, and of which search."""
-        columns = ["row", "searcher", "search_id", "n_images"]
-        rows = [(" ".join(row.label.split()), row.searcher, row.search_id, len(row.images)) for row in self.rows]
-        return pd.DataFrame(rows, columns=columns)
+        """One row a row of images: what it shows, and of which search (for test images: the one that kept them)."""
+        keys = ["kind", "searcher", "search_id", "seed", "latent_dim"]
+        rows = [[*(getattr(row, key) for key in keys), len(row.images)] for row in self.rows]
+        return pd.DataFrame(rows, columns=["row", *keys[1:], "n_images"])
 
 
 def images_data(group: Group, store: Store) -> ImagesData | None:
     """Rows from the first finished seed of each searcher that kept a gallery; none when no search has one.
 
-    A searcher whose gallery shows other test images than the row above brings its own row of originals.
+    A searcher whose gallery shows other test images than those above brings its own row of them.
     """
     rows: list[ImageRow] = []
+    blank: list[str] = []
     shown: Images | None = None
     for searcher in group.searchers:
-        for _, search in group.of(searcher, "done").iterrows():
+        done = group.of(searcher, "done")
+        for _, search in done.iterrows():
             gallery = store.gallery(search["search_id"])
             if gallery is None:
                 continue
-            originals = to_rgb(gallery["originals"])
+            originals = to_rgb(gallery["originals"][:N_IMAGES])
+            keys = (searcher, search["search_id"], int(search["seed"]), int(search["latent_dim"]))
             if shown is None or not np.array_equal(shown, originals):
-                rows.append(ImageRow("", search["search_id"], "test images", originals))
+                rows.append(ImageRow("originals", *keys, originals))
                 shown = originals
-            name = f"{searcher_style(searcher).label}, size {search['latent_dim']:g}"
-            for kind in ("reconstructions", "samples"):
-                rows.append(ImageRow(searcher, search["search_id"], f"{name}\n{kind}", to_rgb(gallery[kind])))
+            rows.append(ImageRow("reconstructions", *keys, to_rgb(gallery["reconstructions"][:N_IMAGES])))
+            rows.append(ImageRow("samples", *keys, to_rgb(gallery["samples"][:N_IMAGES])))
             break
-    title = f"Test images, reconstructions and prior samples: {group.title}"
-    return ImagesData(title, tuple(rows)) if rows else None
+        else:
+            blank += [searcher_style(searcher).label] if len(done) else []
+    notes = [*unfinished(group), *([f"Finished without images: {', '.join(blank)}."] if blank else [])]
+    return ImagesData(f"Reconstructions and samples: {group.title}", tuple(rows), tuple(notes)) if rows else None
 
 
 def to_rgb(images: Images) -> Images:
@@ -75,37 +95,52 @@ def to_rgb(images: Images) -> Images:
 
 
 def draw_images(data: ImagesData) -> Figure:
-    """Rows of images side by side, each labelled at its left with the searcher and the latent size."""
-    most = max(len(row.images) for row in data.rows)
-    figure = Figure(figsize=(PAGE_WIDTH, PAGE_WIDTH))
-    labels = [figure.text(0, 0, row.label, color=_color(row), ha="right", va="center") for row in data.rows]
-    # Placed by hand: images keep their aspect, and the widest label fits whatever the searcher is called.
-    left = max(label.get_window_extent().width for label in labels) / figure.dpi + 2 * _MARGIN
-    width = PAGE_WIDTH - left - _MARGIN
-    strips = [_strip(row.images, most) for row in data.rows]
-    heights = [width * strip.shape[0] / strip.shape[1] for strip in strips]
-    total = _TITLE + sum(heights) + _MARGIN * len(heights)
-    figure.set_size_inches(PAGE_WIDTH, total)
-    figure.suptitle(data.title, y=1 - _MARGIN / total, va="top")
-    top = total - _TITLE
-    for label, strip, height in zip(labels, strips, heights, strict=True):
-        ax = figure.add_axes((left / PAGE_WIDTH, (top - height) / total, width / PAGE_WIDTH, height / total))
-        ax.imshow(strip, interpolation="nearest", aspect="auto")
+    """Rows of images, each named at its left; over a searcher's rows its name, the chosen size and the seed."""
+    strips = [_strip(row.images) for row in data.rows]
+    width = COLUMN_WIDTH - _NAME_WIDTH - _MARGIN
+    heights = [max(width * strip.shape[0] / strip.shape[1], 2 * _LINE) for strip in strips]  # names have two lines
+    headings = [_heading(data.rows, n) for n in range(len(data.rows))]
+    title = fold(data.title, _TITLE_LETTERS)
+    notes = "\n".join(fold(note, _NOTE_LETTERS) for note in data.notes)
+    head, foot = (_LINE * (text.count("\n") + 1) + 2 * _MARGIN if text else 0.0 for text in (title, notes))
+    above = [_LINE * (heading.count("\n") + 1) if heading else 0.0 for heading in headings]
+    total = head + sum(heights) + _MARGIN * len(strips) + sum(above) + foot
+    # Placed by hand, from the top: every image has the same width and keeps its aspect.
+    figure = Figure(figsize=(COLUMN_WIDTH, total))
+    figure.suptitle(title, y=1 - _MARGIN / total, va="top")
+    top = total - head
+    for row, strip, height, heading, space in zip(data.rows, strips, heights, headings, above, strict=True):
+        if heading:
+            x, y = _NAME_WIDTH / COLUMN_WIDTH, (top - space / 2) / total
+            style = searcher_style(row.searcher)
+            mark = Line2D([x - _LINE / 2 / COLUMN_WIDTH], [y], marker=style.marker, color=style.color, markersize=4.5)
+            figure.add_artist(mark)
+            figure.text(x, y, heading, va="center", fontsize=7)
+            top -= space
+        name = (_NAME_WIDTH - _MARGIN) / COLUMN_WIDTH, (top - height / 2) / total
+        figure.text(*name, _NAMES[row.kind], ha="right", va="center", fontsize=7)
+        place = (_NAME_WIDTH / COLUMN_WIDTH, (top - height) / total, width / COLUMN_WIDTH, height / total)
+        ax = figure.add_axes(place)
+        ax.imshow(strip, interpolation="nearest")
         ax.axis("off")
-        label.set_position(((left - _MARGIN) / PAGE_WIDTH, (top - height / 2) / total))
         top -= height + _MARGIN
+    figure.text(_MARGIN / COLUMN_WIDTH, _MARGIN / total, notes, color=_GREY, va="bottom", fontsize=7)
     return figure
 
 
-def _color(row: ImageRow) -> str:
-    return searcher_style(row.searcher).color if row.searcher else "#000000"
+def _heading(rows: tuple[ImageRow, ...], n: int) -> str:
+    """Over a searcher's first row; the test images at the top belong to every searcher."""
+    row = rows[n]
+    if n == 0 or (n > 1 and rows[n - 1].searcher == row.searcher):
+        return ""
+    return fold(f"{searcher_style(row.searcher).label}, size {row.latent_dim}, seed {row.seed}", _HEADING_LETTERS)
 
 
-def _strip(images: Images, most: int) -> Images:
-    """[N, H, W, 3] -> [H, most * W + gaps, 3] with white gaps; rows shorter than the longest end in white."""
+def _strip(images: Images) -> Images:
+    """[N, H, W, 3] -> [H, N_IMAGES * W + gaps, 3] with white gaps; fewer images end in white."""
     n, height, width, _ = images.shape
     gap = max(1, width // 24)
-    strip = np.full((height, most * (width + gap) - gap, 3), 255, dtype=np.uint8)
+    strip = np.full((height, N_IMAGES * (width + gap) - gap, 3), 255, dtype=np.uint8)
     for i in range(n):
         strip[:, i * (width + gap) : i * (width + gap) + width] = images[i]
     return strip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,10 +23,10 @@ class Need:
     protocol: str
     searchers: tuple[str, ...]
 
-    @property
-    def command(self) -> str:
-        """What makes the runs."""
-        return f"python -m benchmark run --protocol {self.protocol} --searchers {' '.join(self.searchers)}"
+    def command(self, results: Path) -> str:
+        """What makes the runs in this results folder."""
+        what = f"--protocol {self.protocol} --searchers {' '.join(self.searchers)}"
+        return f"python -m benchmark run {what} --results {shlex.quote(str(results))}"
 
 
 class Runs:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reports.latex import frame_latex
 from reports.paper_items import PAPER_ITEMS
 from reports.papers import Need, Runs
 from reports.render import make_folder, save
@@ -14,27 +15,33 @@ from reports.style import paper_style
 
 @dataclass(frozen=True)
 class PaperReport:
-    """Names and files written; of items and parts of items that have no runs, what is missing."""
+    """The results folder; names and files written; of items and parts of items without runs, what they need."""
 
+    results: Path
     written: dict[str, tuple[Path, ...]]
-    missing: tuple[tuple[str, Need], ...]
+    missing: dict[str, list[Need]]
 
 
 def write_papers(names: Sequence[str], runs: Runs, out: Path) -> PaperReport:
     """Write the named items into `out`, as far as the runs allow. Raises InputError where `out` cannot be written."""
     make_folder(out)
     written: dict[str, tuple[Path, ...]] = {}
-    missing = []
+    missing: dict[str, list[Need]] = {}
     with paper_style():
         for name in names:
             item = PAPER_ITEMS[name]
-            missing += [(name, need) for need in item.needs if not runs.has(need)]
+            absent = [need for need in item.needs if not runs.has(need)]
+            if absent:
+                missing[name] = absent
             data = item.data(runs)
             if data is None:
                 continue
             if item.draw is not None:
                 written[name] = save(item.draw(data), data, out / name)
             else:
-                data.frame().to_csv(out / f"{name}.csv", index=False)
-                written[name] = (out / f"{name}.csv",)
-    return PaperReport(written, tuple(missing))
+                frame, csv, tex = data.frame(), out / f"{name}.csv", out / f"{name}.tex"
+                frame.to_csv(csv, index=False)
+                source = frame_latex(frame, f"{item.paper}: {item.summary}", f"tab:{name}")
+                tex.write_text(source, encoding="ascii")
+                written[name] = csv, tex
+    return PaperReport(runs.store.path, written, missing)

@@ -25,10 +25,19 @@ class Quantity:
         """Column of the same metric on the test split, in `searches()`."""
         return f"test_{self.column}"
 
+    def unit_with(self, fid_features: str) -> str:
+        """The unit; that of a Frechet distance is its features."""
+        return f"{fid_features or 'unknown'} features" if self.is_fid else self.unit
+
     def heading(self, fid_features: str, separator: str = " ") -> str:
-        """Name with its unit in parentheses; a Frechet distance names its features instead."""
-        unit = f"{fid_features or 'unknown'} features" if self.is_fid else self.unit
+        """Name with its unit in parentheses."""
+        unit = self.unit_with(fid_features)
         return f"{self.label}{separator}({unit})" if unit else self.label
+
+    def csv_column(self, fid_features: str) -> str:
+        """Store's column with the unit in brackets: `recon_nll [nats/image]`, `fid_gen [inception features]`."""
+        unit = self.unit_with(fid_features)
+        return f"{self.column} [{unit}]" if unit else self.column
 
     @property
     def arrow(self) -> str:
@@ -37,13 +46,18 @@ class Quantity:
 
 
 WALL_SECONDS = Quantity("wall_seconds", "wall-clock", "s")
+# What the search occupied: each of its threads on a CPU, or one GPU, while it trained and evaluated. The two cannot be
+# compared; `Group.device_kinds` says which a group has.
+DEVICE_SECONDS = Quantity("device_seconds", "device time", "core-s or GPU-s")
 TRAIN_FLOPS = Quantity("train_flops", "training FLOPs")
+IMAGES_SEEN = Quantity("images_seen", "images seen")
 COSTS = (
     WALL_SECONDS,
     Quantity("train_seconds", "training", "s"),
     Quantity("eval_seconds", "evaluation", "s"),
+    DEVICE_SECONDS,
     TRAIN_FLOPS,
-    Quantity("images_seen", "images seen"),
+    IMAGES_SEEN,
 )
 
 RECON_NLL = Quantity("recon_nll", "reconstruction NLL", "nats/image")
@@ -63,11 +77,11 @@ CURVES = (FID_RECON, FID_GEN, SILHOUETTE, RECON_NLL)
 
 
 def scaled(column: str, largest: float) -> tuple[float, str]:
-    """Divisor and unit that make `largest` (seconds or FLOPs, by column) readable: 7200 s -> (3600, "h")."""
-    ladder = [(1.0, "s"), (60.0, "min"), (3600.0, "h")] if column.endswith("seconds") else []
+    """Divisor and unit that make `largest` (seconds, FLOPs or images, by column) readable: 7200 s -> (3600, "h")."""
+    ladder = [(1.0, "s"), (60.0, "min"), (3600.0, "h")] if column.endswith("seconds") else [(1.0, "")]
     if column == TRAIN_FLOPS.column:
         ladder = [(10.0 ** (3 * k), f"{prefix}FLOP") for k, prefix in enumerate(["", "k", "M", "G", "T", "P", "E"])]
-    if not ladder:
-        return 1.0, ""
+    if column == IMAGES_SEEN.column:
+        ladder = [(1.0, ""), (1e3, "thousand"), (1e6, "million"), (1e9, "billion")]
     # Two of a unit are needed before it is used: 90 s stay seconds.
     return max((step for step in ladder if largest >= 2 * step[0]), default=ladder[0])

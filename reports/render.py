@@ -1,4 +1,4 @@
-"""Writes the report: tables, then the figures of every group."""
+"""Writes the report: tables, the figures of every group, then the page that shows them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from benchmark.errors import InputError
 from reports.data import Group, Store
 from reports.figure import FigureData, FigureKind
 from reports.figures import GROUP_FIGURES, OVERALL_FIGURES
+from reports.html import write_page
+from reports.latex import write_latex
 from reports.markdown import comparison_page
+from reports.significance import significance
 from reports.style import paper_style
 from reports.tables import comparison
 
 
 @dataclass(frozen=True)
 class Written:
-    """A figure's files. `group` is None for one over all groups."""
+    """A figure: what it shows and its files. `group` is None for one over all groups."""
 
     name: str
     group: Group | None
     kind: FigureKind
+    data: FigureData
     png: Path
     pdf: Path
     csv: Path
@@ -38,17 +42,18 @@ class Written:
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the comparison, tables, figures, and a sentence for each figure that had no data."""
+    """What was written: the comparison, tables, figures, and a sentence for each figure that had no data; the page."""
 
     comparison: pd.DataFrame
     tables: tuple[Path, ...]
     figures: tuple[Written, ...]
     missing: tuple[str, ...]
+    page: Path
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file written."""
-        return *self.tables, *(path for figure in self.figures for path in figure.files)
+        return self.page, *self.tables, *(path for figure in self.figures for path in figure.files)
 
 
 def make_folder(out: Path) -> None:
@@ -66,12 +71,10 @@ def make_folder(out: Path) -> None:
 
 
 def write_report(groups: list[Group], store: Store, out: Path) -> Report:
-    """Write every table and figure into `out`, which is made where needed. Raises InputError where it cannot be."""
+    """Write every table and figure, then the page, into `out`, made where needed; InputError where it cannot be."""
     make_folder(out)
     frame = comparison(groups)
-    table, page = out / "comparison.csv", out / "comparison.md"
-    frame.to_csv(table, index=False)
-    page.write_text(comparison_page(groups, frame), encoding="utf-8")
+    tables = _write_tables(groups, frame, out)
     figures, missing = [], []
     with paper_style():
         for name, group, kind, data in _figures(groups, store):
@@ -79,8 +82,19 @@ def write_report(groups: list[Group], store: Store, out: Path) -> Report:
             if data is None:
                 missing.append(f"{stem.name}: no search has its data yet")
             else:
-                figures.append(Written(name, group, kind, *save(kind.draw(data), data, stem)))
-    return Report(frame, (table, page), tuple(figures), tuple(missing))
+                figures.append(Written(name, group, kind, data, *save(kind.draw(data), data, stem)))
+    report = Report(frame, tables, tuple(figures), tuple(missing), out / "index.html")
+    write_page(groups, report)
+    return report
+
+
+def _write_tables(groups: list[Group], frame: pd.DataFrame, out: Path) -> tuple[Path, ...]:
+    """`frame` is `comparison(groups)`; the page links every file that is returned."""
+    table, tests, markdown = (out / name for name in ("comparison.csv", "significance.csv", "comparison.md"))
+    frame.to_csv(table, index=False)
+    significance(groups).to_csv(tests, index=False)
+    markdown.write_text(comparison_page(groups, frame), encoding="utf-8")
+    return table, tests, markdown, *write_latex(groups, frame, out)
 
 
 def _figures(groups: list[Group], store: Store) -> Iterator[tuple[str, Group | None, FigureKind, FigureData | None]]:
@@ -96,6 +110,7 @@ def save(figure: Figure, data: FigureData, stem: Path) -> tuple[Path, Path, Path
     """Write the figure as `stem`.png and .pdf and what it draws as .csv; the same store gives the same bytes."""
     png, pdf, csv = (stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf", "csv"))
     figure.savefig(png)
+    figure.set_layout_engine("none")  # what the first drawing found holds for the second
     figure.savefig(pdf, metadata={"CreationDate": None})
     data.frame().to_csv(csv, index=False)
     return png, pdf, csv

@@ -9,18 +9,23 @@ from typing import Any
 from zlib import crc32
 
 import matplotlib as mpl
+from matplotlib.typing import LineStyleType
 
 PAGE_WIDTH = 7.16  # inches: a two-column page
+COLUMN_WIDTH = 3.5  # inches: one of its columns
 STOP_RED = "#cc0000"
+
+Linestyle = LineStyleType  # a name, or an offset with dash and gap lengths
 
 
 @dataclass(frozen=True)
 class SearcherStyle:
-    """Colour (hex), matplotlib marker and printed label of one searcher."""
+    """Colour (hex), matplotlib marker, printed label and, of a line, matplotlib's line style of one searcher."""
 
     color: str
     marker: str
     label: str
+    linestyle: Linestyle = "-"
 
 
 # Okabe and Ito's palette, which the colour-blind can tell apart; the dict's order is the order in every figure.
@@ -34,6 +39,11 @@ _KNOWN = {
 }
 _OTHER_COLORS = ("#332288", "#882255", "#999933", "#117733", "#6b4c2a", "#777777")
 _OTHER_MARKERS = ("X", "*", "p", "h", "8", "d")
+# Dash and gap lengths in line widths; as many as the largest family of variants (GECO's figure 3) has.
+_LINES: tuple[Linestyle, ...] = (
+    *("-", "--", ":", "-.", (0, (10, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (4, 4))),
+    *((0, (2, 1)), (0, (8, 2, 3, 2))),
+)
 
 
 def searcher_style(name: str) -> SearcherStyle:
@@ -51,6 +61,21 @@ def searcher_style(name: str) -> SearcherStyle:
     color = _OTHER_COLORS[digest % len(_OTHER_COLORS)]
     marker = _OTHER_MARKERS[digest // len(_OTHER_COLORS) % len(_OTHER_MARKERS)]
     return SearcherStyle(color, marker, name.rsplit(".", 1)[-1])
+
+
+def searcher_styles(names: Iterable[str]) -> dict[str, SearcherStyle]:
+    """Styles of the searchers of one figure, in the fixed order; only their line styles depend on one another.
+
+    Variants of one searcher (`ald@80`, `ald@100`) share its colour and marker, as a user's own searchers may: dashes
+    tell their lines apart. The first in the fixed order is solid, and so on, whatever the order of `names`. Give every
+    searcher that is compared, drawn or not, so that it looks the same in all of a comparison's figures.
+    """
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name in in_order(names):
+        style = searcher_style(name)
+        alike.setdefault((style.color, style.marker), []).append(name)
+    lines = {name: _LINES[i % len(_LINES)] for same in alike.values() for i, name in enumerate(same)}
+    return {name: replace(searcher_style(name), linestyle=lines[name]) for name in in_order(lines)}
 
 
 def in_order(names: Iterable[str]) -> list[str]:

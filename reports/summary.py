@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from reports.data import Group
 from reports.paper_items import PAPER_ITEMS
-from reports.papers import Runs
+from reports.papers import Need, Runs
 from reports.papers_render import PaperReport
 from reports.quantities import RECON_NLL, WALL_SECONDS
 from reports.render import Report
@@ -21,9 +20,11 @@ from reports.tables import counts, plus_minus, ratio, rows_of, size_range
 
 _HEADER = ("searcher", "done/failed/\nrunning", "latent size", "wall-clock\n(s)", "x grid", "test NLL\n(nats/image)")
 
+_LIST_WIDTH = 150
+
 
 def print_summary(groups: list[Group], report: Report, out: Path, console: Console | None = None) -> None:
-    """Print a compact comparison of each group and the files written, as paths relative to `out`."""
+    """Print a compact comparison of each group, and where the report is."""
     console = console or Console()
     for group in groups:
         # Text, not str: names from the store are never read as markup.
@@ -33,25 +34,31 @@ def print_summary(groups: list[Group], report: Report, out: Path, console: Conso
         for _, row in rows_of(report.comparison, group).iterrows():
             table.add_row(*(Text(cell) for cell in _cells(row)))
         console.print(table)
-    console.print(Text(f"wrote to {out}:"))
-    console.print(Columns([Text(str(path.relative_to(out))) for path in report.files], padding=(0, 3)))
+    n_tables, n_figures = len(report.tables), len(report.figures)
+    console.print(Text(f"wrote {n_tables} tables and {n_figures} figures to {out}; open {report.page}"), soft_wrap=True)
     for sentence in report.missing:
         console.print(Text(f"not drawn: {sentence}"))
 
 
 def print_papers(report: PaperReport, out: Path, console: Console | None = None) -> None:
-    """Print what was written, and the one command that makes each run that is missing."""
+    """Print what was written, and for each item without all its runs the command that makes the first of them."""
     console = console or Console()
     console.print(Text(f"wrote to {out}:" if report.written else "no paper's figure has its runs here"))
     for name, files in report.written.items():
         console.print(Text(f"  {name}: {', '.join(path.name for path in files)}"), soft_wrap=True)
-    for name, need in report.missing:
-        console.print(Text(f"no runs for {name}; make them with: {need.command}"), soft_wrap=True)
+    for name, needs in report.missing.items():
+        what = "more runs for" if name in report.written else "no runs for"
+        first, *others = dict.fromkeys(need.protocol for need in needs)
+        searchers = [searcher for need in needs if need.protocol == first for searcher in need.searchers]
+        command = Need(first, tuple(searchers)).command(report.results)
+        also = f"; or with {', '.join(others)}" if others else ""
+        console.print(Text(f"{what} {name}; make them with: {command}{also}"), soft_wrap=True)
 
 
 def print_paper_list(runs: Runs, console: Console | None = None) -> None:
     """Print every item: name, paper, needed protocols, and whether the store has their runs."""
     console = console or Console()
+    console.width = max(console.width, _LIST_WIDTH)  # rather a wrapped line than a name in pieces
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("name", "paper", "what it shows", "protocol", "runs"):
         table.add_column(heading, overflow="fold")

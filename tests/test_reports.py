@@ -8,22 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from report_frames import NO_STORE, Frames, epochs, group, search, write_store
 
 from benchmark.errors import InputError
 from reports.__main__ import main
-from reports.axes import worth_log
+from reports.axes import fold, worth_log
 from reports.curves import curves_data
 from reports.curves_plot import size_ticks
 from reports.data import read_groups
-from reports.images import images_data, to_rgb
 from reports.markdown import comparison_page, escape, table
 from reports.quantities import scaled
-from reports.strips import cost_data, latent_dim_data
-from reports.style import in_order, searcher_style
+from reports.style import in_order, searcher_style, searcher_styles
 from reports.tables import cautions, comparison, mean_sd_text, rows_of
 
 # ---- data
@@ -57,6 +54,7 @@ def test_unfinished_search_joins_its_group() -> None:
     found = group([search("grid"), running, search("ald", status="failed", error="x")], epochs(running, [4, 4]))
     assert found.fid_features == "classifier"
     assert found.searchers == ["grid", "tpe", "ald"]
+    assert [found.unfinished(name) for name in found.searchers] == ["", "1 running", "1 failed"]
 
 
 def test_features_of_a_running_search_come_from_its_epochs() -> None:
@@ -155,36 +153,15 @@ def test_scales() -> None:
     assert scaled("wall_seconds", 90.0) == (1.0, "s")
     assert scaled("wall_seconds", 7200.0) == (3600.0, "h")
     assert scaled("train_flops", 5e12) == (1e12, "TFLOP")
+    assert scaled("images_seen", 1999.0) == (1.0, "")
+    assert scaled("images_seen", 3e6) == (1e6, "million")
     assert worth_log([1.0, 10.0])
     assert not worth_log([1.0, 9.0])
     assert not worth_log([0.0, 10.0])
     assert not worth_log([])
 
 
-# ---- figures
-
-
-def test_cost_data_scales_units_and_counts_the_unfinished() -> None:
-    searches = [search("grid", s, wall_seconds=w) for s, w in [(0, 7200.0), (1, 14400.0)]]
-    searches += [search("ald", 0, wall_seconds=36.0), search("ald", 1, "failed"), search("tpe", 0, "running")]
-    wall, flops = cost_data(group(searches), NO_STORE).panels
-    assert wall.label == "wall-clock of the whole search (h)"
-    assert wall.log and not flops.log
-    grid, tpe, ald = wall.rows
-    assert grid.values == (2.0, 4.0)
-    assert grid.centre == 3.0
-    assert grid.sd == pytest.approx(math.sqrt(2))
-    assert (tpe.values, tpe.note) == ((), "1 running")
-    assert ald.values == pytest.approx((0.01,))
-    assert ald.note == "1 failed"
-    assert flops.label.endswith("(GFLOP)")
-
-
-def test_latent_dim_data_marks_the_median() -> None:
-    searches = [search("ald", seed, latent_dim=n) for seed, n in enumerate([12, 30, 13])]
-    (panel,) = latent_dim_data(group(searches), NO_STORE).panels
-    assert panel.rows[0].values == (12.0, 30.0, 13.0)
-    assert panel.rows[0].centre == 13.0
+# ---- trainings
 
 
 def test_curves_of_a_shrinking_training() -> None:
@@ -196,6 +173,22 @@ def test_curves_of_a_shrinking_training() -> None:
     assert row.last_change == 5
     assert [curve.role for curve in row.curves] == ["main", "other seed"]
     assert row.main is not None and row.main.epochs == (1, 2, 3, 4, 5, 6)
+
+
+def test_curves_frame_names_every_line_and_unit() -> None:
+    runs = [search("ald", 3, "failed"), search("ald", 4), search("ald", 5), search("tpe", 0, "failed")]
+    logged = epochs(runs[0], [9]) + epochs(runs[1], [9, 8], recon_nll=7.0)
+    logged += epochs(runs[2], [9, 5, 5], fid_gen=math.nan)
+    data = curves_data(group(runs, logged), NO_STORE)
+    assert data is not None
+    frame = data.frame()
+    assert frame[["search_id", "seed", "trial", "line", "epoch"]].to_numpy().tolist() == [
+        *[[runs[1]["search_id"], 4, 0, "main", n] for n in (1, 2)],
+        *[[runs[2]["search_id"], 5, 0, "other seed", n] for n in (1, 2, 3)],
+    ]
+    assert frame["recon_nll [nats/image]"].tolist() == [7.0, 7.0, 1.0, 1.0, 1.0]
+    assert frame["fid_gen [classifier features]"].isna().tolist() == [False, False, True, True, True]
+    assert data.notes == ("Not drawn (failed, running or without a logged training): TPE (1), ALD (1).",)
 
 
 def test_curves_of_whole_run_trials() -> None:
@@ -222,22 +215,6 @@ def test_size_ticks_follow_the_changes() -> None:
     assert size_ticks((1,), (8,), gap=1.0) == {1: 8}
 
 
-def test_images_show_the_first_done_seed_and_the_middle_frame() -> None:
-    runs = [search("ald", 0, "failed"), search("ald", 1, latent_dim=5), search("grid", 0)]
-    clips = np.arange(8 * 3 * 5 * 2 * 2, dtype=np.uint8).reshape(8, 3, 5, 2, 2)
-    gallery = {"originals": clips, "reconstructions": clips, "samples": clips}
-    found = group(runs)
-    rows = images_data(found, Frames(runs, galleries={runs[1]["search_id"]: gallery})).rows
-    assert [row.label for row in rows] == ["test images", "ALD, size 5\nreconstructions", "ALD, size 5\nsamples"]
-    assert np.array_equal(rows[0].images, clips[:, :, 2].transpose(0, 2, 3, 1))
-    assert images_data(found, Frames(runs)) is None
-
-
-def test_grey_images_become_rgb() -> None:
-    grey = np.arange(8 * 4, dtype=np.uint8).reshape(8, 1, 2, 2)
-    assert np.array_equal(to_rgb(grey)[..., 2], grey[:, 0])
-
-
 # ---- the whole report
 
 
@@ -259,10 +236,10 @@ def troubled(tmp_path: Path) -> Path:
 def test_report_of_a_troubled_store(troubled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--results", str(troubled)]) == 0
     out = troubled / "report"
-    names = [f"{f}-{g}" for g in ("digits-mlp", "folder-some-path-mlp") for f in ("cost", "latent_dim", "trainings")]
-    names += ["images-digits-mlp", "images-folder-some-path-mlp"]
+    shown = ("cost", "latent_dim", "learning", "trainings", "images")
+    names = [f"{figure}-{slug}" for slug in ("digits-mlp", "folder-some-path-mlp") for figure in shown]
     expected = {f"{name}.{kind}" for name in names for kind in ("png", "pdf", "csv")}
-    assert {path.name for path in out.iterdir()} == expected | {"comparison.csv", "comparison.md"}
+    assert {path.name for path in out.iterdir()} >= expected | {"comparison.csv", "comparison.md"}
     assert all(path.stat().st_size > 4000 for path in out.glob("*.png"))
     for path in out.glob("*.pdf"):
         assert b"/FontFile2" in path.read_bytes() and b"/Type3" not in path.read_bytes()
@@ -271,12 +248,12 @@ def test_report_of_a_troubled_store(troubled: Path, capsys: pytest.CaptureFixtur
     assert "- digits, mlp: my.own:Thing, seed 0" in page
     assert "geco-l0arm has no value of FID, reconstructions in 1 of 1" in page
     assert "Fewer than 3 finished seeds" in page
-    for line in page.splitlines():
-        cells = len(re.findall(r"(?<!\\)\|", line))
-        assert cells in (0, 9, 8)  # every row of a table has its header's number of cells
+    for part in page.split("\n\n"):
+        if part.startswith("|"):  # every row of a table has its header's number of cells
+            assert len({len(re.findall(r"(?<!\\)\|", line)) for line in part.splitlines()}) == 1
     assert len(pd.read_csv(out / "comparison.csv")) == 5
     printed = capsys.readouterr()
-    assert "comparison.csv" in printed.out and "cost-digits-mlp.png" in printed.out
+    assert "index.html" in printed.out and "not drawn: " in printed.out
     assert printed.err == ""
 
 
@@ -286,7 +263,8 @@ def test_same_store_gives_the_same_files(tmp_path: Path) -> None:
     outs = [tmp_path / "first", tmp_path / "second"]
     assert [main(["--results", str(tmp_path / "results"), "--out", str(out)]) for out in outs] == [0, 0]
     names = [path.name for path in outs[0].iterdir()]
-    assert len(names) == 11  # both tables, and three figures with their three files: no images yet
+    assert {"cost-digits-mlp.png", "latent_dim-digits-mlp.pdf", "trainings-digits-mlp.csv"} <= set(names)
+    assert not any(name.startswith(("images", "learning")) for name in names)  # nothing to show yet
     assert all((outs[0] / name).read_bytes() == (outs[1] / name).read_bytes() for name in names)
 
 
@@ -327,3 +305,37 @@ def test_variants_keep_their_searchers_colour_and_follow_their_number() -> None:
     assert searcher_style("ald@100").label != searcher_style("ald@80").label
     names = ["ald@100", "sparsity", "ald@80", "ald", "grid"]
     assert in_order(names) == ["grid", "ald", "ald@80", "ald@100", "sparsity"]
+
+
+def test_lines_of_variants_differ_whatever_the_order() -> None:
+    names = ["ald@100", "sparsity", *(f"geco-l0arm@tau{n}" for n in range(9)), "ald@80", "ald", "grid", "geco-l0arm"]
+    styles = searcher_styles(names)
+    assert styles == searcher_styles(reversed(names))
+    assert list(styles) == in_order(names)
+    for base in ("ald", "geco-l0arm"):
+        lines = [style.linestyle for name, style in styles.items() if name.partition("@")[0] == base]
+        assert len(set(lines)) == len(lines)
+    assert {styles[name].linestyle for name in ("grid", "sparsity", "ald", "geco-l0arm")} == {"-"}
+
+
+def test_lines_of_searchers_that_look_alike_differ() -> None:
+    looks: dict[tuple[str, str], str] = {}
+    names = (f"my.own:Searcher{n}" for n in range(99))
+    first, second = next(
+        (looks[look], name)
+        for name in names
+        for look in [(searcher_style(name).color, searcher_style(name).marker)]
+        if looks.setdefault(look, name) != name
+    )
+    styles = searcher_styles([first, second])
+    assert styles[first].linestyle != styles[second].linestyle
+
+
+def test_fold_breaks_long_names_where_they_have_parts() -> None:
+    assert fold("package:VeryLongSearcherName", 20) == "package:\nVeryLongSearcherName"
+    assert fold("package:VeryLongSearcherName", 16) == "package:\nVeryLongSearcher\nName"
+    assert fold("GECO/L0-ARM", 16) == "GECO/L0-ARM"
+    assert fold("one two three", 7) == "one two\nthree"
+    assert fold("GECO/L0-ARM @tau3", 16) == "GECO/L0-ARM\n@tau3"
+    assert fold("ab@cd", 3) == "ab\n@cd"
+    assert fold("", 5) == ""
