@@ -91,7 +91,10 @@ def write_page(groups: Sequence[Group], report: Report) -> None:
 
 
 def page(groups: Sequence[Group], report: Report) -> str:
-    """The HTML. The template escapes all text from the store; scripts and styles are allowed by their hashes alone."""
+    """The HTML; `groups` are the very ones that the report was written from.
+
+    The template escapes all text from the store; scripts and styles are allowed by their hashes alone.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("reports")
@@ -99,13 +102,7 @@ def page(groups: Sequence[Group], report: Report) -> str:
     csv = [path for path in (*report.tables, *(figure.csv for figure in report.figures)) if path.suffix == ".csv"]
     embedded = _smallest(csv, CSV_BYTES)
     runs = min(MOST_RUNS, PAGE_RUNS // len(groups))
-    choices = [(written, interactive(written, runs)) for written in report.figures]
-    full = _smallest([written.png for written, choice in choices if not choice], IMAGE_BYTES)
-    sections = [
-        _section(group, [_figure(*pair, embedded, full) for pair in choices if pair[0].group is group])
-        for group in (None, *groups)
-    ]
-    sections = [section for section in sections if section.plots or section.stills]
+    sections = _sections(groups, report, embedded, runs)
     searchers = in_order(name for group in groups for name in group.searchers)
     source = {name: loader.get_source(jinja, name)[0] for name in ("page.css", "page.js")}
     css = source["page.css"] + markers_css(searchers)
@@ -153,12 +150,18 @@ def _smallest(paths: Sequence[Path], budget: int) -> set[Path]:
     return found
 
 
-def _section(group: Group | None, figures: Sequence[Figure]) -> Section:
-    return Section(
-        group.title if group else "All groups",
-        tuple(figure for figure in figures if figure.choices),
-        tuple(sorted((figure for figure in figures if not figure.choices), key=lambda figure: figure.is_wide)),
-    )
+def _sections(groups: Sequence[Group], report: Report, embedded: set[Path], runs: int) -> list[Section]:
+    """What is over all groups, then each group, as far as there are figures."""
+    choices = [(written, interactive(written, runs)) for written in report.figures]
+    full = _smallest([written.png for written, choice in choices if not choice], IMAGE_BYTES)
+    sections = []
+    for group in (None, *groups):
+        figures = [_figure(*pair, embedded, full) for pair in choices if pair[0].group is group]
+        plots, stills = ([figure for figure in figures if bool(figure.choices) is kind] for kind in (True, False))
+        stills.sort(key=lambda figure: figure.is_wide)
+        if figures:
+            sections.append(Section(group.title if group else "All groups", tuple(plots), tuple(stills)))
+    return sections
 
 
 def _figure(written: Written, choices: tuple[Choice, ...], embedded: set[Path], full: set[Path]) -> Figure:
