@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print_papers(write_papers(options.figures or list(PAPER_ITEMS), runs, out / "papers"), out / "papers")
     except InputError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {one_line(error)}; check the path and its permissions", file=sys.stderr)

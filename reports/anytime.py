@@ -13,8 +13,8 @@ from benchmark.store import LAST_EPOCHS
 from reports.data import Group, Store
 from reports.legend import counted, unfinished
 from reports.quantities import CURVES, TRAIN_FLOPS, WALL_SECONDS
-from reports.stats import mean_intervals
-from reports.tables import FEW_SEEDS
+from reports.stats import FEW_SEEDS, mean_intervals
+from reports.tables import MIXED_DEVICES
 
 AXES = (TRAIN_FLOPS, WALL_SECONDS)
 _POINTS = 100  # of a mean curve at most
@@ -24,9 +24,10 @@ _SCORES = [metric.column for metric in CURVES]
 
 @dataclass(frozen=True)
 class Anytime:
-    """Step curves, and sentences on the searches that have none."""
+    """Step curves, all searchers of the group, and sentences on the searches that have no curve."""
 
     title: str
+    searchers: tuple[str, ...]
     curves: pd.DataFrame
     notes: tuple[str, ...]
 
@@ -68,9 +69,11 @@ def anytime_data(group: Group, store: Store) -> Anytime | None:
                 parts.append(_mean(own).assign(axis=label, line="mean", searcher=searcher, n=several))
     if not parts:
         return None
+    if len(group.device_kinds) > 1:
+        notes.append(MIXED_DEVICES)
     columns = ["axis", "searcher", "line", "n", "seed", "search_id", "cost", "best_rank", "low", "high"]
     frame = pd.concat(parts, ignore_index=True).reindex(columns=columns).astype({"seed": "Int64"})
-    return Anytime(f"Best mean rank so far: {group.title}", frame, tuple(notes))
+    return Anytime(f"Best mean rank so far: {group.title}", tuple(group.searchers), frame, tuple(notes))
 
 
 def candidates(done: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
@@ -141,6 +144,5 @@ def _mean(curves: pd.DataFrame) -> pd.DataFrame:
     values = np.stack(
         [own["best_rank"].to_numpy()[np.searchsorted(own["cost"], costs, side="right") - 1] for own in each]
     )  # [seeds, costs]
-    intervals = mean_intervals(values.T) if len(each) >= FEW_SEEDS else np.full((len(costs), 2), np.nan)
-    low, high = intervals.T
+    low, high = mean_intervals(values.T).T
     return pd.DataFrame({"cost": costs, "best_rank": values.mean(axis=0), "low": low, "high": high})

@@ -27,9 +27,15 @@ def log_scale(ax: Axes, which: Literal["x", "y"], values: list[float], most: int
 
 
 def fold(text: str, letters: int) -> str:
-    """Text in lines of at most `letters`: between words; in a longer word after `:/._-`, before `@`, else anywhere."""
+    """The text's lines in lines of at most `letters`: cut between words; in a longer word after `:/._-`, before `@`,
+    else anywhere.
+    """
+    return "\n".join(part for line in text.splitlines() for part in _folded(line, letters))
+
+
+def _folded(line: str, letters: int) -> list[str]:
     lines = [""]
-    for word in text.split():
+    for word in line.split():
         longer = f"{lines[-1]} {word}".strip()
         if len(longer) <= letters:
             lines[-1] = longer
@@ -41,4 +47,4 @@ def fold(text: str, letters: int) -> str:
             lines[-1] += part
             while len(lines[-1]) > letters:
                 lines[-1:] = [lines[-1][:letters], lines[-1][letters:]]
-    return "\n".join(line for line in lines if line)
+    return [line for line in lines if line]

@@ -14,11 +14,14 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.axes import fold, log_scale, worth_log
 from reports.curves import Curve, CurveRow, CurvesData
+from reports.legend import wrapped_title
 from reports.quantities import CURVES
 from reports.style import PAGE_WIDTH, STOP_RED, searcher_style
 
 _LEGEND_SIZES = 8
 _NAME_LETTERS = 20  # along a row's height
+_HEADING_LETTERS = 28  # above a panel
+_NOTE_LETTERS = 150  # below the panels
 _TOP_TICKS = 6  # at most this many latent sizes fit over a panel
 
 
@@ -26,7 +29,7 @@ def draw_curves(data: CurvesData) -> Figure:
     """One row per searcher; the thick line is the chosen model's training, the red line the size's last change."""
     n = len(data.rows)
     figure = Figure(figsize=(PAGE_WIDTH * 1.25, 0.9 + 1.55 * n), layout="constrained")
-    figure.suptitle(data.title)
+    wrapped_title(figure, data.title)
     grid = figure.add_gridspec(n, len(CURVES) + 1, width_ratios=[*[1.0] * len(CURVES), 0.62])
     columns: list[Axes | None] = [None] * len(CURVES)
     measured = [_measured(data, k) for k in range(len(CURVES))]
@@ -39,14 +42,16 @@ def draw_curves(data: CurvesData) -> Figure:
             if metric.better == "lower" and worth_log(measured[k]):
                 log_scale(ax, "y", measured[k])
             if r == 0:
-                ax.set_title(f"{metric.heading(data.fid_features, chr(10))} {metric.arrow}", pad=6)
+                heading = f"{metric.heading(data.fid_features, chr(10))} {metric.arrow}"
+                ax.set_title(fold(heading, _HEADING_LETTERS), pad=6)
             if r == n - 1:
                 ax.set_xlabel("epoch")
             if k == 0:
                 _row_label(ax, row)
         _legend(figure.add_subplot(grid[r, -1]), row)
     if data.notes:
-        figure.supxlabel("\n".join(data.notes), x=0.01, ha="left", fontsize=7, color="#666666")
+        notes = "\n".join(fold(note, _NOTE_LETTERS) for note in data.notes)
+        figure.supxlabel(notes, x=0.01, ha="left", fontsize=7, color="#666666")
     return figure
 
 

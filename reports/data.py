@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.errors import InputError
+from benchmark.text import printable
 from reports.quantities import COSTS, DEVICE_SECONDS, METRICS
 from reports.style import in_order
 
@@ -113,10 +114,11 @@ def read_groups(store: Store, where: str) -> list[Group]:
 
 
 def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text columns without missing values, numbers as float with every non-finite value as NaN."""
+    """Text columns printable and without missing values, numbers as float with every non-finite value as NaN."""
     frame = frame.reindex(columns=[*frame.columns, *(c for c in _TEXT + _NUMBERS if c not in frame.columns)])
     for column in _TEXT:
-        frame[column] = frame[column].astype(object).where(frame[column].notna(), "").astype(str)
+        text = frame[column].astype(object).where(frame[column].notna(), "").astype(str)
+        frame[column] = text.map({value: printable(value) for value in text.unique()})
     for column in _NUMBERS:
         frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
     return frame

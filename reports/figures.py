@@ -48,7 +48,8 @@ GROUP_FIGURES = {
     "regret": FigureKind(
         "Validation metrics of each searcher's chosen training less the best that any training of the grid search of "
         "its seed reached (turned round for the silhouette): above 0 is worse, below 0 better. That best may come from "
-        "another training in each metric, so the grid itself has regret. Bars: means with 95 % bootstrap intervals.",
+        "another training in each metric, so the grid itself has regret. Bars: means, from 3 seeds on with 95 % "
+        "bootstrap intervals.",
         regret_data,
         draw_regret,
     ),

@@ -13,8 +13,9 @@ from reports.blocks import OVERALL, complete_blocks
 from reports.data import Group
 from reports.legend import counted
 from reports.quantities import RECON_NLL, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
+from reports.stats import FEW_SEEDS
 from reports.style import in_order, searcher_style
-from reports.tables import FEW_SEEDS, cautions, mean_sd, ratio, stat
+from reports.tables import cautions, mean_sd, ratio, stat
 
 GRID = "grid"
 

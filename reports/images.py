@@ -30,13 +30,13 @@ _GREY = "#666666"
 
 @dataclass(frozen=True)
 class ImageRow:
-    """One row of images [N, H, W, 3], what it shows, and the search it is from; `latent_dim` is the chosen size."""
+    """One row of images [N, H, W, 3], what it shows, and its search; `latent_dim`: the chosen size, None if unknown."""
 
     kind: Kind
     searcher: str
     search_id: str
     seed: int
-    latent_dim: int
+    latent_dim: int | None
     images: Images
 
 
@@ -55,7 +55,7 @@ class ImagesData:
         """One row a row of images: what it shows, and of which search (for test images: the one that kept them)."""
         keys = ["kind", "searcher", "search_id", "seed", "latent_dim"]
         rows = [[*(getattr(row, key) for key in keys), len(row.images)] for row in self.rows]
-        return pd.DataFrame(rows, columns=["row", *keys[1:], "n_images"])
+        return pd.DataFrame(rows, columns=["row", *keys[1:], "n_images"]).astype({"latent_dim": "Int64"})
 
 
 def images_data(group: Group, store: Store) -> ImagesData | None:
@@ -73,7 +73,8 @@ def images_data(group: Group, store: Store) -> ImagesData | None:
             if gallery is None:
                 continue
             originals = to_rgb(gallery["originals"][:N_IMAGES])
-            keys = (searcher, search["search_id"], int(search["seed"]), int(search["latent_dim"]))
+            size = None if np.isnan(search["latent_dim"]) else int(search["latent_dim"])
+            keys = (searcher, search["search_id"], int(search["seed"]), size)
             if shown is None or not np.array_equal(shown, originals):
                 rows.append(ImageRow("originals", *keys, originals))
                 shown = originals
@@ -133,7 +134,8 @@ def _heading(rows: tuple[ImageRow, ...], n: int) -> str:
     row = rows[n]
     if n == 0 or (n > 1 and rows[n - 1].searcher == row.searcher):
         return ""
-    return fold(f"{searcher_style(row.searcher).label}, size {row.latent_dim}, seed {row.seed}", _HEADING_LETTERS)
+    size = "unknown" if row.latent_dim is None else row.latent_dim
+    return fold(f"{searcher_style(row.searcher).label}, size {size}, seed {row.seed}", _HEADING_LETTERS)
 
 
 def _strip(images: Images) -> Images:

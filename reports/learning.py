@@ -5,22 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from reports.axes import log_scale, worth_log
+from reports.axes import fold, log_scale, worth_log
 from reports.curves import chosen_trial
 from reports.data import Group, Store
-from reports.legend import counted, legend_below, unfinished, wrapped_title
+from reports.legend import counted, legend_below, searcher_entries, unfinished, wrapped_title
 from reports.quantities import CURVES, Quantity
-from reports.style import COLUMN_WIDTH, SearcherStyle, searcher_styles
+from reports.style import COLUMN_WIDTH, SearcherStyle, drawn_styles
 
 LATENT_DIM = Quantity("latent_dim", "latent size", "dimensions")
 _PANELS = (*CURVES, LATENT_DIM)
+_HEADING_LETTERS = 46  # a line above a panel
 _MARKS = 6  # markers along a line
 _GREY = "#666666"
 
@@ -81,8 +80,7 @@ def _chosen_trainings(done: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
 
 def draw_learning(data: Learning) -> Figure:
     """Panels that share the epochs; a searcher has one colour, marker and line style in all of them."""
-    styles = searcher_styles(data.searchers)
-    styles = {name: style for name, style in styles.items() if name in set(data.lines["searcher"])}
+    styles = drawn_styles(data.searchers, data.lines["searcher"])
     figure = Figure(figsize=(COLUMN_WIDTH, 1.1 * len(_PANELS) + 0.6 + 0.1 * (len(styles) + len(data.notes))))
     figure.set_layout_engine("constrained")
     wrapped_title(figure, data.title)
@@ -90,7 +88,7 @@ def draw_learning(data: Learning) -> Figure:
     for ax, panel in zip(axes, _PANELS, strict=True):
         lines = data.lines[data.lines["metric"] == panel.column]
         arrow = "" if panel is LATENT_DIM else f" {panel.arrow}"
-        ax.set_title(panel.heading(data.fid_features) + arrow, loc="left", pad=3)
+        ax.set_title(fold(panel.heading(data.fid_features) + arrow, _HEADING_LETTERS), loc="left", pad=3)
         if lines["mean"].isna().all():
             ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", va="center", color=_GREY)
             ax.set_yticks([])
@@ -104,15 +102,8 @@ def draw_learning(data: Learning) -> Figure:
     axes[-1].set_ylim(bottom=0)
     axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    handles = [_line(style) for style in styles.values()]
-    dashed = any(style.linestyle != "-" for style in styles.values())
-    with mpl.rc_context({"legend.handlelength": 4 if dashed else 2}):  # room for dashes on both sides of the marker
-        legend_below(figure, handles, [style.label for style in styles.values()], data.notes)
+    legend_below(figure, *searcher_entries(styles.values(), is_line=True), data.notes)
     return figure
-
-
-def _line(style: SearcherStyle) -> Line2D:
-    return Line2D([], [], color=style.color, marker=style.marker, markersize=4, linestyle=style.linestyle)
 
 
 def _draw_panel(ax: Axes, lines: pd.DataFrame, styles: dict[str, SearcherStyle]) -> None:
@@ -126,12 +117,9 @@ def _draw_panel(ax: Axes, lines: pd.DataFrame, styles: dict[str, SearcherStyle])
         ax.plot(
             own["epoch"],
             own["mean"],
-            color=style.color,
+            **style.mark,
             linestyle=style.linestyle,
             linewidth=1.1,
-            marker=style.marker,
             markersize=4,
-            markeredgecolor="white",
-            markeredgewidth=0.4,
             markevery=[i for i in range(len(own)) if i % step == shift % step] or [0],
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
@@ -12,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from reports.axes import fold
 from reports.data import Group
-from reports.style import in_order, searcher_style
+from reports.style import SearcherStyle, in_order, searcher_style
 
 _NOTE_SIZE = 6.5
 _TITLE_LETTERS, _NAME_LETTERS, _NOTE_LETTERS = 12, 14, 18.5  # an inch, each in its size
@@ -37,11 +36,11 @@ def unfinished(group: Group) -> list[str]:
     return [f"Not drawn, {name}: {counted(rows)}." for name, rows in found.items() if len(rows)]
 
 
-def searcher_entries(searchers: Iterable[str], line: Literal["-", "none"]) -> tuple[list[Artist], list[str]]:
-    """Legend handles and names of searchers in their fixed order, each in its colour and with its marker."""
-    styles = [searcher_style(name) for name in in_order(searchers)]
-    handles: list[Artist] = [Line2D([], [], color=s.color, marker=s.marker, linestyle=line) for s in styles]
-    return handles, [s.label for s in styles]
+def searcher_entries(styles: Iterable[SearcherStyle], is_line: bool) -> tuple[list[Line2D], list[str]]:
+    """Legend handles and names of searchers: their markers, on their lines where the figure has lines."""
+    styles = list(styles)
+    handles = [Line2D([], [], **style.mark, linestyle=style.linestyle if is_line else "none") for style in styles]
+    return handles, [style.label for style in styles]
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], names: Sequence[str], notes: Sequence[str]) -> None:
@@ -49,6 +48,9 @@ def legend_below(figure: Figure, handles: Sequence[Artist], names: Sequence[str]
     width = figure.get_figwidth()
     title = "\n".join(fold(note, int(width * _NOTE_LETTERS)) for note in notes)
     folded = [fold(name, int(width * _NAME_LETTERS)) for name in names]
+    # Dashes need room on both sides of a marker.
+    marked = (one for one in handles if isinstance(one, Line2D) and one.get_marker() != "None")
+    length = 4 if any(one.is_dashed() for one in marked) else 2
     for columns in range(max(1, min(len(names), 4)), 0, -1):
         legend = figure.legend(
             handles,
@@ -56,6 +58,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], names: Sequence[str]
             loc="outside lower center",
             ncols=columns,
             columnspacing=1.2,
+            handlelength=length,
             title=title,
             title_fontproperties=FontProperties(size=_NOTE_SIZE),
             alignment="left",

@@ -31,7 +31,7 @@ from reports.page_traces import (
 )
 from reports.quantities import CURVES, TRAIN_FLOPS, scaled
 from reports.regret import Regret
-from reports.style import SearcherStyle, searcher_styles
+from reports.style import SearcherStyle, drawn_styles, searcher_styles
 from reports.tradeoff import Tradeoff
 
 if TYPE_CHECKING:
@@ -204,8 +204,7 @@ _BUILDERS: dict[type, Callable[[Any, Group], Iterable[Choice]]] = {
 
 def _drawn(group: Group, rows: pd.DataFrame) -> dict[str, SearcherStyle]:
     """Styles of the searchers that occur in the rows."""
-    drawn = set(rows["searcher"])
-    return {name: style for name, style in searcher_styles(group.searchers).items() if name in drawn}
+    return drawn_styles(group.searchers, rows["searcher"])
 
 
 def _named_once(traces: Sequence[Trace]) -> list[Trace]:

@@ -18,6 +18,7 @@ FIGURE_1 = Need("geco-figure1", ("geco-l0arm",))
 FIGURE_2 = Need("geco-figure2", ("geco-l0arm@tau25", "geco-l0arm@tau35"))
 FIGURE_3 = Need("geco-figure3", tuple(f"geco-l0arm@tau{tau}" for tau in TAUS))
 PAPER_ENDS = ((3, 27), (30, 2))  # (tau, retained dimensions): the two numbers that section IV-B gives
+PAPER_SIZES = {25: 5, 35: 3}  # by tau, from figure 2's caption; section IV-C's text says 20 for 25
 _SHOWN_TAUS = 5  # reconstructions beside figure 3's original
 _SHOWN_DIGIT = 7
 
@@ -85,7 +86,7 @@ class Reconstructions:
     runs: pd.DataFrame
 
     def frame(self) -> pd.DataFrame:
-        """One row a run: tau, dimensions and the search that kept the images."""
+        """One row a run: tau, dimensions, the paper's, and the search that kept the images."""
         units = {"tau": "tau [squared error/image]", "latent_dim": "dimensions"}
         return self.runs.rename(columns=units).assign(images=len(self.originals), run=self.about)
 
@@ -101,11 +102,16 @@ def figure_2_data(runs: Runs) -> Reconstructions | None:
     kept = [gallery for gallery in galleries if gallery is not None]
     if not kept:
         return None
-    names = [f"τ = {tau:g}\nsize {size:g}" for tau, size in zip(drawn["tau"], drawn["latent_dim"], strict=True)]
+    drawn["paper's dimensions"] = drawn["tau"].map(PAPER_SIZES)
+    names = [
+        f"τ = {search['tau']:g}\nsize {search['latent_dim']:g}\n(paper: {PAPER_SIZES.get(search['tau'], '–')})"
+        for _, search in drawn.iterrows()
+    ]
     rows = [(name, to_rgb(gallery["reconstructions"])) for name, gallery in zip(names, kept, strict=True)]
     about = _about(runs, drawn.iloc[0])
+    columns = ["tau", "latent_dim", "paper's dimensions", "search_id"]
     # One condition has one test split, whose first images every search keeps.
-    return Reconstructions(about, to_rgb(kept[0]["originals"]), tuple(rows), drawn[["tau", "latent_dim", "search_id"]])
+    return Reconstructions(about, to_rgb(kept[0]["originals"]), tuple(rows), drawn[columns])
 
 
 @dataclass(frozen=True)

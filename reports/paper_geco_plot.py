@@ -24,7 +24,7 @@ def draw_figure_1(data: GecoTraining) -> Figure:
     wrapped_title(figure, f"GECO/L0-ARM in training: {data.about}")
     axes: list[Axes] = figure.subplots(4, 1, sharex=True).tolist()
     columns = ("mse", "gate_mass", "lambda", "hit_rate")
-    labels = ("MSE\n(sum over pixels,\nper image)", "open gates\n$\\|\\sigma(k\\gamma)\\|_1$", "multiplier $\\lambda$")
+    labels = ("MSE\n(sum over pixels,\nper image)", "open gates\n‖σ(kγ)‖₁", "multiplier λ")
     marker = "." if len(data.curves) == 1 else ""
     for ax, column, label in zip(axes, columns, (*labels, "images\nwithin τ (%)"), strict=True):
         values = data.curves[column] * (100 if column == "hit_rate" else 1)

@@ -16,13 +16,12 @@ from reports.axes import fold
 from reports.data import Group, Store
 from reports.legend import counted, legend_below, unfinished, wrapped_title
 from reports.quantities import CURVES, Quantity
-from reports.stats import mean_interval
+from reports.stats import FEW_SEEDS, mean_interval
 from reports.style import COLUMN_WIDTH, searcher_style
-from reports.tables import FEW_SEEDS
 
 GRID = "grid"
 _COLUMNS = ["metric", "searcher", "mark", "seed", "search_id", "latent_dim", "regret", "low", "high"]
-_LABEL_LETTERS = 15  # a line of a searcher's name
+_LABEL_LETTERS, _HEADING_LETTERS = 15, 24  # a line of a searcher's name, and of a metric's below a panel
 _ROW, _LINE = 0.24, 0.12  # inches: of a row, and what every line of its name after the second adds
 _GREY = "#666666"
 
@@ -85,9 +84,8 @@ def _with_means(seeds: pd.DataFrame) -> pd.DataFrame:
     """The seeds' rows of one metric and, below them, a row for the mean of each searcher that has several."""
     means = []
     for searcher, values in seeds.groupby("searcher")["regret"]:
-        low, high = mean_interval(values) if len(values) >= FEW_SEEDS else (np.nan, np.nan)
         if len(values) > 1:
-            means.append((seeds["metric"].iloc[0], searcher, "mean", values.mean(), low, high))
+            means.append((seeds["metric"].iloc[0], searcher, "mean", values.mean(), *mean_interval(values)))
     return pd.concat(
         [
             seeds.assign(low=np.nan, high=np.nan),
@@ -150,4 +148,4 @@ def _draw_panel(ax: Axes, data: Regret, metric: Quantity) -> None:
     ax.grid(axis="y", visible=False)
     if marks.empty:
         ax.set_xticks([])
-    ax.set_xlabel(metric.heading(data.fid_features, chr(10)), fontsize=7)
+    ax.set_xlabel(fold(metric.heading(data.fid_features, chr(10)), _HEADING_LETTERS), fontsize=7)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -109,8 +110,12 @@ def _figures(groups: list[Group], store: Store) -> Iterator[tuple[str, Group | N
 def save(figure: Figure, data: FigureData, stem: Path) -> tuple[Path, Path, Path]:
     """Write the figure as `stem`.png and .pdf and what it draws as .csv; the same store gives the same bytes."""
     png, pdf, csv = (stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf", "csv"))
+    figure.dpi = mpl.rcParams["savefig.dpi"]
+    if (layout := figure.get_layout_engine()) is not None:
+        # For both files; each `savefig` would draw the whole figure once more for this.
+        layout.execute(figure)
+        figure.set_layout_engine("none")
     figure.savefig(png)
-    figure.set_layout_engine("none")  # what the first drawing found holds for the second
     figure.savefig(pdf, metadata={"CreationDate": None})
     data.frame().to_csv(csv, index=False)
     return png, pdf, csv

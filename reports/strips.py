@@ -15,10 +15,11 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.axes import fold, log_scale, worth_log
 from reports.data import Group, Store
-from reports.legend import legend_below, unfinished, wrapped_title
+from reports.legend import counted, legend_below, unfinished, wrapped_title
 from reports.quantities import DEVICE_SECONDS, IMAGES_SEEN, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
-from reports.stats import mean_interval
+from reports.stats import FEW_SEEDS, mean_interval
 from reports.style import COLUMN_WIDTH, searcher_style
+from reports.tables import MIXED_DEVICES
 
 Centre = Literal["mean", "median"]
 
@@ -38,7 +39,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class StripRow:
-    """One searcher's dots in one panel, with their centre and, of a mean of several, its 95 % interval.
+    """One searcher's dots in one panel, with their centre and, of a mean of enough, its 95 % interval.
 
     absence: what stands in place of the dots where there is none.
     """
@@ -99,8 +100,14 @@ def cost_data(group: Group, store: Store) -> Strips:
         panels.append(_cost_panel(group, DEVICE_SECONDS, f"{'CPU' if kind == 'core' else kind} time", kind))
     panels += [_cost_panel(group, cost, cost.label) for cost in (TRAIN_FLOPS, IMAGES_SEEN)]
     notes = unfinished(group)
+    done = group.searches[group.searches["status"] == "done"]
+    for cost in (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN):
+        known = done[cost.column].notna()
+        partly = known.groupby(done["searcher"]).transform("any")  # of the others a row says "no value"
+        if (partly & ~known).any():
+            notes.append(f"Finished without {cost.label}: {counted(done.loc[partly & ~known, 'searcher'])}.")
     if len(group.device_kinds) > 1:
-        notes.append("Searches ran on CPUs and on GPUs: their times do not compare.")
+        notes.append(MIXED_DEVICES)
     return Strips(f"Search cost: {group.title}", "mean", tuple(panels), tuple(notes))
 
 
@@ -163,9 +170,10 @@ def _draw(data: Strips) -> Figure:
         ax.set_visible(False)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.4, -0.6)
-    bar = Line2D([], [], color=_GREY, marker="|", markersize=7, linestyle="-" if data.centre == "mean" else "none")
+    intervals = any(math.isfinite(row.low) for panel in data.panels for row in panel.rows)
+    bar = Line2D([], [], color=_GREY, marker="|", markersize=7, linestyle="-" if intervals else "none")
     dot = Line2D([], [], color=_GREY, marker="o", markersize=4, linestyle="none", alpha=0.6)
-    name = "mean, 95 % interval" if data.centre == "mean" else "median over seeds"
+    name = f"mean, 95 % interval from {FEW_SEEDS} seeds on" if intervals else f"{data.centre} over seeds"
     several = any(len(row.dots) > 1 for panel in data.panels for row in panel.rows)
     legend_below(figure, [dot, bar][: 1 + several], ["one seed", name][: 1 + several], data.notes)
     return figure

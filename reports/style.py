@@ -9,7 +9,7 @@ from typing import Any
 from zlib import crc32
 
 import matplotlib as mpl
-from matplotlib.typing import LineStyleType
+from matplotlib.typing import FillStyleType, LineStyleType
 
 PAGE_WIDTH = 7.16  # inches: a two-column page
 COLUMN_WIDTH = 3.5  # inches: one of its columns
@@ -20,12 +20,22 @@ Linestyle = LineStyleType  # a name, or an offset with dash and gap lengths
 
 @dataclass(frozen=True)
 class SearcherStyle:
-    """Colour (hex), matplotlib marker, printed label and, of a line, matplotlib's line style of one searcher."""
+    """Colour (hex), matplotlib marker, printed label, matplotlib's line style and filling of one searcher."""
 
     color: str
     marker: str
     label: str
     linestyle: Linestyle = "-"
+    fill: FillStyleType = "full"
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """Matplotlib's keywords of the marker: what is not filled is white inside a thin edge."""
+        edge = "white" if self.fill == "full" else self.color
+        return {
+            **{"color": self.color, "marker": self.marker, "fillstyle": self.fill},
+            **{"markerfacecoloralt": "white", "markeredgecolor": edge, "markeredgewidth": 0.5},
+        }
 
 
 # Okabe and Ito's palette, which the colour-blind can tell apart; the dict's order is the order in every figure.
@@ -46,6 +56,9 @@ _LINES: tuple[Linestyle, ...] = (
 )
 
 
+_FILLS: tuple[FillStyleType, ...] = ("full", "none", "left", "top", "right", "bottom")
+
+
 def searcher_style(name: str) -> SearcherStyle:
     """Style of a searcher by its name in the store; a user's `package.module:Class` gets one from its name alone.
 
@@ -64,18 +77,28 @@ def searcher_style(name: str) -> SearcherStyle:
 
 
 def searcher_styles(names: Iterable[str]) -> dict[str, SearcherStyle]:
-    """Styles of the searchers of one figure, in the fixed order; only their line styles depend on one another.
+    """Styles of the searchers of one figure, in the fixed order; only line styles and fills depend on one another.
 
     Variants of one searcher (`ald@80`, `ald@100`) share its colour and marker, as a user's own searchers may: dashes
-    tell their lines apart. The first in the fixed order is solid, and so on, whatever the order of `names`. Give every
-    searcher that is compared, drawn or not, so that it looks the same in all of a comparison's figures.
+    tell their lines apart, and fillings their markers (up to six). The first in the fixed order is solid, and so on,
+    whatever the order of `names`. Give every searcher that is compared, drawn or not, so that it looks the same in all
+    of a comparison's figures.
     """
     alike: dict[tuple[str, str], list[str]] = {}
     for name in in_order(names):
         style = searcher_style(name)
         alike.setdefault((style.color, style.marker), []).append(name)
-    lines = {name: _LINES[i % len(_LINES)] for same in alike.values() for i, name in enumerate(same)}
-    return {name: replace(searcher_style(name), linestyle=lines[name]) for name in in_order(lines)}
+    place = {name: i for same in alike.values() for i, name in enumerate(same)}
+    return {
+        name: replace(searcher_style(name), linestyle=_LINES[i % len(_LINES)], fill=_FILLS[i % len(_FILLS)])
+        for name, i in ((name, place[name]) for name in in_order(place))
+    }
+
+
+def drawn_styles(searchers: Iterable[str], drawn: Iterable[str]) -> dict[str, SearcherStyle]:
+    """Of the styles of all searchers that are compared those of the drawn ones."""
+    present = set(drawn)
+    return {name: style for name, style in searcher_styles(searchers).items() if name in present}
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -115,5 +138,6 @@ def paper_style() -> AbstractContextManager[None]:
         "legend.frameon": False,
         "pdf.fonttype": 42,
         "savefig.dpi": 200,
+        "text.parse_math": False,  # names from the store may hold dollar signs
     }
     return mpl.rc_context(settings)

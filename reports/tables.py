@@ -8,27 +8,32 @@ import numpy as np
 import pandas as pd
 
 from reports.data import Group
-from reports.quantities import COSTS, METRICS, Quantity
-from reports.stats import mean_intervals, ratio_intervals
+from reports.quantities import COSTS, DEVICE_SECONDS, METRICS, Quantity
+from reports.stats import FEW_SEEDS, mean_intervals, ratio_intervals
 
-FEW_SEEDS = 3
+MIXED_DEVICES = "Searches ran on CPUs and on GPUs: their times do not compare."
 _MACHINE = ["env_device", "env_cpu", "env_threads"]
 
 
 def stat(quantity: Quantity, name: str) -> str:
     """Column of the comparison that holds a quantity's mean, sd, low, high or, of a cost, vs_grid..., with the unit."""
-    measured = quantity.column if quantity in COSTS else quantity.tested
     unit = f" [{quantity.unit}]" if quantity.unit and not name.startswith("vs_grid") else ""
-    return f"{measured}_{name}{unit}"
+    return f"{_measured(quantity)}_{name}{unit}"
+
+
+def _measured(quantity: Quantity) -> str:
+    """The column of a group's searches that holds it: costs as they are, metrics on the test split."""
+    return quantity.column if quantity in COSTS else quantity.tested
 
 
 def comparison(groups: list[Group]) -> pd.DataFrame:
     """One row per (group, searcher): counts by status, chosen size, costs and test metrics over done seeds.
 
     Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed), `<quantity>_low` and `<quantity>_high` (95 %
-    bootstrap interval of the mean: see `reports.stats.mean_intervals`; blank for one seed) and, for costs,
+    bootstrap interval of the mean: see `reports.stats.mean_intervals`; blank for few seeds) and, for costs,
     `<quantity>_vs_grid`: the mean over the grid search's mean in the same group, blank without one, with its interval
-    `<quantity>_vs_grid_low` and `<quantity>_vs_grid_high`, blank for the grid itself.
+    `<quantity>_vs_grid_low` and `<quantity>_vs_grid_high`, blank for the grid itself. Device time is blank throughout a
+    group that ran on CPUs and on GPUs.
     """
     return pd.DataFrame([_row(group, searcher) for group in groups for searcher in group.searchers])
 
@@ -40,8 +45,8 @@ def rows_of(frame: pd.DataFrame, group: Group) -> pd.DataFrame:
 
 
 def _row(group: Group, searcher: str) -> dict[str, object]:
-    own, grid = group.of(searcher), group.of("grid", "done")
-    done = own[own["status"] == "done"]
+    own = group.of(searcher)
+    done, grid = (_comparable(group, group.of(name, "done")) for name in (searcher, "grid"))
     row: dict[str, object] = {
         "dataset": group.dataset,
         "backbone": group.backbone,
@@ -53,12 +58,17 @@ def _row(group: Group, searcher: str) -> dict[str, object]:
         "latent_dim_min": done["latent_dim"].min(),
         "latent_dim_max": done["latent_dim"].max(),
     }
-    columns = [cost.column for cost in COSTS] + [metric.tested for metric in METRICS]
+    columns = [_measured(quantity) for quantity in (*COSTS, *METRICS)]
     intervals = mean_intervals(done[columns].to_numpy().T)
     for quantity, column, (low, high) in zip((*COSTS, *METRICS), columns, intervals, strict=True):
         row[stat(quantity, "mean")], row[stat(quantity, "sd")] = mean_sd(done[column])
         row[stat(quantity, "low")], row[stat(quantity, "high")] = low, high
     return row | _against_grid(done, grid, searcher)
+
+
+def _comparable(group: Group, searches: pd.DataFrame) -> pd.DataFrame:
+    """Without device time where it is in core-seconds of some searches and in GPU-seconds of others."""
+    return searches.assign(**{DEVICE_SECONDS.column: math.nan}) if len(group.device_kinds) > 1 else searches
 
 
 def _against_grid(done: pd.DataFrame, grid: pd.DataFrame, searcher: str) -> dict[str, object]:
@@ -120,7 +130,7 @@ def ratio(row: pd.Series, cost: Quantity) -> str:
 
 def cautions(group: Group) -> list[str]:
     """Plain sentences on what the group's numbers cannot carry: few seeds, missing values, mixed machines."""
-    done = {searcher: group.of(searcher, "done") for searcher in group.searchers}
+    done = {searcher: _comparable(group, group.of(searcher, "done")) for searcher in group.searchers}
     notes = []
     few = [f"{searcher} ({len(rows)})" for searcher, rows in done.items() if len(rows) < FEW_SEEDS]
     if few:
@@ -129,10 +139,20 @@ def cautions(group: Group) -> list[str]:
             "Differences that involve them are not evidence; run more seeds."
         )
     for searcher, rows in done.items():
-        missing = {m.label: int(rows[m.tested].isna().sum()) for m in METRICS}
-        parts = [f"{label} in {n} of {len(rows)}" for label, n in missing.items() if n]
+        missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*COSTS, *METRICS)}
+        # Of a cost that none has there is no number, and a dash says so.
+        unknown = {cost.label for cost in COSTS if missing[cost.label] == len(rows)}
+        parts = [f"{label} in {n} of {len(rows)}" for label, n in missing.items() if n and label not in unknown]
         if parts:
             notes.append(f"{searcher} has no value of {'; '.join(parts)} finished searches; means are over the others.")
+    repeated = [name for name, rows in done.items() if rows["seed"].duplicated().any()]
+    if repeated:
+        notes.append(
+            f"Finished more than once with a seed (other settings or another device): {', '.join(repeated)}; each "
+            "search counts as a seed of its own."
+        )
+    if len(group.device_kinds) > 1:
+        notes.append(f"{MIXED_DEVICES} Device time has no mean over both.")
     finished = group.searches[group.searches["status"] == "done"]
     for column in (c for c in _MACHINE if c in finished.columns):
         kinds = sorted(finished[column].dropna().astype(str).unique())

@@ -9,22 +9,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.axes import log_scale, worth_log
+from reports.axes import fold, log_scale, worth_log
 from reports.data import Group, Store
 from reports.legend import counted, legend_below, searcher_entries, unfinished, wrapped_title
 from reports.quantities import CURVES, TRAIN_FLOPS, Quantity, scaled
-from reports.style import COLUMN_WIDTH, searcher_style
+from reports.style import COLUMN_WIDTH, SearcherStyle, drawn_styles
 
+_HEADING_LETTERS = 24  # a line, along a panel
 _TICKS = 4  # of a log axis in these small panels
 _COLUMNS = ["metric", "searcher", "mark", "seed", "search_id", "latent_dim", "cost", "quality", "on_front"]
 
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """Marks of the four panels, and sentences on the searches that have none."""
+    """Marks of the four panels, all searchers of the group, and sentences on the searches that have no mark."""
 
     title: str
     fid_features: str
+    searchers: tuple[str, ...]
     marks: pd.DataFrame
     notes: tuple[str, ...]
 
@@ -59,7 +61,8 @@ def tradeoff_data(group: Group, store: Store) -> Tradeoff | None:
     marks = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"seed": "Int64"})
     if marks.empty:
         return None
-    return Tradeoff(f"Quality against cost: {group.title}", group.fid_features, marks, tuple(notes))
+    title = f"Quality against cost: {group.title}"
+    return Tradeoff(title, group.fid_features, tuple(group.searchers), marks, tuple(notes))
 
 
 def _with_means(seeds: pd.DataFrame, metric: Quantity) -> pd.DataFrame:
@@ -84,7 +87,8 @@ def on_front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
 
 def draw_tradeoff(data: Tradeoff) -> Figure:
     """Two by two panels: the cost to the right, a metric upward."""
-    entries = searcher_entries(data.marks["searcher"], "none")
+    styles = drawn_styles(data.searchers, data.marks["searcher"])
+    entries = searcher_entries(styles.values(), is_line=False)
     height = 3.7 + 0.1 * len(entries[1]) + 0.12 * len(data.notes)
     figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
     wrapped_title(figure, data.title)
@@ -98,19 +102,20 @@ def draw_tradeoff(data: Tradeoff) -> Figure:
     if worth_log(marks["cost"].tolist()):
         log_scale(axes[0, 0], "x", marks["cost"].tolist(), _TICKS)
     for ax, metric, own in panels:
-        _draw_marks(ax, own, metric)
-        ax.set_ylabel(f"{metric.heading(data.fid_features, chr(10))} {metric.arrow}", fontsize=7)
+        _draw_marks(ax, own, metric, styles)
+        heading = f"{metric.heading(data.fid_features, chr(10))} {metric.arrow}"
+        ax.set_ylabel(fold(heading, _HEADING_LETTERS), fontsize=7)
     for ax, metric, own in panels:  # once the axis that the panels share has its limits
         _draw_front(ax, own[(own["mark"] == "mean") & own["on_front"]], metric)
     figure.align_ylabels(axes)
     for ax in axes[1]:
-        ax.set_xlabel(f"training of the\nwhole search ({unit})", fontsize=7)
+        ax.set_xlabel(f"whole search's\ntraining ({unit})", fontsize=7)
     reading = "Small: a seed; large: mean over seeds; dashed: Pareto front."
     legend_below(figure, *entries, [reading, *data.notes])
     return figure
 
 
-def _draw_marks(ax: Axes, marks: pd.DataFrame, metric: Quantity) -> None:
+def _draw_marks(ax: Axes, marks: pd.DataFrame, metric: Quantity, styles: dict[str, SearcherStyle]) -> None:
     qualities = marks["quality"].tolist()
     if not qualities:
         ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", va="center", color="#777777")
@@ -119,17 +124,13 @@ def _draw_marks(ax: Axes, marks: pd.DataFrame, metric: Quantity) -> None:
         log_scale(ax, "y", qualities, _TICKS)
     ax.margins(0.08)
     for (searcher, mark), own in marks.groupby(["searcher", "mark"]):
-        style = searcher_style(str(searcher))
         large = mark == "mean"
         ax.plot(
             own["cost"],
             own["quality"],
             linestyle="none",
-            color=style.color,
-            marker=style.marker,
+            **styles[str(searcher)].mark | {"markeredgewidth": 0.6 if large else 0.2},
             markersize=7 if large else 3.2,
-            markeredgecolor="white",
-            markeredgewidth=0.6 if large else 0.2,
             alpha=1.0 if large else 0.5,
             zorder=3 if large else 2,
         )

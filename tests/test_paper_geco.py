@@ -109,7 +109,7 @@ def test_figure_2_rows(tmp_path: Path) -> None:
     runs = store(tmp_path / "r", reconstructing(35, 3), reconstructing(25, 5))
     data = figure_2_data(runs)
     assert data is not None and data.about == "dSprites, geco-conv, seed 0"
-    assert [name for name, _ in data.rows] == ["τ = 25\nsize 5", "τ = 35\nsize 3"]
+    assert [name for name, _ in data.rows] == ["τ = 25\nsize 5\n(paper: 5)", "τ = 35\nsize 3\n(paper: 3)"]
     assert data.originals.shape == (8, 8, 8, 3)
     assert data.frame()["tau [squared error/image]"].tolist() == [25, 35]
     assert data.frame()["dimensions"].tolist() == [5, 3]
@@ -125,7 +125,7 @@ def test_figure_2_of_what_there_is(tmp_path: Path) -> None:
         if row["searcher"].endswith("25"):
             (runs.store.folder(row["search_id"]).path / "images.npz").unlink()
     data = figure_2_data(runs)
-    assert data is not None and [name for name, _ in data.rows] == ["τ = 35\nsize 1"]
+    assert data is not None and [name for name, _ in data.rows] == ["τ = 35\nsize 1\n(paper: 3)"]
     (runs.store.folder(str(data.runs["search_id"].iloc[0])).path / "images.npz").unlink()
     assert figure_2_data(runs) is None
 

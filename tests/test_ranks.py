@@ -372,8 +372,8 @@ def test_no_text_is_clipped_or_overlaps(names: list[str], seeds: int) -> None:
 
 def test_comparison_has_intervals() -> None:
     rows = [search("grid", seed, wall_seconds=w) for seed, w in enumerate([90.0, 100.0, 110.0])]
-    rows += [search("ald", seed, wall_seconds=w, test_recon_nll=w) for seed, w in enumerate([20.0, 30.0])]
-    rows += [search("tpe", 0)]
+    rows += [search("ald", seed, wall_seconds=w, test_recon_nll=w) for seed, w in enumerate([20.0, 30.0, 25.0])]
+    rows += [search("tpe", seed) for seed in range(2)]
     table = comparison(groups(rows)).set_index("searcher")
     ald, tpe, grid = table.loc["ald"], table.loc["tpe"], table.loc["grid"]
     assert (ald["wall_seconds_low [s]"], ald["wall_seconds_high [s]"]) == (20.0, 30.0)

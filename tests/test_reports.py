@@ -114,10 +114,34 @@ def test_mean_sd_text(mean: float, sd: float, text: str) -> None:
 def test_cautions_name_few_seeds_missing_values_and_machines() -> None:
     searches = [search("grid", seed, env_device="cuda" if seed else "cpu") for seed in range(3)]
     searches += [search("ald", 0, test_fid_recon=math.nan), search("ald", 1, test_fid_recon=math.inf)]
-    few, missing, machines = cautions(group(searches))
+    few, missing, devices, machines = cautions(group(searches))
     assert few.startswith("Fewer than 3 finished seeds: ald (2).")
     assert "ald has no value of FID, reconstructions in 2 of 2 finished searches" in missing
+    assert devices.startswith("Searches ran on CPUs and on GPUs")
     assert "env_device: cpu, cuda" in machines
+
+
+def test_core_seconds_and_gpu_seconds_have_no_common_mean() -> None:
+    cpu, gpu = {"env_device": "cpu", "env_threads": 2}, {"env_device": "NVIDIA H200", "env_threads": 2}
+    on_cpu = [search(name, 0, **cpu) for name in ("grid", "ald")]
+    column = "device_seconds_{} [core-s or GPU-s]"
+    alone = comparison([group(on_cpu)]).set_index("searcher")
+    assert alone.loc["ald", column.format("mean")] == 2 * 28
+    assert alone.loc["ald", "device_seconds_vs_grid"] == 1.0
+    both = comparison([group([*on_cpu, search("ald", 1, **gpu)])])
+    shown = [name for name in both.columns if name.startswith("device_seconds")]
+    assert len(shown) == 7
+    assert both[shown].isna().all(axis=None)
+    assert both["wall_seconds_mean [s]"].tolist() == [30.0, 30.0]
+
+
+def test_cautions_count_partly_missing_costs_and_repeated_seeds() -> None:
+    searches = [search("ald", seed, train_flops=math.nan if seed == 1 else 1e9) for seed in range(3)]
+    searches += [search("grid", seed, train_flops=math.nan) for seed in range(3)]
+    searches.append({**search("grid", 2), "search_id": "again", "train_flops": math.nan})
+    missing, repeated = cautions(group(searches))
+    assert "ald has no value of training FLOPs in 1 of 3 finished searches" in missing
+    assert repeated.startswith("Finished more than once with a seed (other settings or another device): grid;")
 
 
 def test_enough_seeds_need_no_caution() -> None:

@@ -13,7 +13,7 @@ from reports.strips import cost_data, draw_cost, latent_dim_data
 
 
 def test_cost_data_scales_units_and_counts_the_unfinished() -> None:
-    searches = [search("grid", s, wall_seconds=w) for s, w in [(0, 7200.0), (1, 14400.0)]]
+    searches = [search("grid", s, wall_seconds=w) for s, w in [(0, 7200.0), (1, 14400.0), (2, 10800.0)]]
     searches += [search("ald", 0, wall_seconds=36.0), search("ald", 1, "failed"), search("tpe", 0, "running")]
     strips = cost_data(group(searches), NO_STORE)
     wall, device, flops, images = strips.panels
@@ -25,8 +25,8 @@ def test_cost_data_scales_units_and_counts_the_unfinished() -> None:
     ]
     assert wall.log and not flops.log
     grid, tpe, ald = wall.rows
-    assert grid.values == (2.0, 4.0)
-    assert (grid.centre, grid.low, grid.high) == (3.0, 2.0, 4.0)  # the bootstrap's quarter at each end is one seed
+    assert grid.values == (2.0, 4.0, 3.0)
+    assert (grid.centre, grid.low, grid.high) == (3.0, 2.0, 4.0)  # of three values the range
     assert (tpe.values, tpe.absence) == ((), "none finished")
     assert ald.values == pytest.approx((0.01,))
     assert math.isnan(ald.low)
@@ -35,7 +35,7 @@ def test_cost_data_scales_units_and_counts_the_unfinished() -> None:
 
 
 def test_strips_frame_is_what_is_drawn() -> None:
-    searches = [search("grid", s, wall_seconds=w) for s, w in [(4, 10.0), (7, 30.0)]]
+    searches = [search("grid", s, wall_seconds=w) for s, w in [(4, 10.0), (7, 30.0), (9, 20.0)]]
     searches += [search("ald", 2, wall_seconds=5.0), search("tpe", status="running")]
     frame = cost_data(group(searches), NO_STORE).frame()
     wall = frame[frame["axis"] == "wall-clock (s)"]
@@ -44,11 +44,12 @@ def test_strips_frame_is_what_is_drawn() -> None:
     assert drawn == [
         ["grid", "seed", ids[0], 10.0, -1.0, -1.0],
         ["grid", "seed", ids[1], 30.0, -1.0, -1.0],
+        ["grid", "seed", ids[2], 20.0, -1.0, -1.0],
         ["grid", "mean", "", 20.0, 10.0, 30.0],
         ["tpe", "none finished", "", -1.0, -1.0, -1.0],
-        ["ald", "seed", ids[2], 5.0, -1.0, -1.0],
+        ["ald", "seed", ids[3], 5.0, -1.0, -1.0],
     ]
-    assert wall["seed"].dropna().tolist() == [4, 7, 2]
+    assert wall["seed"].dropna().tolist() == [4, 7, 9, 2]
 
 
 def test_device_time_counts_threads_and_never_adds_a_gpu_to_a_cpu() -> None:
@@ -66,6 +67,18 @@ def test_device_time_counts_threads_and_never_adds_a_gpu_to_a_cpu() -> None:
     assert [(row.values, row.absence) for row in on_gpu.rows] == [((), "other device"), ((4.0,), "")]
     assert "do not compare" in strips.notes[-1]
     assert len(draw_cost(strips).axes) == 6  # the last of them hidden
+
+
+def test_a_seed_without_a_cost_is_named_beside_the_others() -> None:
+    searches = [search("ald", seed, train_flops=math.nan if seed == 1 else 1e9) for seed in range(2)]
+    strips = cost_data(group(searches), NO_STORE)
+    assert strips.notes == ("Finished without training FLOPs: ALD (1).",)
+
+
+def test_intervals_start_at_three_seeds() -> None:
+    strips = cost_data(group([search("ald", seed, wall_seconds=10.0 + seed) for seed in range(2)]), NO_STORE)
+    assert math.isnan(strips.panels[0].rows[0].low)
+    assert "mean over seeds" in [text.get_text() for text in draw_cost(strips).legends[0].get_texts()]
 
 
 def test_latent_dim_data_marks_the_median() -> None:
@@ -105,6 +118,14 @@ def test_images_of_other_test_data_come_with_their_originals() -> None:
     assert data.notes == ("Finished without images: TPE.",)
     headings = [text.get_text() for text in draw_images(data).texts if "seed" in text.get_text()]
     assert headings == [f"{name}, size 8, seed 0" for name in ("Grid", "Random", "ALD")]
+
+
+def test_images_of_an_unknown_size_are_shown() -> None:
+    run = search("ald", latent_dim=math.nan)
+    kept = dict.fromkeys(("originals", "reconstructions", "samples"), np.zeros((8, 1, 2, 2), np.uint8))
+    data = images_data(group([run]), Frames([run], galleries={run["search_id"]: kept}))
+    assert data is not None and data.frame()["latent_dim"].isna().all()
+    assert "ALD, size unknown, seed 0" in [text.get_text() for text in draw_images(data).texts]
 
 
 def test_grey_images_become_rgb() -> None:
