@@ -45,8 +45,7 @@ class Claim:
         """Ends the claim. finished: nobody needs to run the search again, so no trace of claims is left."""
         self._released.set()
         if finished:
-            for path in _claims(self.path.parent):
-                path.unlink(missing_ok=True)
+            clear(self.path.parent)
         else:
             _write(self.path.with_name(f".{secrets.token_hex(6)}.{self.path.name}"), {}).replace(self.path)
 
@@ -114,6 +113,12 @@ def _claims(folder: Path) -> list[Path]:
 
 def _number(path: Path) -> int:
     return int(path.name.removeprefix(PREFIX))
+
+
+def clear(folder: Path) -> None:
+    """Removes all claims on a search that nobody needs to run again."""
+    for path in _claims(folder):
+        path.unlink(missing_ok=True)
 
 
 def newest_claim(folder: Path) -> int:

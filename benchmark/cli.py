@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
         sys.exit(code)
     except InputError as error:
-        print(f"latentbench: {one_line(error)}", file=sys.stderr)
+        print(f"latentbench: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so again when it ends

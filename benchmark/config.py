@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ DATASET_PROTOCOLS = {  # whose name is not the dataset's own
 }
 DEFAULT_SEEDS = (0, 1, 2)
 FEATURES = ("auto", "classifier", "inception")
+MAX_THREADS = 1024  # where there are very many, torch crashes
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Training:
         for name in ("epochs", "batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.threads > MAX_THREADS:
+            raise ValueError(f"threads is {self.threads}; expected at most {MAX_THREADS}")
         for name in ("batches", "epoch_batches"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
@@ -92,7 +95,8 @@ class Evaluation:
         if self.features not in FEATURES:
             raise ValueError(unknown_name("features", self.features, FEATURES))
         if self.max_images < 2 or self.silhouette_images < 2:
-            raise ValueError("max_images and silhouette_images: expected at least 2 each")
+            got = f"max_images is {self.max_images} and silhouette_images {self.silhouette_images}"
+            raise ValueError(f"{got}; expected at least 2 each")
         if self.probe_images < 0:
             raise ValueError(f"probe_images is {self.probe_images}; expected at least 0")
 
@@ -124,6 +128,11 @@ class Protocol:
     run: tuple[str, ...] = DEFAULT_SEARCHERS
     seeds: tuple[int, ...] = DEFAULT_SEEDS
     show_latents: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("run", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty; expected at least one, or leave the setting out")
 
 
 def protocol_names() -> list[str]:
@@ -158,7 +167,7 @@ def parse_protocol(text: str, name: str) -> Protocol:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where}: not valid TOML ({error})") from error
+        raise InputError(f"{where}: not valid TOML ({error}); correct it there") from error
     if "name" in table:
         raise InputError(f"{where}: name is {table['name']!r}; a protocol's name is its file's: remove the setting")
     named = {key: _named(table, key, where) for key in ("dataset", "backbone")}
@@ -193,13 +202,10 @@ def override(
     if backbone is not None and backbone != protocol.backbone.name:
         protocol = replace(protocol, backbone=Named(backbone))
     changed = {"epochs": epochs, "scale": scale}
-    training: dict[str, Any] = {key: value for key, value in changed.items() if value is not None}
-    try:
-        if epochs is not None:
-            protocol = replace(protocol, training=replace(protocol.training, batches=None))
-        protocol = replace(protocol, training=replace(protocol.training, **training))
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    training = asdict(protocol.training) | {key: value for key, value in changed.items() if value is not None}
+    if epochs is not None:
+        training["batches"] = None
+    protocol = replace(protocol, training=from_mapping(Training, training, "training"))
     if features is not None:
         protocol = replace(protocol, evaluation=replace(protocol.evaluation, features=features))
     return protocol

@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
+from benchmark.text import one_line
+
 
 class InputError(ValueError):
     """Bad input from the user: one line that says what was got, what was expected and what to do.
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class Damaged(InputError):

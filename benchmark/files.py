@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from typing import Any
 from benchmark.errors import Damaged
 
 DIGEST_BYTES = hashlib.sha256().digest_size
+SEAL_NAME = b"sha256:"
+SEAL = SEAL_NAME + b"0" * 2 * DIGEST_BYTES  # as long as the hexadecimal digest that takes its place
 
 
 @contextmanager
@@ -25,6 +28,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is not None:  # a write that failed does not say where
+            error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -38,16 +45,17 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object that `write_json` wrote. Raises Damaged where it is not what was written."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        intact = content.pop("checksum", None) in (_checksum(content), None)  # None: written by an older version
-    except (ValueError, AttributeError) as error:
+        content = json.loads(path.read_text())
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is a ValueError
+        checksum = content.pop("checksum", None) if isinstance(content, dict) else ""
+        if checksum in (_checksum(content), None):  # None: written by an older version
+            return dict(content)
+    except (ValueError, RecursionError) as error:
         raise Damaged(path) from error
-    if not intact:
-        raise Damaged(path)
-    return content
+    raise Damaged(path)
 
 
-def _checksum(content: dict[str, Any]) -> str:
+def _checksum(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -67,14 +75,29 @@ def read_checked(path: Path) -> bytes:
     return content
 
 
+def seal(content: bytes) -> bytes:
+    """The content with its own digest wherever it has SEAL: for files that other programs read, with room for text."""
+    return content.replace(SEAL, SEAL_NAME + hashlib.sha256(content).hexdigest().encode())
+
+
+def check_seal(path: Path) -> None:
+    """Raises Damaged where a file has a seal and is not what `seal` gave."""
+    content = path.read_bytes()
+    found = re.search(SEAL_NAME + rb"([0-9a-f]{64})", content)
+    if found and hashlib.sha256(content.replace(found[0], SEAL)).hexdigest().encode() != found[1]:
+        raise Damaged(path)
+
+
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of each of these files of a folder, by name; of those that exist."""
     return {name: _digest(folder / name) for name in names if (folder / name).is_file()}
 
 
-def check_digests(folder: Path, expected: dict[str, str]) -> None:
-    """Raises Damaged where a file is not the one that `digests` saw."""
+def check_digests(folder: Path, expected: dict[str, str], only: str | None = None) -> None:
+    """Raises Damaged where a file, or the one of this name, is not as `digests` saw it."""
     for name, digest in expected.items():
+        if only not in (name, None):
+            continue
         if not (folder / name).is_file() or _digest(folder / name) != digest:
             raise Damaged(folder / name)
 

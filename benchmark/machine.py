@@ -23,6 +23,8 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
+            raise RuntimeError(f"{device} is neither")
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {name!r} cannot be used here; expected auto, cpu or cuda (with a GPU)") from error
     return device

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
@@ -75,8 +76,11 @@ def searcher_class(name: str) -> type[Any]:
     entry = SEARCHERS.get(base) or Entry(base, "")
     try:
         cls = entry.load()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"cannot load searcher {name!r}: {error}; expected an importable module:Class") from error
+    except (Exception, SystemExit) as error:  # importing a module runs it
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = "" if place.filename.startswith("<") else f" ({place.filename}, line {place.lineno})"
+        reason = f"{type(error).__name__}: {error}{where}"
+        raise InputError(f"cannot load searcher {name!r}: {reason}; expected an importable module:Class") from error
     if not (isinstance(cls, type) and issubclass(cls, Searcher)):
         raise InputError(f"searcher {name!r} is {cls!r}; expected a subclass of searchers.base.Searcher")
     return cls

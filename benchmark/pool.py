@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from enum import Enum
-from multiprocessing import forkserver, parent_process
+from multiprocessing import forkserver, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -34,8 +34,16 @@ class Offer(Enum):
 
 
 def warm_up() -> None:
-    """Starts the process that workers are forked from, which imports while this one goes on."""
-    forkserver.ensure_running()
+    """Starts the process that workers are forked from, which imports while this one goes on.
+
+    Ctrl-C reaches it too; only after its imports would it ignore that by itself.
+    """
+    resource_tracker.ensure_running()  # the fork server starts it, which unblocks the signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def _work(connection: Connection, task: Task) -> None:

@@ -73,6 +73,7 @@ class BenchProblem:
         if before != request:
             if before is not None:  # the searcher's code has changed since: what it asked for then is void
                 self.discard_rest()
+            shutil.rmtree(folder.path, ignore_errors=True)  # a kill amid a deletion may have left the checkpoint
             folder.begin(request)
             finished = None
         self._trials += 1
@@ -137,7 +138,8 @@ class BenchProblem:
     def study_storage(self) -> BaseStorage:
         """See `searchers.base.Problem.study_storage`. A repeated search writes its journal anew."""
         path = self._folder.path / "study.journal"
-        path.unlink(missing_ok=True)
+        for leftover in path.parent.glob(f"{path.name}*"):  # its lock too
+            leftover.unlink()
         return JournalStorage(JournalFileBackend(str(path)))
 
     def model(self, trial: Trial) -> VAE:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from benchmark.plan import SearchSpec
 from benchmark.store import ResultsStore
+from benchmark.text import one_line, printable
 
 SUMMARY_METRICS = ("recon_nll", "fid_recon", "fid_gen", "silhouette")
 
@@ -60,7 +61,7 @@ class SuiteDisplay:
 
     def notice(self, line: str) -> None:
         """Something the user must see."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def ended(self, index: int, outcome: str) -> None:
         """A search has ended."""
@@ -105,13 +106,17 @@ def print_summary(searches: pd.DataFrame) -> None:
     for name in ("dataset", "searcher", "seed", "status", "latents", "wall", *SUMMARY_METRICS):
         table.add_column(name, justify="left" if name in ("dataset", "searcher", "status") else "right", no_wrap=True)
     for _, row in searches.iterrows():
-        cells = [row["dataset"], row["searcher"], str(row["seed"]), row["status"]]
+        cells = [printable(row[name]) for name in ("dataset", "searcher", "seed", "status")]
         if row["status"] == "done":
-            cells += [f"{row['latent_dim']:.0f}", f"{row['wall_seconds']:.1f}"]
-            cells += [f"{row[f'test_{name}']:.4g}" for name in SUMMARY_METRICS]
+            metrics = [_number(row[f"test_{name}"], ".4g") for name in SUMMARY_METRICS]
+            cells += [_number(row["latent_dim"], ".0f"), _number(row["wall_seconds"], ".1f"), *metrics]
         table.add_row(*map(escape, cells))
     console = Console()
     console.width = max(console.width, 160)  # rather a wrapped line than a cut name
     console.print(table)
     for _, row in searches[searches["status"] == "failed"].iterrows():
-        console.print(f"failed: {row['search_id']}: {row['error']}", markup=False, style="red")
+        console.print(f"failed: {row['search_id']}: {one_line(row['error'])}", markup=False, style="red")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.claims import Watch, newest_claim
+from benchmark.claims import Watch, clear, newest_claim
 from benchmark.config import Protocol
 from benchmark.errors import Damaged, InputError
 from benchmark.plan import SearchSpec, make_searcher, plan
@@ -54,9 +54,13 @@ def _has_result(folder: SearchFolder) -> bool:
             return False
         folder.check()
     except Damaged as damage:
-        print(f"{damage.path} is damaged: what it belongs to is done anew")
+        if damage.path.parent == folder.path:  # of a training's files the search itself says it
+            print(f"{damage.path} is damaged: what it belongs to is done anew")
         folder.reopen()
         return False
+    if Watch().next_number(folder.path) is not None:
+        folder.tidy()
+        clear(folder.path)
     return True
 
 
@@ -65,6 +69,7 @@ def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: 
     attempts_before = [folder.attempts() for _, folder in pending]
     watch = Watch()
     elsewhere: set[int] = set()
+    taken: set[int] = set()
     claimed: dict[int, int] = {}  # the numbers under which this command's workers claim their searches
 
     def offer(index: int) -> Task | Offer:
@@ -89,14 +94,17 @@ def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: 
                 display.epoch(index, *content)
             elif kind == "notice":
                 display.notice(content)
+            elif kind == "taken":
+                taken.add(index)
             elif kind == "cannot_write":
                 raise InputError(f"cannot write {content}; make room or give access, and run the same command again")
 
         def on_end(index: int, death: str | None) -> bool:
             spec, folder = pending[index]
-            if index in claimed and newest_claim(folder.path) not in (0, claimed[index]):
-                return True  # another process has it now
-            if death is not None:
+            if index in taken or index in claimed and newest_claim(folder.path) not in (0, claimed[index]):
+                taken.discard(index)
+                return True  # another process has it, or had it
+            if death is not None and folder.status() != "done":
                 folder.finish("failed", error=death, **spec.identity())
             display.ended(index, _outcome(folder.read()))
             return False
@@ -137,7 +145,7 @@ def _default_jobs(device: str, threads: int) -> int:
 
 
 def _check_results(path: Path) -> None:
-    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.is_symlink() or parent.exists())
     if not existing.is_dir():
         raise InputError(f"results folder {path}: {existing} is a file; expected a folder or a new name")
     if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):

@@ -9,6 +9,8 @@ from typing import Any
 from benchmark.errors import InputError
 from searchers.registry import unknown_name
 
+LARGEST = 2**31 - 1  # of whole numbers: torch and NumPy take none that is much larger
+
 
 def from_mapping(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
     """An instance of the dataclass `cls` from a table; `where` names the table in errors (InputError)."""
@@ -22,8 +24,11 @@ def from_mapping(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
     values = {key: _convert(value, hints[key], f"{where}: {key}") for key, value in table.items()}
     try:
         return cls(**values)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"{where}: {error}") from error
+    except Exception as error:  # a setting is missing; and a user's own class may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{where}: {reason}; expected settings that {cls.__name__} takes") from error
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
@@ -41,4 +46,6 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if hint is not Any and type(value) is not hint:
         expected = hint.__name__ if origin is None else str(hint).replace("typing.", "").replace("collections.abc.", "")
         raise InputError(f"{where} is {value!r}; expected {expected}")
+    if hint is int and abs(value) > LARGEST:
+        raise InputError(f"{where} is {value}; expected at most {LARGEST}")
     return value

@@ -24,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmark.errors import Damaged, InputError
-from benchmark.files import check_digests, digests, read_json, replacing, write_json
+from benchmark.files import SEAL, check_digests, check_seal, digests, read_json, replacing, seal, write_json
 
 LAST_EPOCHS = 5  # as in `searchers.selection`, whose import would load torch
 KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
@@ -44,7 +44,9 @@ SEARCH_COLUMNS = (
     *(f"test_{metric}" for metric in METRICS),
     *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
 )
+_TEXTS = frozenset({*KEYS[:-1], "status", "error", "protocol", "protocol_hash", "fid_features", "test_fid_features"})
 FINAL_FILES = ("study.journal", "model.pt", "images.npz")
+DIGESTED = ("epochs.arrow", *FINAL_FILES)
 LATENT_ARRAYS = ("latent_id", "latent_mean_variance", "latent_variance_mean", "latent_kl")
 PROBE_ARRAYS = ("probe_label", "probe_mean", "probe_variance")
 ARRAYS = (*LATENT_ARRAYS, *PROBE_ARRAYS)
@@ -59,7 +61,12 @@ class SearchFolder:
     def read(self) -> dict[str, Any]:
         """search.json's content, {} before the search has started. Raises Damaged."""
         path = self.path / "search.json"
-        return read_json(path) if path.exists() else {}
+        if not path.exists():
+            return {}
+        content = _read_record(path, required=KEYS, optional=SEARCH_COLUMNS)
+        if content["search_id"] != self.path.name:
+            raise Damaged(path)
+        return content
 
     def status(self) -> str | None:
         """done, failed, running, or None before the search has started; a damaged search.json counts as none."""
@@ -89,6 +96,11 @@ class SearchFolder:
         else:
             (self.path / "search.json").unlink()
 
+    def tidy(self) -> None:
+        """Removes half-written files of processes that were killed."""
+        for leftover in self.path.rglob(".*"):
+            leftover.unlink(missing_ok=True)
+
     def update(self, **values: Any) -> None:
         """Sets these keys of search.json."""
         write_json(self.path / "search.json", {**self.read(), **values})
@@ -100,7 +112,8 @@ class SearchFolder:
     def trials(self) -> Iterator["TrialFolder"]:
         """The trainings that have begun, in order."""
         if (self.path / "trials").is_dir():
-            yield from (TrialFolder(path) for path in sorted((self.path / "trials").iterdir()))
+            paths = sorted((self.path / "trials").iterdir())
+            yield from (TrialFolder(path) for path in paths if path.name.isdecimal())
 
     def check(self) -> None:
         """Raises Damaged where a file of a finished search is not as it was when the search ended."""
@@ -151,13 +164,19 @@ class TrialFolder:
 
     def finished(self) -> dict[str, Any] | None:
         """The training's row of `ResultsStore.trials()`; None while it has not ended. Raises Damaged."""
+        record = self._record()
+        return record and {k: v for k, v in record.items() if k != "files"}
+
+    def _record(self) -> dict[str, Any] | None:
         path = self.path / "trial.json"
-        return {k: v for k, v in read_json(path).items() if k != "files"} if path.exists() else None
+        if not path.exists():
+            return None
+        return _read_record(path, required=("trial", "status", "latent_dim", *COSTS), optional=TRIAL_COLUMNS)
 
     def check(self) -> None:
         """Raises Damaged where a file of a finished training is not as it was when the training ended."""
-        path = self.path / "trial.json"
-        check_digests(self.path, read_json(path).get("files", {}) if path.exists() else {})
+        self.request()
+        check_digests(self.path, (self._record() or {}).get("files", {}))
 
     def summary(self) -> dict[str, Any]:
         """The training's row of `ResultsStore.trials()`, without the search's keys."""
@@ -170,15 +189,15 @@ class TrialFolder:
 
 
 def encode_rows(rows: Sequence[dict[str, Any]]) -> bytes:
-    """A training's rows as an Arrow IPC file; arrays become lists."""
+    """A training's rows as an Arrow IPC file, its digest in its metadata; arrays become lists."""
     names = dict.fromkeys(name for row in rows for name in row)  # a trace may begin after the first epoch
     plain = [{key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in row.items()} for row in rows]
     table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in plain])
+    table = table.replace_schema_metadata({"digest": SEAL})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+    return seal(sink.getvalue().to_pybytes())
 
 
 def decode_rows(content: bytes) -> list[dict[str, Any]]:
@@ -271,11 +290,16 @@ class ResultsStore:
         """The chosen model's uint8 images [N, C, H, W]: originals (test split) with their labels [N], reconstructions,
         samples.
         """
-        path = self.folder(search_id).path / "images.npz"
+        folder = self.folder(search_id)
+        path = folder.path / "images.npz"
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        check_digests(folder.path, folder.read().get("files", {}), only=path.name)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except Exception as error:  # from broken archives come all sorts
+            raise Damaged(path) from error
 
     def _searches(self) -> Iterator[dict[str, Any]]:
         for path in sorted((self.path / "searches").iterdir()):
@@ -306,14 +330,37 @@ class ResultsStore:
         return pd.concat([first, frame[[*columns, *rest]]], axis=1)
 
 
+def _read_record(path: Path, required: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
+    """A JSON file whose columns hold text or numbers as they should: checksums do not stop a hand that edits it."""
+    content = read_json(path)
+    tables = [content.get(name, {}) for name in ("settings", "environment", "files")]
+    if not all(isinstance(table, dict) for table in tables) or not set(tables[-1]) <= set(DIGESTED):
+        raise Damaged(path)
+    for name in (*required, *optional):
+        value = content.get(name)
+        fits = isinstance(value, str) if name in _TEXTS else type(value) is float or _is_int64(value)
+        if not (fits or (value is None and name not in required) or name == "pareto"):
+            raise Damaged(path)
+    return content
+
+
+def _is_int64(value: object) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
 def _read_arrow(path: Path, skip: Sequence[str] = (), only: Sequence[str] | None = None) -> pa.Table:
-    """Some columns of a training's rows. Raises Damaged where the file is no such table."""
+    """Some columns of a training's rows. Raises Damaged where the file is not as it was written, or no such table."""
     try:
+        check_seal(path)
         with pa.memory_map(str(path)) as source:
             schema = pa.ipc.open_file(source).schema
+            if not set(EPOCH_COLUMNS) <= set(schema.names):
+                raise Damaged(path)
             wanted = [i for i, name in enumerate(schema.names) if name not in skip and (only is None or name in only)]
             table = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()
             table.validate(full=True)  # offsets from a damaged file would be followed anywhere
-            return table
+            if not len(table):
+                raise Damaged(path)
+            return table.replace_schema_metadata(None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise Damaged(path) from error

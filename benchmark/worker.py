@@ -30,6 +30,7 @@ from benchmark.plan import SearchSpec, make_searcher
 from benchmark.problem import BenchProblem, Notice, Report
 from benchmark.store import METRICS, SearchFolder
 from benchmark.streams import Purpose, stream
+from benchmark.text import printable
 from searchers.objectives import reparameterise
 
 GALLERY_IMAGES = 10
@@ -47,6 +48,9 @@ def prepare(connection: Connection, protocol: Protocol, device_name: str) -> Non
         limit_threads(protocol.training.threads)
         evaluation = replace(protocol.evaluation, features=resolve_features(protocol.evaluation.features, device))
         dataset = load_dataset(protocol.dataset.name, **protocol.dataset.options)
+        fewest = min(len(split) for split in (dataset.train, dataset.val, dataset.test))
+        if fewest < 2:
+            raise InputError(f"dataset {dataset.name}: a split has {fewest} image; expected at least 2: add images")
         build_vae(protocol.backbone.name, protocol.backbone.options, dataset.image_shape, latent_dim=2, seed=0)
         load_features(evaluation.features, dataset, device)
         training = protocol.training.with_epochs(len(dataset.train))
@@ -114,7 +118,7 @@ def _run_claimed(connection: Connection, spec: SearchSpec, folder: SearchFolder,
         if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
             raise
         (folder.path / "error.txt").write_text(traceback.format_exc())
-        folder.finish("failed", error=f"{type(error).__name__}: {error}".splitlines()[0])
+        folder.finish("failed", error=printable(f"{type(error).__name__}: {error}".splitlines()[0]))
 
 
 def _search(spec: SearchSpec, folder: SearchFolder, device: torch.device, report: Report, notice: Notice) -> None:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -72,12 +73,15 @@ class GecoL0Arm(Searcher):
         return Choice(problem.train(self.latent_dim, GecoController(self.latent_dim, tau, estimator=self.estimator)))
 
     def _baseline_error(self, problem: Problem) -> float:
+        """Raises FloatingPointError where the baseline's training diverged."""
         n = self.baseline_latent_dim
         epochs = max(1, round(self.baseline_budget * problem.epochs))
-        if self.baseline == "elbo":
-            return float(problem.train(n, epochs=epochs).history["recon_sse"].tail(LAST_EPOCHS).mean())
-        history = problem.train(n, GecoController(n, tau=0.0, gated=False), epochs).history
-        return float(history["ctl_error_average"].iloc[-1])
+        controller = None if self.baseline == "elbo" else GecoController(n, tau=0.0, gated=False)
+        history = problem.train(n, controller, epochs).history
+        errors = history["recon_sse"].tail(LAST_EPOCHS) if controller is None else history["ctl_error_average"].tail(1)
+        if not np.isfinite(errors).all():
+            raise FloatingPointError(f"the baseline's error is {errors.iloc[-1]}; lower the learning rate")
+        return float(errors.mean())
 
 
 class GecoController(Controller):

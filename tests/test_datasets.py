@@ -1,5 +1,8 @@
 """The datasets' registry and loaders, without network and without the user's own folders."""
 
+import gzip
+import hashlib
+import io
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +14,7 @@ import torchvision
 from scipy.ndimage import label as connected_components
 from sklearn.datasets import load_digits
 
-from benchmark.datasets import check_dataset_name, load_dataset
+from benchmark.datasets import check_dataset_name, download, load_dataset
 from benchmark.datasets.base import Split, make_dataset
 from benchmark.datasets.paths import cache_folder, cache_root, data_root
 from benchmark.errors import InputError
@@ -186,15 +189,7 @@ def _write_mnist(raw: Path) -> dict[str, np.ndarray]:
     return written
 
 
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(dataset: torchvision.datasets.MNIST) -> None:
-        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz:\nno route to host")
-
-    monkeypatch.setattr(torchvision.datasets.MNIST, "download", download)
-
-
-@pytest.mark.usefixtures("offline")
+@pytest.mark.usefixtures("no_network")
 def test_mnist_reads_idx_files() -> None:
     written = _write_mnist(data_root() / "MNIST" / "raw")
     dataset = load_dataset("mnist")
@@ -204,7 +199,7 @@ def test_mnist_reads_idx_files() -> None:
     assert np.array_equal(dataset.test.labels.numpy(), written["t10k-labels-idx1-ubyte"])
 
 
-@pytest.mark.usefixtures("offline")
+@pytest.mark.usefixtures("no_network")
 def test_mnist_missing_without_network() -> None:
     with pytest.raises(InputError) as caught:
         load_dataset("mnist")
@@ -212,27 +207,39 @@ def test_mnist_missing_without_network() -> None:
     assert "\n" not in message
     for part in (str(data_root() / "MNIST" / "raw"), "train-images-idx3-ubyte", "no route to host", "LATENTBENCH_DATA"):
         assert part in message
-    assert "t10k-labels-idx1-ubyte.gz from https://" in message
+    assert "t10k-labels-idx1-ubyte.gz of https://" in message
 
 
-def test_mnist_download_is_renamed_into_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    folders = []
+def test_mnist_archives_are_fetched_checked_and_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
 
-    def download(dataset: torchvision.datasets.MNIST) -> None:
-        folders.append(Path(dataset.raw_folder))
-        assert [path.name for path in folders[0].iterdir()] == ["t10k-labels-idx1-ubyte.gz"]
-        _write_mnist(folders[0])
+    def open_url(url: str) -> io.BytesIO:
+        asked.append(url)
+        response = io.BytesIO(archives[url.rpartition("/")[2]])
+        response.headers = {}  # type: ignore[attr-defined]
+        return response
 
-    monkeypatch.setattr(torchvision.datasets.MNIST, "download", download)
+    written = _write_mnist(tmp_path)
+    archives = {f"{name}.gz": gzip.compress((tmp_path / name).read_bytes()) for name in written}
+    resources = [(name, hashlib.md5(content).hexdigest()) for name, content in archives.items()]
+    monkeypatch.setattr(download, "open_url", open_url)
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
     raw = data_root() / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    (raw / "t10k-labels-idx1-ubyte.gz").write_bytes(b"put there by hand")
+    (raw / resources[0][0]).write_bytes(archives[resources[0][0]])  # put there by hand
+    shutil.copy(tmp_path / resources[1][0].removesuffix(".gz"), raw)
     assert len(load_dataset("mnist").test) == 10
-    assert folders and folders[0] != raw and not folders[0].exists()
-    assert len(list(raw.iterdir())) == 5
+    assert [url.rpartition("/")[2] for url in asked] == [name for name, _ in resources[2:]]
+    assert all(url.startswith("https://") for url in asked)
+    assert all((raw / name).read_bytes() == (tmp_path / name).read_bytes() for name in written)
+
+    (raw / resources[3][0]).write_bytes(b"no archive")
+    (raw / resources[3][0].removesuffix(".gz")).unlink()
+    with pytest.raises(InputError, match=f"{resources[3][0]} is truncated, damaged or another file: 10 bytes"):
+        load_dataset("mnist")
 
 
-@pytest.mark.usefixtures("offline")
+@pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"])
 @pytest.mark.parametrize("damage", ["truncated", "empty", "foreign"])
 def test_mnist_damaged_file(file: str, damage: str) -> None:
@@ -244,7 +251,7 @@ def test_mnist_damaged_file(file: str, damage: str) -> None:
         load_dataset("mnist")
 
 
-@pytest.mark.usefixtures("offline")
+@pytest.mark.usefixtures("no_network")
 def test_mnist_files_that_do_not_match() -> None:
     raw = data_root() / "MNIST" / "raw"
     _write_mnist(raw)

@@ -133,7 +133,7 @@ def test_parse_protocol() -> None:
         (MINIMAL + "[training]\nlearning_rate = nan\n", "learning_rate is nan; expected a number between 0 and 1"),
         (MINIMAL + "[training]\nepochs = true\n", "training: epochs is True; expected int"),
         (MINIMAL + '[evaluation]\nfeatures = "inceptoin"\n', "unknown features 'inceptoin'; did you mean 'inception'"),
-        (MINIMAL + "[evaluation]\nmax_images = 1\n", "max_images is 1 and silhouette_images 500; expected at least 2 each"),
+        (MINIMAL + "[evaluation]\nmax_images = 1\n", "max_images is 1 and silhouette_images 500; expected at least 2"),
         ("searchers = 3\n" + MINIMAL, "searchers is 3; expected"),
         ("training = 3\n" + MINIMAL, "training: got 3; expected a table of settings"),
     ],

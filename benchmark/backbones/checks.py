@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from benchmark.errors import InputError
 
 ImageShape = tuple[int, ...]
+LARGEST_WIDTH = 2**16  # two such layers have 17 GB of weights
 
 
 def check_widths(name: str, widths: Sequence[int]) -> None:
-    """Raises ValueError unless there is at least one width and each is at least 1."""
-    if not widths or min(widths) < 1:
-        raise ValueError(f"{name} is {list(widths)}; expected numbers of at least 1")
+    """Raises ValueError unless there is at least one width and each is 1 to LARGEST_WIDTH."""
+    if not widths or not 1 <= min(widths) <= max(widths) <= LARGEST_WIDTH:
+        raise ValueError(f"{name} is {list(widths)}; expected numbers of at least 1 and at most {LARGEST_WIDTH}")
 
 
 def check_image(backbone: str, image_shape: ImageShape, smallest: int) -> ImageShape:

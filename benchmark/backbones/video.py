@@ -14,6 +14,7 @@ from benchmark.errors import InputError
 
 DOWNSAMPLE = (2, 4, 4)
 STRIDES = ((2, 2, 2), (1, 2, 2))  # of the two strided convolutions; their product is DOWNSAMPLE
+MAX_BLOCKS = 64
 
 
 class AxialAttention(nn.Module):
@@ -85,8 +86,8 @@ class Video:
 
     def __post_init__(self) -> None:
         check_widths("channels, heads, code_channels and hidden", self._widths())
-        if self.n_blocks < 0:
-            raise ValueError(f"n_blocks is {self.n_blocks}; expected at least 0")
+        if not 0 <= self.n_blocks <= MAX_BLOCKS:
+            raise ValueError(f"n_blocks is {self.n_blocks}; expected at least 0 and at most {MAX_BLOCKS}")
         if self.channels < 2 or self.channels % self.heads:
             raise ValueError(
                 f"channels is {self.channels} with {self.heads} heads; expected a multiple of heads, at least 2"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.datasets.image_files import list_images
 from benchmark.errors import InputError
+from benchmark.text import is_unicode
 from searchers.registry import Entry, unknown_name
 
 if TYPE_CHECKING:
@@ -60,9 +61,11 @@ def _parse(name: str) -> tuple[str, str | None]:
     if kind == "folder":
         if not path:
             raise InputError(f"dataset {name!r} lacks a path; write folder:PATH, such as folder:/data/faces")
+        if not is_unicode(name):
+            raise InputError(f"dataset {name!r} is no Unicode text; rename the folder, or give a link to it")
         return kind, path
     if name in DATASETS:
         return name, None
     known = ["folder:PATH" if key == "folder" else key for key in DATASETS]
-    hint = f"did you mean folder:{name}? " if Path(name).is_dir() else ""
+    hint = f"did you mean folder:{name}? " if name and Path(name).is_dir() else ""
     raise InputError(hint + unknown_name("dataset", name, known))

@@ -20,7 +20,7 @@ class FashionMNIST(torchvision.datasets.FashionMNIST):  # type: ignore[misc]
 def load() -> Dataset:
     """70,000 grey images [N, 1, 28, 28] of 10 kinds of clothes, the official 10,000 as the test split.
 
-    Reads data_root()/FashionMNIST/raw/*-ubyte, which may be read-only, and downloads them only if one is missing.
-    Raises InputError if that fails, or if a file is not a whole idx file.
+    Reads data_root()/FashionMNIST/raw/*-ubyte, which may be read-only, and downloads those that are missing. Raises
+    InputError if that fails, or if a file is not a whole idx file.
     """
     return load_idx("fashionmnist", FashionMNIST)

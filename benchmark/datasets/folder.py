@@ -19,6 +19,8 @@ TEST_FRACTION = 0.1
 SPLIT_SEED = 0
 CACHE_VERSION = 2  # raise it when decoding changes
 GREY_MODES = ("1", "L")
+# Of IMAGE_EXTENSIONS, and GIF, which often has another's name. Pillow would hand PostScript to another program.
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 
 
 def load(path: str, size: int = 64) -> Dataset:
@@ -65,9 +67,9 @@ def _decode(files: list[ImageFile], size: int, cache: Path) -> None:
 def _mode(path: Path) -> str:
     """Pillow's mode from the file's header."""
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             mode: str = image.mode
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # from broken files Pillow's decoders raise all sorts
         raise _unreadable(path, error) from error
     if mode.startswith(("I", "F")):
         raise InputError(f"{path} has more than 8 bits a channel (mode {mode}); convert it to 8 bits or remove it")
@@ -77,9 +79,9 @@ def _mode(path: Path) -> str:
 def _pixels(path: Path, mode: str, size: int) -> NDArray[np.uint8]:
     """uint8 [C, size, size]."""
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             square = ImageOps.fit(image.convert(mode), (size, size), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:
         raise _unreadable(path, error) from error
     return np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1)
 

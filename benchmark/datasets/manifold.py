@@ -15,11 +15,13 @@ SEED = 7
 def load(latent_dim: int = 5) -> Dataset:
     """7,000 grey images [N, 1, 16, 16] from a fixed random decoder latent_dim-64-256 (tanh, then sigmoid).
 
-    The true latent dimension is `latent_dim`, at least 3; the label is the octant of the first three coordinates
+    The true latent dimension is `latent_dim`, 3 to 64; the label is the octant of the first three coordinates
     (8 classes). Raises InputError for another latent_dim.
     """
-    if type(latent_dim) is not int or latent_dim < 3:
-        raise InputError(f"manifold's option latent_dim is {latent_dim!r}; give a whole number of at least 3")
+    if type(latent_dim) is not int or not 3 <= latent_dim <= HIDDEN:  # more would not pass the hidden layer
+        raise InputError(
+            f"manifold's option latent_dim is {latent_dim!r}; give a whole number of at least 3 and at most {HIDDEN}"
+        )
     generator = torch.Generator().manual_seed(SEED)
     w1 = torch.randn(latent_dim, HIDDEN, generator=generator) * GAIN / latent_dim**0.5
     w2 = torch.randn(HIDDEN, SIDE * SIDE, generator=generator) * GAIN / HIDDEN**0.5

@@ -1,11 +1,7 @@
 """MNIST from its four idx files, by torchvision."""
 
-import http.client
+import gzip
 import math
-import os
-import shutil
-import socket
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +9,20 @@ import torchvision
 from torch import Tensor
 
 from benchmark.datasets.base import Dataset, make_dataset
+from benchmark.datasets.download import RemoteFile, fetch
 from benchmark.datasets.paths import data_root
 from benchmark.errors import InputError
+from benchmark.files import replacing
 
 PARTS = ("train", "t10k")
-TIMEOUT_SECONDS = 30.0
 N_CLASSES = 10
 
 
 def load() -> Dataset:
     """70,000 grey images [N, 1, 28, 28] of the digits 0-9, the official 10,000 as the test split.
 
-    Reads data_root()/MNIST/raw/*-ubyte, which may be read-only, and downloads them only if one is missing. Raises
-    InputError if that fails, or if a file is not a whole idx file.
+    Reads data_root()/MNIST/raw/*-ubyte, which may be read-only, and downloads those that are missing. Raises InputError
+    if that fails, or if a file is not a whole idx file.
     """
     return load_idx("mnist", torchvision.datasets.MNIST)
 
@@ -73,25 +70,15 @@ def _check_idx(file: Path, dims: int) -> int:
 
 
 def _download(name: str, source: Any, raw: Path) -> None:
-    """Fetches the archives, which torchvision checks by MD5, into a temporary folder and renames what they hold."""
-    timeout = socket.getdefaulttimeout()
+    """Unpacks the files that are missing from their archives, which are fetched, and checked by torchvision's MD5s."""
+    mirror = next(mirror for mirror in source.mirrors if mirror.startswith("https://"))
     try:
-        raw.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=raw) as temporary:
-            fresh = Path(temporary, source.__name__, "raw")
-            fresh.mkdir(parents=True)
-            for archive in raw.glob("*.gz"):  # put there by hand
-                shutil.copy(archive, fresh)
-            socket.setdefaulttimeout(TIMEOUT_SECONDS)  # torchvision sets none: a dead network would hang for ever
-            source(temporary, download=True)
-            for file in _file_names():
-                os.replace(fresh / file, raw / file)
-    except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
+        for archive, checksum in source.resources:
+            target = raw / archive.removesuffix(".gz")
+            if not target.is_file():
+                packed = fetch(name, RemoteFile(f"{source.__name__}/raw/{archive}", mirror + archive, checksum))
+                with gzip.open(packed) as content, replacing(target) as partial:
+                    partial.write_bytes(content.read())
+    except (InputError, OSError) as error:
         archives = " ".join(archive for archive, _ in source.resources)
-        raise InputError(
-            f"{name}: found no {' '.join(_file_names())} in {raw}, and downloading them failed "
-            f"({' '.join(str(error).split())}); fetch {archives} from {source.mirrors[0]} and put them there, "
-            f"or set LATENTBENCH_DATA to the folder that holds {source.__name__}/raw"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(timeout)
+        raise InputError(f"{error}; {name} takes {archives} of {mirror}, unpacked or not, in {raw}") from error

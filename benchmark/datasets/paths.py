@@ -8,7 +8,7 @@ from benchmark.errors import InputError
 
 def data_root() -> Path:
     """Folder of downloaded datasets and weights: $LATENTBENCH_DATA, else ~/.cache/latentbench. May be read-only."""
-    return Path(os.environ.get("LATENTBENCH_DATA") or "~/.cache/latentbench").expanduser()
+    return _root("LATENTBENCH_DATA", "~/.cache/latentbench")
 
 
 def cache_root() -> Path:
@@ -16,7 +16,15 @@ def cache_root() -> Path:
 
     It does not follow $LATENTBENCH_DATA, which may be read-only or shared.
     """
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "latentbench"
+    return _root("XDG_CACHE_HOME", "~/.cache") / "latentbench"
+
+
+def _root(variable: str, default: str) -> Path:
+    path = os.environ.get(variable) or default
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # no home folder, or no such user
+        raise InputError(f"{variable}: the home folder in {path!r} is not known; set it to a full path") from error
 
 
 def cache_folder(*parts: str) -> Path:

@@ -1,0 +1,26 @@
+"""Text from files and from the user."""
+
+import argparse
+from pathlib import Path
+
+
+def printable(value: object) -> str:
+    """A value as text without what a terminal would obey: line ends and control characters become spaces."""
+    return "".join(character if character.isprintable() else " " for character in str(value))
+
+
+def is_unicode(text: str) -> bool:
+    """False for what Python makes of file names that are not UTF-8, which pandas refuses."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def one_line(value: object) -> str:
+    """`printable` text with single spaces."""
+    return " ".join(printable(value).split())
+
+
+def path_argument(argument: str) -> Path:
+    """A path from the command line, as argparse's `type`."""
+    if not argument:  # Path("") is the working folder
+        raise argparse.ArgumentTypeError("got ''; expected a folder's name")
+    return Path(argument)
