@@ -20,7 +20,7 @@ RUN := $(BIN)/python -m benchmark run --device $(DEVICE) --results "$(RESULTS)" 
 	$(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(FEATURES),--features $(FEATURES)) $(if $(JOBS),--jobs $(JOBS))
 REPORT := $(BIN)/python -m reports --results "$(RESULTS)" --out "$(RESULTS)/report"
 
-.PHONY: benchmark report figures test lint bench clean
+.PHONY: benchmark report figures test lint audit bench clean
 
 benchmark: .venv/installed
 	@$(RUN); status=$$?; if [ $$status -le 1 ]; then $(REPORT) || status=$$?; fi; exit $$status  # 1: a search failed
@@ -38,6 +38,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+audit: .venv/installed-dev
+	$(BIN)/pip install pip-audit && $(BIN)/pip-audit --local --skip-editable
 
 bench: .venv/installed
 	$(BIN)/python -m benchmark.speed

@@ -1,0 +1,70 @@
+"""What a results folder says, and how two of them differ: the measure of what a fault has done."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmark.store import ResultsStore
+
+FRAMES = ("searches", "trials", "epochs", "latents", "probes")
+TIMES = ("train_seconds", "eval_seconds", "wall_seconds")
+JOURNAL_OWN = ("worker_id", "study_name", "datetime_start", "datetime_complete")
+
+State = dict[str, str]
+"""By name, a digest of every file and of every column of every frame, apart from times, memory and machine."""
+
+
+def read_state(results: Path) -> State:
+    """Raises InputError where the folder holds no results, or damaged ones."""
+    store = ResultsStore(results)
+    state = {}
+    for frame in FRAMES:
+        for name, column in getattr(store, frame)().items():
+            if name in TIMES:
+                state[f"{frame}: negative {name}"] = str((column < 0).sum())
+            elif name != "peak_memory_bytes" and not name.startswith("env_"):
+                state[f"{frame}: {name}"] = _digest(column.tolist())
+    for path in results.rglob("*"):
+        if not path.is_dir():
+            state[str(path.relative_to(results))] = _digest(_content(path))
+    return state
+
+
+def differences(got: State, expected: State) -> list[str]:
+    """One line for each name that differs."""
+    return [
+        *(f"{name} is left over" for name in sorted(got.keys() - expected.keys())),
+        *(f"{name} is missing" for name in sorted(expected.keys() - got.keys())),
+        *(f"{name} differs" for name in sorted(got.keys() & expected.keys()) if got[name] != expected[name]),
+    ]
+
+
+def _content(path: Path) -> Any:
+    """What a file says that no frame does."""
+    if path.name == "model.pt":
+        return torch.load(path, weights_only=True)
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            return dict(arrays)
+    if path.name == "request.json":
+        return json.loads(path.read_text())
+    if path.name == "study.journal":
+        entries = map(json.loads, path.read_text().splitlines())
+        return [{name: value for name, value in entry.items() if name not in JOURNAL_OWN} for entry in entries]
+    return None
+
+
+def _digest(content: Any) -> str:
+    plain = json.dumps(content, sort_keys=True, default=_plain)  # floats in full
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
+        return value.tolist()
+    return None if value is pd.NA else str(value)
