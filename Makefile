@@ -20,7 +20,7 @@ RUN := $(BIN)/python -m benchmark run --device $(DEVICE) --results "$(RESULTS)" 
 	$(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(FEATURES),--features $(FEATURES)) $(if $(JOBS),--jobs $(JOBS))
 REPORT := $(BIN)/python -m reports --results "$(RESULTS)" --out "$(RESULTS)/report"
 
-.PHONY: benchmark report figures test lint audit bench clean
+.PHONY: benchmark report figures test faults lint audit bench clean
 
 benchmark: .venv/installed
 	@$(RUN); status=$$?; if [ $$status -le 1 ]; then $(REPORT) || status=$$?; fi; exit $$status  # 1: a search failed
@@ -33,6 +33,9 @@ figures: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+faults: .venv/installed-dev
+	$(BIN)/python tests/faults.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

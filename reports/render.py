@@ -114,7 +114,7 @@ def save(figure: Figure, data: FigureData, stem: Path) -> tuple[Path, Path, Path
     if (layout := figure.get_layout_engine()) is not None:
         # For both files; each `savefig` would draw the whole figure once more for this.
         layout.execute(figure)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would leave a placeholder, and the drawing with it
     figure.savefig(png)
     figure.savefig(pdf, metadata={"CreationDate": None})
     data.frame().to_csv(csv, index=False)

@@ -172,11 +172,12 @@ class Tally:
 
     def count(self, one: Try, problems: list[str], tried: int = 1) -> None:
         """Counts tries with a common outcome; problems are printed, and the results kept to look at."""
+        tried = tried or bool(problems)  # where nothing came of the fault, nothing may be lost either
         self.tried += tried
         self.survived += 0 if problems else tried
         if problems:
-            kept = self._folder / f"{one.seed:04d}-results"
-            shutil.copytree(one.results, kept)
+            kept = self._folder / f"{one.seed:04d}-kept"
+            shutil.copytree(one.disk, kept)
             lines = "".join(f"\n    {problem}" for problem in problems)
             again = f"repeat with --seed {one.seed} --count {tried}"
             print(f"{self._folder.name}, {again}; {kept}:{lines}", file=sys.stderr)

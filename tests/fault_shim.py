@@ -1,8 +1,8 @@
 """Runs first in every Python process of a disturbed suite (as `sitecustomize`), and disturbs it from within.
 
-FAULT_JUMP="AT:BY": from AT on the monotonic clock, `time.time` is BY seconds ahead of the real time.
 FAULT_FOLDER, FAULT_COUNTER: every operation below the folder that makes, renames, opens to write or removes a file
 adds a byte to the counter file. FAULT_KILL_AT="N": SIGKILL of the whole process group just before the N-th of them.
+FAULT_JUMP="N:BY": after N of them `time.time` is BY seconds ahead of the real time.
 """
 
 import os
@@ -15,14 +15,14 @@ NAME_CHANGES = {"os.rename", "os.remove", "os.link", "os.symlink", "os.mkdir", "
 TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-def _jump(at: float, by: float) -> None:
+def _jump(counter: str, at: int, by: int) -> None:
     real, real_ns = time.time, time.time_ns
 
-    def ahead() -> float:
-        return by if time.monotonic() >= at else 0.0
+    def ahead() -> int:
+        return by if os.stat(counter).st_size >= at else 0
 
     time.time = lambda: real() + ahead()
-    time.time_ns = lambda: real_ns() + int(ahead() * 1e9)
+    time.time_ns = lambda: real_ns() + ahead() * 10**9
 
 
 def _watch(folder: str, counter: str, kill_at: int) -> None:
@@ -44,7 +44,7 @@ def _watch(folder: str, counter: str, kill_at: int) -> None:
     sys.addaudithook(hook)
 
 
-if "FAULT_JUMP" in os.environ:
-    _jump(*map(float, os.environ["FAULT_JUMP"].split(":")))
 if "FAULT_FOLDER" in os.environ:
     _watch(os.environ["FAULT_FOLDER"], os.environ["FAULT_COUNTER"], int(os.environ.get("FAULT_KILL_AT", 0)))
+if "FAULT_JUMP" in os.environ:
+    _jump(os.environ["FAULT_COUNTER"], *map(int, os.environ["FAULT_JUMP"].split(":")))

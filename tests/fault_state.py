@@ -13,6 +13,7 @@ from benchmark.store import ResultsStore
 
 FRAMES = ("searches", "trials", "epochs", "latents", "probes")
 TIMES = ("train_seconds", "eval_seconds", "wall_seconds")
+LONG_SECONDS = 1800  # nothing here takes half an hour
 JOURNAL_OWN = ("worker_id", "study_name", "datetime_start", "datetime_complete")
 
 State = dict[str, str]
@@ -26,7 +27,7 @@ def read_state(results: Path) -> State:
     for frame in FRAMES:
         for name, column in getattr(store, frame)().items():
             if name in TIMES:
-                state[f"{frame}: negative {name}"] = str((column < 0).sum())
+                state[f"{frame}: absurd {name}"] = str((~column.between(0, LONG_SECONDS)).sum())
             elif name != "peak_memory_bytes" and not name.startswith("env_"):
                 state[f"{frame}: {name}"] = _digest(column.tolist())
     for path in results.rglob("*"):

@@ -225,6 +225,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker processes, and no trace of the commands in this process."""
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     monkeypatch.setattr(runner, "warm_up", lambda: None)
     monkeypatch.setattr(runner, "_prepare", _prepare)
     monkeypatch.setattr(worker, "limit_threads", lambda threads: None)

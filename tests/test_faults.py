@@ -81,7 +81,7 @@ EDITS: dict[str, Callable[[SearchFolder], Any]] = {
     "searches: status differs": lambda search: search.update(status="running"),
     "epochs: epoch differs": _twice,
     "epochs: fid_gen differs": _one_row("fid_gen", lambda value: float(np.nextafter(value, np.inf))),
-    "epochs: negative wall_seconds differs": _one_row("wall_seconds", lambda value: -value),
+    "epochs: absurd wall_seconds differs": _one_row("wall_seconds", lambda value: -value),
 }
 
 

@@ -5,7 +5,7 @@ import math
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
 from datetime import date
 from io import StringIO
@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_frames import search
 
-from benchmark import cli
 from benchmark.config import FEATURES, PROTOCOLS, Evaluation, Named, Protocol, Training, parse_protocol, protocol_names
 from benchmark.errors import Damaged, InputError
 from benchmark.files import write_json
 from benchmark.plan import make_searcher, plan
+from benchmark.progress import print_summary
 from benchmark.snapshot import FileCache, snapshot
 from benchmark.store import COSTS, EPOCH_COLUMNS, ResultsStore, SearchFolder
 from reports.data import read_groups
@@ -204,7 +204,7 @@ def test_any_numbers_and_names_come_back_bit_for_bit(
 
 
 def _read_or_refuse(store: ResultsStore, folder: SearchFolder) -> None:
-    """Every reader gives a frame or says which file is damaged, and so does the command."""
+    """Every reader gives a frame that can be shown, or says which file is damaged."""
     for read in (store.searches, store.trials, store.epochs, store.latents, store.probes, folder.check):
         with suppress(Damaged):
             read()
@@ -212,9 +212,8 @@ def _read_or_refuse(store: ResultsStore, folder: SearchFolder) -> None:
     snapshot(store, FileCache(), now=0.0)
     with suppress(InputError):
         comparison(read_groups(store, "results"))
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), pytest.raises(SystemExit) as ended:
-        cli.main(["show", str(store.path)])
-    assert ended.value.code in (0, 2)
+    with redirect_stdout(StringIO()), suppress(Damaged):
+        print_summary(store.searches())
 
 
 json_values = st.recursive(

@@ -361,8 +361,9 @@ def _untouched(folder: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["show"], ["watch", "--once"]])
 def test_looking_at_results_executes_nothing(
-    arguments: list[str], others: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     before = sorted(others.rglob("*"))
     with pytest.raises(SystemExit) as ended:
         cli.main([arguments[0], str(others), *arguments[1:]])
