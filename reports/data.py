@@ -114,11 +114,15 @@ def read_groups(store: Store, where: str) -> list[Group]:
 
 
 def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text columns printable and without missing values, numbers as float with every non-finite value as NaN."""
+    """Text columns printable and without missing values, numbers as float with every non-finite value as NaN.
+
+    An error keeps its lines.
+    """
     frame = frame.reindex(columns=[*frame.columns, *(c for c in _TEXT + _NUMBERS if c not in frame.columns)])
     for column in _TEXT:
         text = frame[column].astype(object).where(frame[column].notna(), "").astype(str)
-        frame[column] = text.map({value: printable(value) for value in text.unique()})
+        lines = {value: value.splitlines() if column == "error" else [value] for value in text.unique()}
+        frame[column] = text.map({value: "\n".join(map(printable, own)) for value, own in lines.items()})
     for column in _NUMBERS:
         frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
     return frame
