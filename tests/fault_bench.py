@@ -15,6 +15,8 @@ from typing import ClassVar
 from fault_run import TESTS, Run
 from fault_state import differences, read_state
 
+from benchmark.store import SearchFolder
+
 SEARCHERS = ("grid", "random", "tpe", "ald", "geco-l0arm", "sparsity")
 DISK_MEGABYTES = 64
 
@@ -26,7 +28,7 @@ name = "digits"
 name = "mlp"
 hidden = [32]
 [training]
-epochs = 6
+epochs = 12
 epoch_batches = 20
 batch_size = 32
 learning_rate = 0.005
@@ -87,6 +89,11 @@ class Bench:
         command = f"benchmark run --protocol protocol.toml --seeds 0 --jobs {jobs} --device cpu --results".split()
         return Run(self.root, results, [*command, str(results), "--searchers", *SEARCHERS], **settings)
 
+    def is_done(self, results: Path) -> bool:
+        """Whether all of a suite's searches have ended."""
+        paths = list((results / "searches").glob("*"))
+        return len(paths) == len(SEARCHERS) and all(SearchFolder(path).status() == "done" for path in paths)
+
     def compare(self, results: Path) -> list[str]:
         """How a results folder differs from the undisturbed one."""
         try:
@@ -131,7 +138,7 @@ class Try:
         """Waits for a random moment, of the start-up too unless `started`; False where the command ended before."""
         if not started and self.rng.random() < 0.3:
             return run.lasts(self.rng.uniform(0, self.bench.start_seconds))
-        operation, later = self.operation(), self.rng.uniform(0, 0.1)  # that may be amid computations
+        operation, later = self.operation(), self.rng.uniform(0, 0.05)  # that may be amid computations
         return run.reaches(lambda: run.operations() >= operation) and run.lasts(later)
 
     def finish(self) -> list[str]:

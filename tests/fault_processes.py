@@ -51,6 +51,9 @@ def _ended_by(number: signal.Signals, one: Try, code: int, line: str) -> Problem
         if not run.reaches(run.handles_signals) or not one.waits(run):
             return None
         run.kill(number, group=one.rng.random() < 0.5)
+        if one.bench.is_done(one.results):  # the command prints its table or has ended: it may be too late for it
+            run.process.wait()
+            return None
         return run.end(code, line)
 
 
