@@ -37,6 +37,8 @@ class Run:
         own = {"FAULT_FOLDER": str(results), "FAULT_COUNTER": str(self._counter), MARK: stem.name, **settings}
         env = environment(root / "cache")
         env["PYTHONPATH"] = os.pathsep.join([str(root / "shim"), str(TESTS), env["PYTHONPATH"]])
+        # A shell starts background commands with Ctrl-C ignored, and what is ignored is inherited.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with self._output.open("w") as output, self._errors.open("w") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *command],
