@@ -11,7 +11,16 @@ from types import FrameType
 from typing import NoReturn
 
 from benchmark.backbones import BACKBONES
-from benchmark.config import FEATURES, dataset_protocol, load_protocol, override, protocol_names
+from benchmark.config import (
+    FEATURES,
+    POPULATION,
+    PRECISIONS,
+    dataset_protocol,
+    load_protocol,
+    override,
+    protocol_names,
+    with_population,
+)
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
 from benchmark.settings import LARGEST
@@ -63,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--scale", type=float, help="shrink the budget, such as 0.05 for a smoke run")
     run.add_argument("--backbone", help="a backbone's name (default: the protocol's)")
     run.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
+    run.add_argument("--precision", choices=PRECISIONS, help="of the products in training (default: the protocol's)")
+    run.add_argument("--deterministic", action="store_true", default=None, help="a GPU repeats itself bit for bit")
+    run.add_argument(
+        "--population",
+        action="store_true",
+        help=f"train all sizes and seeds of grid as one stacked model; it is then called {POPULATION}",
+    )
     run.add_argument("--jobs", type=int, help="searches at a time (default: one a core)")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run.add_argument("--results", type=path_argument, default=Path("results"))
@@ -86,8 +102,19 @@ def _run(options: argparse.Namespace) -> int:
         check_dataset_name(options.dataset)
     dataset = options.dataset or "digits"
     protocol = dataset_protocol(dataset) if options.protocol is None else load_protocol(options.protocol)
-    protocol = override(protocol, options.dataset, options.backbone, options.epochs, options.scale, options.features)
+    protocol = override(
+        protocol,
+        dataset=options.dataset,
+        backbone=options.backbone,
+        epochs=options.epochs,
+        scale=options.scale,
+        features=options.features,
+        precision=options.precision,
+        deterministic=options.deterministic,
+    )
     searchers, seeds = tuple(options.searchers or protocol.run), tuple(options.seeds or protocol.seeds)
+    if options.population:
+        protocol, searchers = with_population(protocol, searchers)
     for name in (*searchers, *seeds):
         if (*searchers, *seeds).count(name) > 1:
             raise InputError(f"{name} is named twice; expected each searcher and seed once")

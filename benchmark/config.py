@@ -31,7 +31,9 @@ DATASET_PROTOCOLS = {  # whose name is not the dataset's own
     "tiles": "asperti-tiles-dense",
 }
 DEFAULT_SEEDS = (0, 1, 2)
+PRECISIONS = ("float32", "bf16")
 FEATURES = ("auto", "classifier", "inception")
+POPULATION = "grid@population"
 MAX_THREADS = 1024  # where there are very many, torch crashes
 
 
@@ -41,7 +43,9 @@ class Training:
 
     The budget is `epochs`, or `batches` where that is given, times `scale` (for a smoke run; the store records it).
     epoch_batches: batches after which the metrics are computed; None: once in a pass over the images.
-    threads: CPU threads of a search, whatever the number of jobs.
+    threads: CPU threads of a search, whatever the number of jobs. precision: of the products in training; bf16 is
+    faster where the hardware has it, weights and metrics stay float32. deterministic: a GPU repeats itself bit for
+    bit, at some cost; a CPU always does.
     """
 
     epochs: int = 100
@@ -51,6 +55,8 @@ class Training:
     batch_size: int = 64
     learning_rate: float = 1e-3
     threads: int = 1
+    precision: str = "float32"
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "threads"):
@@ -63,6 +69,8 @@ class Training:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected a number between 0 and 1")
+        if self.precision not in PRECISIONS:
+            raise ValueError(unknown_name("precision", self.precision, PRECISIONS))
         if not 0 < self.scale <= 1:
             raise ValueError(f"scale is {self.scale}; expected a number above 0 and at most 1")
 
@@ -193,6 +201,8 @@ def override(
     epochs: int | None = None,
     scale: float | None = None,
     features: str | None = None,
+    precision: str | None = None,
+    deterministic: bool | None = None,
 ) -> Protocol:
     """The protocol with what the command line says otherwise; another dataset or backbone has its default options."""
     if dataset is not None and dataset != protocol.dataset.name:
@@ -201,7 +211,7 @@ def override(
         protocol = replace(protocol, dataset=Named(dataset, protocol.dataset.options if same_kind else {}))
     if backbone is not None and backbone != protocol.backbone.name:
         protocol = replace(protocol, backbone=Named(backbone))
-    changed = {"epochs": epochs, "scale": scale}
+    changed = {"epochs": epochs, "scale": scale, "precision": precision, "deterministic": deterministic}
     training = asdict(protocol.training) | {key: value for key, value in changed.items() if value is not None}
     if epochs is not None:
         training["batches"] = None
@@ -209,3 +219,12 @@ def override(
     if features is not None:
         protocol = replace(protocol, evaluation=replace(protocol.evaluation, features=features))
     return protocol
+
+
+def with_population(protocol: Protocol, searchers: tuple[str, ...]) -> tuple[Protocol, tuple[str, ...]]:
+    """The protocol and the names of its searchers where grid trains its sizes as one stacked model."""
+    if "grid" not in searchers:
+        raise InputError(f"population concerns grid, got the searchers {', '.join(searchers)}; add grid")
+    settings = {**protocol.searchers.get("grid", {}), "stacked": True}
+    names = tuple(POPULATION if name == "grid" else name for name in searchers)
+    return replace(protocol, searchers={**protocol.searchers, POPULATION: settings}), names

@@ -1,5 +1,6 @@
 """What a process uses and runs on."""
 
+import os
 import platform
 import resource
 import subprocess
@@ -34,6 +35,14 @@ def limit_threads(threads: int) -> None:
     """This many CPU threads for torch, NumPy and scikit-learn in this process from now on."""
     torch.set_num_threads(threads)
     threadpool_limits(threads)
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Whether a GPU repeats itself bit for bit from now on, or takes the fastest kernels that it finds."""
+    if deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read when the process first uses cuBLAS
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
 
 
 def peak_memory_bytes(device: torch.device) -> int:

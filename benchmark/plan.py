@@ -6,7 +6,8 @@ import re
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from benchmark.backbones.export import make_backbone
 from benchmark.config import Evaluation, Named, Protocol, Training
@@ -58,6 +59,14 @@ class SearchSpec:
             "scale": self.training.scale,
             "settings": dict(self.settings),
         }
+
+
+class Assignment(NamedTuple):
+    """A search, the path of its folder, and the number under which it can be claimed."""
+
+    spec: SearchSpec
+    path: Path
+    claim_number: int
 
 
 def _hash(items: Sequence[Any]) -> str:

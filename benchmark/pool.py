@@ -17,6 +17,7 @@ _context.set_forkserver_preload(["benchmark.worker"])
 
 
 POLL_SECONDS = 1.0  # between two looks at tasks that wait
+START_TRIES = 3  # of a process
 
 
 class Task(NamedTuple):
@@ -103,11 +104,17 @@ def run_tasks(
             process.join()
 
 
-def _start(task: Task) -> tuple[Connection, Any]:
+def _start(task: Task, tries: int = START_TRIES) -> tuple[Connection, Any]:
     receiver, sender = _context.Pipe(duplex=False)
     process = _context.Process(target=_work, args=(sender, task))
-    process.start()
-    sender.close()
+    try:
+        process.start()
+    except (EOFError, ConnectionError):  # the fork server has died just now; the next start makes another
+        if tries == 1:
+            raise
+        return _start(task, tries - 1)
+    finally:
+        sender.close()
     return receiver, process
 
 

@@ -51,11 +51,20 @@ class SuiteDisplay:
     def epoch(self, index: int, trial: int, epoch: int, epochs: int, latent_dim: int) -> None:
         """A search has finished an epoch."""
         n_trainings = max(self._n_trainings[index], trial + 1)
-        self._fractions[index] = (trial + epoch / epochs) / n_trainings
+        fraction = (trial + epoch / epochs) / n_trainings
+        self._show(index, fraction, f"training {trial + 1}/{n_trainings}, epoch {epoch}/{epochs}, {latent_dim} latents")
+
+    def population(self, index: int, members: Sequence[int], trainings: int, epoch: int, epochs: int) -> None:
+        """A search has finished an epoch of all its trainings and of those of the other `members` together."""
+        for member in members:
+            self._fractions[member] = epoch / epochs
+        self._show(index, epoch / epochs, f"{trainings} trainings at once, epoch {epoch}/{epochs}")
+
+    def _show(self, index: int, fraction: float, detail: str) -> None:
+        self._fractions[index] = max(self._fractions[index], fraction)  # a search reads back what it has done before
         if index not in self._lines:
             spec = self._specs[index]
             self._lines[index] = self._progress.add_task(f"  {spec.searcher} seed {spec.seed}", total=1.0, detail="")
-        detail = f"training {trial + 1}/{n_trainings}, epoch {epoch}/{epochs}, {latent_dim} latents"
         self._progress.update(self._lines[index], completed=self._fractions[index], detail=detail)
         self._progress.update(self._suite, completed=sum(self._fractions))
 

@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.claims import Watch, clear, newest_claim
 from benchmark.config import Protocol
 from benchmark.errors import Damaged, InputError
-from benchmark.plan import SearchSpec, make_searcher, plan
+from benchmark.plan import Assignment, SearchSpec, make_searcher, plan
 from benchmark.pool import Offer, Task, run_tasks, warm_up
 from benchmark.progress import SuiteDisplay
 from benchmark.store import ResultsStore, SearchFolder
@@ -65,15 +65,19 @@ def _has_result(folder: SearchFolder) -> bool:
 
 
 def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: int, done_before: int) -> None:
-    n_trainings = [make_searcher(spec.searcher, spec.settings).n_trainings for spec, _ in pending]
+    searchers = [make_searcher(spec.searcher, spec.settings) for spec, _ in pending]
+    leaders = _leaders(pending, [bool(searcher.population) for searcher in searchers])
     attempts_before = [folder.attempts() for _, folder in pending]
     watch = Watch()
     elsewhere: set[int] = set()
     taken: set[int] = set()
     claimed: dict[int, int] = {}  # the numbers under which this command's workers claim their searches
+    leading: set[int] = set()  # searches whose worker trains those of their companions too
 
     def offer(index: int) -> Task | Offer:
         spec, folder = pending[index]
+        if leaders.get(index) in leading - {index}:
+            return Offer.LATER
         failed_since = folder.status() == "failed" and folder.attempts() > attempts_before[index]
         if folder.status() == "done" or failed_since:  # another command on these results was faster
             return Offer.ENDED
@@ -84,14 +88,23 @@ def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: 
             elsewhere.add(index)
             return Offer.LATER
         claimed[index] = number
-        return Task("benchmark.worker:run_search", (spec, folder.path, device, number))
+        companions = []
+        for other in [i for i, leader in leaders.items() if leader == index != i]:
+            leading.add(index)
+            number_of_other = watch.next_number(pending[other][1].path)
+            if number_of_other is not None:
+                companions.append(Assignment(pending[other][0], pending[other][1].path, number_of_other))
+        return Task("benchmark.worker:run_search", (Assignment(spec, folder.path, number), companions, device))
 
+    n_trainings = [searcher.n_trainings for searcher in searchers]
     with SuiteDisplay([spec for spec, _ in pending], n_trainings, done_before) as display:
 
         def on_message(index: int, message: tuple[str, Any]) -> None:
             kind, content = message
             if kind == "epoch":
                 display.epoch(index, *content)
+            elif kind == "population":
+                display.population(index, [i for i, leader in leaders.items() if leader == index], *content)
             elif kind == "notice":
                 display.notice(content)
             elif kind == "taken":
@@ -101,6 +114,7 @@ def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: 
 
         def on_end(index: int, death: str | None) -> bool:
             spec, folder = pending[index]
+            leading.discard(index)
             if index in taken or index in claimed and newest_claim(folder.path) not in (0, claimed[index]):
                 taken.discard(index)
                 return True  # another process has it, or had it
@@ -110,6 +124,12 @@ def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: 
             return False
 
         run_tasks(len(pending), jobs, offer, on_message, on_end)
+
+
+def _leaders(pending: Sequence[tuple[SearchSpec, SearchFolder]], stacked: Sequence[bool]) -> dict[int, int]:
+    """For each search that trains a population the first one of its searcher: its worker trains those of all seeds."""
+    first: dict[str, int] = {}
+    return {i: first.setdefault(spec.searcher, i) for i, (spec, _) in enumerate(pending) if stacked[i]}
 
 
 def _outcome(search: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The one training loop. Every searcher's trainings run through it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.backbones.linear import FLOP_FORMULAS
 from benchmark.backbones.vae import VAE
 from benchmark.clock import Clock
 from benchmark.config import Training
+from benchmark.cuda_graph import Replay, Step
 from benchmark.datasets.base import Split
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.streams import Purpose, stream
@@ -37,18 +38,20 @@ class TrainingState:
     train_flops: int = 0
     images_seen: int = 0
     stopped: bool = False
+    replay: Replay | None = None  # the step as a CUDA graph
 
     def keep_latents(self, indices: tuple[int, ...]) -> None:
         """Removes all other latents from the model and the optimizer."""
         self.vae.keep_latents(indices, self.optimizer)
         self.latent_ids = [self.latent_ids[i] for i in indices]
-        self.flops_per_step = None
+        self.flops_per_step = self.replay = None
 
 
 def new_state(vae: VAE, controller: Controller, learning_rate: float) -> TrainingState:
     """A training before its first epoch."""
     parameters = [*vae.parameters(), *controller.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    on_gpu = parameters[0].is_cuda
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=on_gpu)
     return TrainingState(vae, controller, optimizer, list(range(vae.latent_dim)), [])
 
 
@@ -67,10 +70,8 @@ def train(
     is complete, its decision carried out: the place for checkpoints. A loss that is not finite ends the training, its
     last row saying so.
     """
-    device = clock.device
-    for epoch in range(len(state.rows) + 1, settings.epochs + 1):
-        if state.stopped:
-            break
+    while len(state.rows) < settings.epochs and not state.stopped:
+        epoch = len(state.rows) + 1
         seconds: list[float] = []
         with clock.lap(seconds):
             train_loss = train_epoch(
@@ -78,66 +79,109 @@ def train(
                 split,
                 settings,
                 order=stream(Purpose.ORDER, *streams, epoch),
-                noise=stream(Purpose.NOISE, *streams, epoch, device),
+                noise=stream(Purpose.NOISE, *streams, epoch, clock.device),
             )
-        with clock.lap(seconds):
-            state.vae.eval()
-            open_latents = state.controller.open_latents()
-            metrics, latents = evaluator.evaluate(
-                state.vae, open_latents, stream(Purpose.EVALUATION, *streams, epoch, device)
-            )
-        row = {
-            "trial": streams[1],
-            "epoch": epoch,
-            "latent_dim": state.vae.latent_dim if open_latents is None else int(open_latents.sum()),
-            "train_loss": train_loss,
-            **metrics,
-            "train_seconds": seconds[0],
-            "eval_seconds": seconds[1],
-            "images_seen": state.images_seen,
-            "train_flops": state.train_flops,
-            "wall_seconds": clock.seconds(),
-            "latent_id": np.array(state.latent_ids),
-            **latents,
-        }
-        diverged = not np.isfinite(train_loss)
-        decision = KEEP_ALL if diverged else state.controller.after_epoch(pd.DataFrame([*state.rows, row]))
-        traces = {f"ctl_{name}": value for name, value in state.controller.traces().items()}
-        state.rows.append({**row, **traces})
-        state.stopped = decision.stop or diverged
-        if decision.keep is not None and not state.stopped and epoch < settings.epochs:
-            state.keep_latents(decision.keep)
+        end_epoch(state, train_loss, seconds[0], settings.epochs, evaluator, streams, clock)
         after_epoch(state)
     _remove_closed(state)
 
 
+def end_epoch(
+    state: TrainingState,
+    train_loss: float,
+    train_seconds: float,
+    epochs: int,
+    evaluator: Evaluator,
+    streams: tuple[int, int],
+    clock: Clock,
+) -> None:
+    """Evaluates the model as an epoch has left it, adds the epoch's row, and carries out the controller's decision."""
+    epoch = len(state.rows) + 1
+    seconds: list[float] = []
+    with clock.lap(seconds):
+        state.vae.eval()
+        open_latents = state.controller.open_latents()
+        generator = stream(Purpose.EVALUATION, *streams, epoch, clock.device)
+        metrics, latents = evaluator.evaluate(state.vae, open_latents, generator)
+    row = {
+        "trial": streams[1],
+        "epoch": epoch,
+        "latent_dim": state.vae.latent_dim if open_latents is None else int(open_latents.sum()),
+        "train_loss": train_loss,
+        **metrics,
+        "train_seconds": train_seconds,
+        "eval_seconds": seconds[0],
+        "images_seen": state.images_seen,
+        "train_flops": state.train_flops,
+        "wall_seconds": clock.seconds(),
+        "latent_id": np.array(state.latent_ids),
+        **latents,
+    }
+    diverged = not np.isfinite(train_loss)
+    decision = KEEP_ALL if diverged else state.controller.after_epoch(pd.DataFrame([*state.rows, row]))
+    traces = {f"ctl_{name}": value for name, value in state.controller.traces().items()}
+    state.rows.append({**row, **traces})
+    state.stopped = decision.stop or diverged
+    if decision.keep is not None and not state.stopped and epoch < epochs:
+        state.keep_latents(decision.keep)
+
+
 def train_epoch(state: TrainingState, split: Split, settings: Training, order: Generator, noise: Generator) -> float:
     """Whole batches of different images; the mean loss of its steps. One host synchronisation, at the end."""
-    vae, controller, optimizer = state.vae, state.controller, state.optimizer
-    vae.train()
-    batch_size = min(settings.batch_size, len(split))
+    state.vae.train()
+
+    def step(images: Tensor, generators: Sequence[Generator], totals: Tensor) -> None:
+        x = images.float().div_(255)
+        uncounted = state.flops_per_step is None
+        counter = FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS)
+        with counter if uncounted else nullcontext():
+            with autocast(x.device, settings.precision):
+                loss = state.controller.loss(state.vae, x, generators[0]).total
+            loss.backward()
+        if uncounted:
+            state.flops_per_step = counter.get_total_flops()
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        with torch.no_grad():
+            state.controller.after_step()
+        totals += loss.detach()
+
+    if noise.device.type == "cuda" and state.controller.capturable:
+        state.replay = state.replay or Replay(step, 1, noise.device)
+    losses = run_steps(batches(split, settings, order), step, [noise], state.replay)
     steps = settings.steps_per_epoch(len(split))
-    positions = torch.randperm(len(split), generator=order)[: steps * batch_size].to(split.rows.device)
-    total = torch.zeros((), device=split.rows.device)
-    counter = FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS)
-    batch_bytes = batch_size * math.prod(split.images.shape[1:])
-    for chunk in positions.split(max(1, CHUNK_BYTES // batch_bytes) * batch_size):
-        for images in split.take(chunk).split(batch_size):
-            x = images.float().div_(255)
-            uncounted = state.flops_per_step is None
-            with counter if uncounted else nullcontext():
-                loss = controller.loss(vae, x, noise).total
-                loss.backward()
-            if uncounted:
-                state.flops_per_step = counter.get_total_flops()
-            optimizer.step()
-            optimizer.zero_grad()
-            with torch.no_grad():
-                controller.after_step()
-            total += loss.detach()
-    state.images_seen += steps * batch_size
+    state.images_seen += steps * min(settings.batch_size, len(split))
     state.train_flops += steps * (state.flops_per_step or 0)
-    return float(total) / steps
+    return losses[0] / steps
+
+
+def run_steps(batches: Iterable[Tensor], step: Step, noise: Sequence[Generator], replay: Replay | None) -> list[float]:
+    """A step on each batch, replayed where it can be; the sums of losses that it adds up, one a generator."""
+    if replay is not None:
+        replay.start(noise)
+        for images in batches:
+            replay(images)
+        sums: list[float] = replay.totals.tolist()
+        return sums
+    totals = torch.zeros(len(noise), device=noise[0].device)
+    for images in batches:
+        step(images, noise, totals)
+    return totals.tolist()
+
+
+def batches(split: Split, settings: Training, order: Generator, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Tensor]:
+    """An epoch's batches of different images, uint8 [B, C, H, W]; chunk_bytes: how many are gathered at a time."""
+    batch_size = min(settings.batch_size, len(split))
+    used = settings.steps_per_epoch(len(split)) * batch_size
+    positions = torch.randperm(len(split), generator=order)[:used].to(split.rows.device)
+    batch_bytes = batch_size * math.prod(split.images.shape[1:])
+    for chunk in positions.split(max(1, chunk_bytes // batch_bytes) * batch_size):
+        yield from split.take(chunk).split(batch_size)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The forward pass in this precision; the weights stay float32. Nothing is cached: each weight is used once."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
 
 def _remove_closed(state: TrainingState) -> None:

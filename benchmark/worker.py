@@ -1,9 +1,10 @@
 """What happens in a worker process: preparing the data, or one search from start to exported model."""
 
-import contextlib
 import errno
 import os
 import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,11 +24,12 @@ from benchmark.datasets.base import Split
 from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
 from benchmark.files import replacing
-from benchmark.machine import environment, limit_threads, resolve_device
+from benchmark.machine import environment, limit_threads, resolve_device, set_determinism
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features
-from benchmark.plan import SearchSpec, make_searcher
-from benchmark.problem import BenchProblem, Notice, Report
+from benchmark.plan import Assignment, make_searcher
+from benchmark.population import train_population
+from benchmark.problem import BenchProblem
 from benchmark.store import METRICS, SearchFolder
 from benchmark.streams import Purpose, stream
 from benchmark.text import printable
@@ -70,48 +72,55 @@ def resolve_features(name: str, device: torch.device) -> str:
     return "inception" if device.type == "cuda" else "classifier"
 
 
-def run_search(connection: Connection, spec: SearchSpec, path: Path, device_name: str, claim_number: int) -> None:
-    """One search, its result in the folder `path`; an exception becomes a failed search's row.
+def run_search(connection: Connection, task: Assignment, companions: Sequence[Assignment], device_name: str) -> None:
+    """One search, its result in its folder; an exception becomes a failed search's row.
 
-    Sends ("epoch", (trial, epoch, epochs, latent_dim)) after every epoch, ("notice", line), ("taken", "") where another
-    process runs the search, and ("cannot_write", line) where the results folder takes no more files.
+    companions: searches whose population is trained together with this one's. Sends ("epoch", (trial, epoch, epochs,
+    latent_dim)) after every epoch, or ("population", (trainings, epoch, epochs)), ("notice", line), ("taken", "") where
+    another process runs the search, and ("cannot_write", line) where the results folder takes no more files.
     """
-    own = None
     try:
-        own = claim(path, claim_number, on_lost=lambda: os._exit(TAKEN_OVER))
-        if own is None or SearchFolder(path).status() == "done":
-            connection.send(("taken", ""))
-        else:
-            _run_claimed(connection, spec, SearchFolder(path), resolve_device(device_name))
+        with _claimed(task) as free:
+            if free:
+                _run_claimed(connection, task, companions, resolve_device(device_name))
+            else:
+                connection.send(("taken", ""))
     except BrokenPipeError:  # the parent is gone: not this search's failure
         os._exit(1)
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
-        connection.send(("cannot_write", f"{error.filename or path}: {error.strerror}"))
+        connection.send(("cannot_write", f"{error.filename or task.path}: {error.strerror}"))
+
+
+@contextmanager
+def _claimed(task: Assignment) -> Iterator[bool]:
+    """Whether the search is this process's until the end of the block: none other runs it, or has."""
+    own = claim(task.path, task.claim_number, on_lost=lambda: os._exit(TAKEN_OVER))
+    folder = SearchFolder(task.path)
+    try:
+        yield own is not None and folder.status() != "done"
     finally:
         if own is not None:
-            with contextlib.suppress(OSError):
-                own.release(finished=SearchFolder(path).status() == "done")
+            with suppress(OSError):
+                own.release(finished=folder.status() == "done")
 
 
-def _run_claimed(connection: Connection, spec: SearchSpec, folder: SearchFolder, device: torch.device) -> None:
+def _run_claimed(
+    connection: Connection, task: Assignment, companions: Sequence[Assignment], device: torch.device
+) -> None:
+    spec, folder = task.spec, SearchFolder(task.path)
     (folder.path / "error.txt").unlink(missing_ok=True)
     folder.tidy()
     limit_threads(spec.training.threads)
+    set_determinism(spec.training.deterministic)
     torch.set_flush_denormal(True)  # weights that fade to denormals would slow the CPU down
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     used = environment(device, spec.training.threads)
     n_trainings = make_searcher(spec.searcher, spec.settings).n_trainings
     folder.begin(**spec.identity(), n_trainings=n_trainings, environment=used)
     try:
-        _search(
-            spec,
-            folder,
-            device,
-            lambda *progress: connection.send(("epoch", progress)),
-            lambda line: connection.send(("notice", line)),
-        )
+        _search(connection, task, companions, device)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -121,12 +130,33 @@ def _run_claimed(connection: Connection, spec: SearchSpec, folder: SearchFolder,
         folder.finish("failed", error=printable(f"{type(error).__name__}: {error}".splitlines()[0]))
 
 
-def _search(spec: SearchSpec, folder: SearchFolder, device: torch.device, report: Report, notice: Notice) -> None:
+def _search(connection: Connection, task: Assignment, companions: Sequence[Assignment], device: torch.device) -> None:
+    def report(*progress: int) -> None:
+        connection.send(("epoch", progress))
+
+    def notice(line: str) -> None:
+        connection.send(("notice", line))
+
+    def problem_of(task: Assignment) -> BenchProblem:
+        return BenchProblem(task.spec, dataset, validation, SearchFolder(task.path), report, notice)
+
+    spec, folder = task.spec, SearchFolder(task.path)
     dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
     features = load_features(spec.evaluation.features, dataset, device)
     validation = Evaluator(dataset.val, dataset.n_classes, features, spec.evaluation, device)
-    problem = BenchProblem(spec, dataset, validation, folder, report, notice)
-    choice = make_searcher(spec.searcher, spec.settings).search(problem)
+    problem, searcher = problem_of(task), make_searcher(spec.searcher, spec.settings)
+    if searcher.population:
+        with ExitStack() as stack:
+            problems = [problem, *(problem_of(other) for other in companions if stack.enter_context(_claimed(other)))]
+            train_population(
+                problems,
+                searcher.population,
+                spec.training,
+                folder.path / "population.pt",
+                lambda *progress: connection.send(("population", progress)),
+                notice,
+            )
+    choice = searcher.search(problem)
     wall_seconds = problem.clock.seconds()
     problem.discard_rest()
     last = choice.trial.history.iloc[-1]

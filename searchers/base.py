@@ -45,6 +45,15 @@ class Controller(nn.Module, ABC):
         """The loss of one step on x [B, C, H, W] in [0, 1]. All noise must come from `generator`."""
         return elbo_loss(vae, x, generator)
 
+    @property
+    def capturable(self) -> bool:
+        """Whether a GPU may record one step and replay it (a CUDA graph).
+
+        `loss` and `after_step` must then be operations on tensors alone, which change buffers in place and never wait
+        for a value. By itself it is true where neither is overridden.
+        """
+        return type(self).loss is Controller.loss and type(self).after_step is Controller.after_step
+
     def after_step(self) -> None:
         """Called after each optimiser step, without gradients: the place to project parameters."""
         return None
@@ -138,6 +147,14 @@ class Searcher(ABC):
     @abstractmethod
     def search(self, problem: Problem) -> Choice:
         """Chooses a size. Deterministic given `problem.seed`; it sees validation metrics only."""
+
+    @property
+    def population(self) -> tuple[int, ...]:
+        """Sizes that the search will train first, in this order, without a controller and for the full budget.
+
+        The bench then trains them, those of all seeds together, as one stacked model. Empty: one after another.
+        """
+        return ()
 
     @property
     def n_trainings(self) -> int:

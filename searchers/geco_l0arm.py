@@ -150,6 +150,10 @@ class GecoController(Controller):
         self.steps += 1
         return Loss(total)
 
+    @property
+    def capturable(self) -> bool:
+        return True
+
     def after_step(self) -> None:
         # A clamp in the loss would have no gradient outside its range and hold lambda there for ever.
         self.raw_lambda.clamp_(*self.raw_bounds)

@@ -11,6 +11,8 @@ class VAE(nn.Module):
     """Encoder body, mean head, log-variance head, the decoder's first layer, decoder body.
 
     encoder: x [B, *image_shape] -> [B, features]. decoder: [B, decoder_in.out_features] -> logits [B, *image_shape].
+    Convolutions keep their weights with the channels last, which is faster. What comes out under autocast is float32
+    all the same: likelihoods and KL terms need its precision.
     """
 
     def __init__(
@@ -22,6 +24,9 @@ class VAE(nn.Module):
         self.logvar_head = nn.Linear(features, latent_dim)
         self.decoder_in = nn.Linear(latent_dim, decoder_features)
         self.decoder = decoder
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     @property
     def latent_dim(self) -> int:
@@ -31,12 +36,12 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, *image_shape] in [0, 1] -> posterior mean and log-variance, [B, n] each."""
         h = self.encoder(x)
-        return self.mean_head(h), self.logvar_head(h)
+        return _full(self.mean_head(h)), _full(self.logvar_head(h))
 
     def decode(self, z: Tensor) -> Tensor:
         """z [B, n] -> logits [B, *image_shape]; their sigmoid is the image."""
         logits: Tensor = self.decoder(self.decoder_in(z))
-        return logits
+        return _full(logits)
 
     def keep_latents(self, indices: Sequence[int], optimizer: Optimizer | None = None) -> None:
         """Removes all latents but `indices`, in place, from both heads and the decoder's first layer.
@@ -55,6 +60,10 @@ class VAE(nn.Module):
             head.out_features = len(indices)
         _slice(self.decoder_in.weight, 1, index, optimizer)
         self.decoder_in.in_features = len(indices)
+
+
+def _full(x: Tensor) -> Tensor:
+    return x.float() if x.dtype == torch.bfloat16 else x
 
 
 def _slice(parameter: Tensor, dim: int, index: Tensor, optimizer: Optimizer | None) -> None:

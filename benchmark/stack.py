@@ -1,0 +1,77 @@
+"""VAEs of one architecture and different latent sizes as one batched model."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from benchmark.backbones.vae import VAE
+from searchers.objectives import bernoulli_nll, kl_per_dim
+
+
+class _Methods(nn.Module):
+    """A VAE's methods as one forward pass, which is what `functional_call` gives other weights to."""
+
+    def __init__(self, vae: VAE) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, method: str, x: Tensor) -> Any:
+        return getattr(self.vae, method)(x)
+
+
+class Stack:
+    """M VAEs whose weights and buffers are stacked, [M, ...] each, narrower ones padded with zeros to the widest's N.
+
+    A padded latent has mean 0, variance 1 and noise 0: it adds no KL, decodes to nothing and gets no gradient, so its
+    zeros stay zeros under Adam, and each member trains as it would alone.
+    """
+
+    def __init__(self, vaes: Sequence[VAE]) -> None:
+        self.latent_dims = [vae.latent_dim for vae in vaes]
+        widest = vaes[self.latent_dims.index(max(self.latent_dims))]
+        self.parameters, self.buffers = stack_module_state([_Methods(_widened(vae, widest)) for vae in vaes])
+        self._methods = _Methods(copy.deepcopy(widest).to("meta").train())
+
+    def draw(self, batch_size: int, generators: Sequence[Generator]) -> Tensor:
+        """Each member's noise from its own generator, as it would draw it alone: [M, B, N], 0 where it is padded."""
+        device = generators[0].device
+        noise = torch.zeros(len(self.latent_dims), batch_size, max(self.latent_dims), device=device)
+        for own, n, generator in zip(noise, self.latent_dims, generators, strict=True):
+            own[:, :n] = torch.empty(batch_size, n, device=device).normal_(generator=generator)
+        return noise
+
+    def losses(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Each member's negative ELBO on its images x [M, B, *image_shape], noise [M, B, N]: [M], nats per image."""
+        mean, logvar = self._call("encode", x)  # [M, B, N] each
+        logits = self._call("decode", torch.addcmul(mean, torch.exp(0.5 * logvar), noise))
+        return vmap(bernoulli_nll)(logits, x) + kl_per_dim(mean, logvar).sum((1, 2)) / x.shape[1]
+
+    def _call(self, method: str, x: Tensor) -> Any:
+        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Any:
+            return functional_call(self._methods, (parameters, buffers), (method, x))
+
+        return vmap(one)(self.parameters, self.buffers, x)
+
+    @torch.no_grad()
+    def unstack(self, vaes: Sequence[VAE]) -> None:
+        """Writes each member's weights and buffers back, in place."""
+        stacked = {**self.parameters, **self.buffers}
+        for i, vae in enumerate(vaes):
+            for name, own in _Methods(vae).state_dict().items():
+                own.copy_(stacked[name][i][_part(own)])
+
+
+@torch.no_grad()
+def _widened(vae: VAE, widest: VAE) -> VAE:
+    wide = copy.deepcopy(widest)
+    for padded, own in zip(wide.state_dict().values(), vae.state_dict().values(), strict=True):
+        padded.zero_()[_part(own)] = own
+    return wide
+
+
+def _part(tensor: Tensor) -> tuple[slice, ...]:
+    return tuple(slice(size) for size in tensor.shape)
