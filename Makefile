@@ -12,12 +12,13 @@ FEATURES ?=
 JOBS ?=
 DEVICE ?= auto
 RESULTS ?= results
+OPTIONS ?=
 
 BIN := .venv/bin
 RUN := $(BIN)/python -m benchmark run --device $(DEVICE) --results "$(RESULTS)" \
 	$(if $(SEARCHERS),--searchers $(SEARCHERS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCALE),--scale $(SCALE)) \
 	$(if $(DATASET),--dataset "$(DATASET)") $(if $(PROTOCOL),--protocol "$(PROTOCOL)") $(if $(EPOCHS),--epochs $(EPOCHS)) \
-	$(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(FEATURES),--features $(FEATURES)) $(if $(JOBS),--jobs $(JOBS))
+	$(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(FEATURES),--features $(FEATURES)) $(if $(JOBS),--jobs $(JOBS)) $(OPTIONS)
 REPORT := $(BIN)/python -m reports --results "$(RESULTS)" --out "$(RESULTS)/report"
 
 .PHONY: benchmark report figures test faults lint audit bench clean

@@ -124,6 +124,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"jobs is {options.jobs}; expected at least 1")
 
+    from benchmark.pool import warm_up
+
+    warm_up()  # its imports and those below take seconds, which they spend at the same time
+
     from benchmark.progress import print_latents, print_summary
     from benchmark.runner import Suite, run_suite
     from benchmark.store import ResultsStore

@@ -224,7 +224,7 @@ def override(
 def with_population(protocol: Protocol, searchers: tuple[str, ...]) -> tuple[Protocol, tuple[str, ...]]:
     """The protocol and the names of its searchers where grid trains its sizes as one stacked model."""
     if "grid" not in searchers:
-        raise InputError(f"population concerns grid, got the searchers {', '.join(searchers)}; add grid")
+        raise InputError(f"population concerns grid, got the searchers {', '.join(searchers)}; expected grid too")
     settings = {**protocol.searchers.get("grid", {}), "stacked": True}
     names = tuple(POPULATION if name == "grid" else name for name in searchers)
     return replace(protocol, searchers={**protocol.searchers, POPULATION: settings}), names

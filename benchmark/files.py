@@ -47,9 +47,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
         json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is a ValueError
-        checksum = content.pop("checksum", None) if isinstance(content, dict) else ""
-        if checksum in (_checksum(content), None):  # None: written by an older version
-            return dict(content)
+        if isinstance(content, dict) and content.pop("checksum", None) == _checksum(content):
+            return content
     except (ValueError, RecursionError) as error:
         raise Damaged(path) from error
     raise Damaged(path)

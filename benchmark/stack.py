@@ -26,14 +26,15 @@ class _Methods(nn.Module):
 class Stack:
     """M VAEs whose weights and buffers are stacked, [M, ...] each, narrower ones padded with zeros to the widest's N.
 
-    A padded latent has mean 0, variance 1 and noise 0: it adds no KL, decodes to nothing and gets no gradient, so its
+    Those of linear layers are kept transposed, [M, in, out]: as their gradients come, which spares copies. A padded latent has mean 0, variance 1 and noise 0: it adds no KL, decodes to nothing and gets no gradient, so its
     zeros stay zeros under Adam, and each member trains as it would alone.
     """
 
     def __init__(self, vaes: Sequence[VAE]) -> None:
         self.latent_dims = [vae.latent_dim for vae in vaes]
         widest = vaes[self.latent_dims.index(max(self.latent_dims))]
-        self.parameters, self.buffers = stack_module_state([_Methods(_widened(vae, widest)) for vae in vaes])
+        stacked, self.buffers = stack_module_state([_Methods(_widened(vae, widest)) for vae in vaes])
+        self.parameters = {name: nn.Parameter(_turned(value.detach()).contiguous()) for name, value in stacked.items()}
         self._methods = _Methods(copy.deepcopy(widest).to("meta").train())
 
     def draw(self, batch_size: int, generators: Sequence[Generator]) -> Tensor:
@@ -54,12 +55,15 @@ class Stack:
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Any:
             return functional_call(self._methods, (parameters, buffers), (method, x))
 
-        return vmap(one)(self.parameters, self.buffers, x)
+        return vmap(one)(self._weights(), self.buffers, x)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: _turned(value) for name, value in self.parameters.items()}
 
     @torch.no_grad()
     def unstack(self, vaes: Sequence[VAE]) -> None:
         """Writes each member's weights and buffers back, in place."""
-        stacked = {**self.parameters, **self.buffers}
+        stacked = {**self._weights(), **self.buffers}
         for i, vae in enumerate(vaes):
             for name, own in _Methods(vae).state_dict().items():
                 own.copy_(stacked[name][i][_part(own)])
@@ -71,6 +75,11 @@ def _widened(vae: VAE, widest: VAE) -> VAE:
     for padded, own in zip(wide.state_dict().values(), vae.state_dict().values(), strict=True):
         padded.zero_()[_part(own)] = own
     return wide
+
+
+def _turned(stacked: Tensor) -> Tensor:
+    """The stacked weights of linear layers with their last dimensions swapped; all others as they are."""
+    return stacked.transpose(1, 2) if stacked.ndim == 3 else stacked
 
 
 def _part(tensor: Tensor) -> tuple[slice, ...]:

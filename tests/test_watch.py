@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import pty
 import re
@@ -19,6 +18,7 @@ from commands import TINY, benchmark, environment
 from report_frames import Row, epochs, search, write_store
 from rich.console import Console
 
+from benchmark.files import write_json
 from benchmark.snapshot import FileCache, Name, Snapshot, snapshot
 from benchmark.store import ResultsStore, SearchFolder
 from benchmark.watch import watch
@@ -150,7 +150,7 @@ def test_only_changed_files_are_read_again(store: ResultsStore, monkeypatch: pyt
     for n in range(500):
         row = {**search("ald", n), "search_id": f"many-{n}"}
         (searches / f"many-{n}").mkdir()
-        (searches / f"many-{n}" / "search.json").write_text(json.dumps(row))
+        write_json(searches / f"many-{n}" / "search.json", row)
     files, reads = FileCache(), []
     read = SearchFolder.read
     monkeypatch.setattr(SearchFolder, "read", lambda folder: reads.append(folder.path.name) or read(folder))
