@@ -159,23 +159,34 @@ class Population:
         write_checked(path, buffer.getvalue())
 
     def restore(self, path: Path) -> float:
-        """Goes on where the checkpoint was written: the seconds taken so far. One of other members is of no use: 0.
+        """Goes on where the checkpoint was written: the seconds taken so far.
 
+        It may hold more members: the others have been finished since. One that lacks a member is of no use: 0.
         Raises Damaged.
         """
         content = torch.load(io.BytesIO(read_checked(path)), map_location="cpu", weights_only=True)
-        if content["members"] != self._identity():
+        if not all(member in content["members"] for member in self._identity()):
             return 0.0
+        chosen = [content["members"].index(member) for member in self._identity()]
+
+        def own(saved: Tensor, like: Tensor) -> Tensor:  # [M', ...] of the checkpoint's members -> [M, ...]
+            return saved[chosen][tuple(slice(size) for size in like.shape)]
+
         with torch.no_grad():
             for kind in ("parameters", "buffers"):
                 for name, value in getattr(self._stack, kind).items():
-                    value.copy_(content[kind][name])
+                    value.copy_(own(content[kind][name], value))
+        for parameter, moments in zip(
+            self._stack.parameters.values(), content["optimizer"]["state"].values(), strict=True
+        ):
+            moments.update({name: own(moments[name], parameter) for name in ("exp_avg", "exp_avg_sq")})
         self._optimizer.load_state_dict(content["optimizer"])
         self._stack.unstack([member.state.vae for member in self._members])
-        for member, counters, rows in zip(self._members, content["counters"], content["rows"], strict=True):
+        for member, i in zip(self._members, chosen, strict=True):
             for name in COUNTERS:
-                setattr(member.state, name, counters[name])
-            member.state.rows = decode_rows(rows.numpy().tobytes())
+                setattr(member.state, name, content["counters"][i][name])
+            member.state.rows = decode_rows(content["rows"][i].numpy().tobytes())
+            member.folder.write_rows(member.state.rows)  # what readers have may be an epoch behind, or damaged
         return float(content["seconds"])
 
 

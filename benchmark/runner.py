@@ -39,6 +39,7 @@ def run_suite(suite: Suite) -> pd.DataFrame:
     plan(suite.protocol, "", suite.searchers, suite.seeds)  # settings and names, before the data is touched
     device, protocol, fingerprint = _prepare(suite)
     specs = plan(protocol, fingerprint, suite.searchers, suite.seeds, device)
+    _check_precision(specs)
     folders = [SearchFolder(suite.results / "searches" / spec.search_id) for spec in specs]
     pending = [(s, f) for s, f in zip(specs, folders, strict=True) if not _has_result(f)]
     jobs = suite.jobs or _default_jobs(device, suite.protocol.training.threads)
@@ -162,6 +163,13 @@ def _prepare(suite: Suite) -> Any:
 
 def _default_jobs(device: str, threads: int) -> int:
     return 1 if device.startswith("cuda") else max(1, len(os.sched_getaffinity(0)) // threads)
+
+
+def _check_precision(specs: Sequence[SearchSpec]) -> None:
+    for spec in specs:
+        on_cpu_in_bf16 = spec.device == "cpu" and spec.training.precision == "bf16"
+        if on_cpu_in_bf16 and make_searcher(spec.searcher, spec.settings).population:  # convolutions would be float32
+            raise InputError(f"precision is bf16 and {spec.searcher} is stacked, on a CPU; expected one of the two")
 
 
 def _check_results(path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 from searchers.objectives import bernoulli_nll, kl_per_dim
 
@@ -26,8 +27,9 @@ class _Methods(nn.Module):
 class Stack:
     """M VAEs whose weights and buffers are stacked, [M, ...] each, narrower ones padded with zeros to the widest's N.
 
-    Those of linear layers are kept transposed, [M, in, out]: as their gradients come, which spares copies. A padded latent has mean 0, variance 1 and noise 0: it adds no KL, decodes to nothing and gets no gradient, so its
-    zeros stay zeros under Adam, and each member trains as it would alone.
+    A padded latent has mean 0, variance 1 and noise 0: it adds no KL, decodes to nothing and gets no gradient, so its
+    zeros stay zeros under Adam, and each member trains as it would alone. The weights of linear layers are kept
+    transposed, [M, in, out]: as their gradients come, which spares copies.
     """
 
     def __init__(self, vaes: Sequence[VAE]) -> None:
@@ -36,6 +38,9 @@ class Stack:
         stacked, self.buffers = stack_module_state([_Methods(_widened(vae, widest)) for vae in vaes])
         self.parameters = {name: nn.Parameter(_turned(value.detach()).contiguous()) for name, value in stacked.items()}
         self._methods = _Methods(copy.deepcopy(widest).to("meta").train())
+        for module in self._methods.modules():
+            if isinstance(module, Linear):
+                module.stacked = True
 
     def draw(self, batch_size: int, generators: Sequence[Generator]) -> Tensor:
         """Each member's noise from its own generator, as it would draw it alone: [M, B, N], 0 where it is padded."""

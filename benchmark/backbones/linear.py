@@ -50,12 +50,18 @@ class _OneDNNLinear(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` with a bias; large float32 batches [B, n] on such a CPU go through oneDNN, equal to rounding."""
+    """`nn.Linear` with a bias; large float32 batches [B, n] on such a CPU go through oneDNN, equal to rounding.
+
+    stacked: its weights are several layers' at once (`torch.func.vmap`), which only torch's own product can take.
+    """
+
+    stacked = False
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, in_features] -> [B, out_features]."""
         on_cpu = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
-        if not (ONEDNN and on_cpu and x.ndim == 2 and len(x) * self.weight.numel() >= MIN_PRODUCTS):
+        plain = on_cpu and not self.stacked and not torch.is_autocast_enabled("cpu")
+        if not (ONEDNN and plain and x.ndim == 2 and len(x) * self.weight.numel() >= MIN_PRODUCTS):
             return super().forward(x)
         out: Tensor = _OneDNNLinear.apply(x, self.weight, self.bias)
         return out
