@@ -44,8 +44,8 @@ class Member:
 class BenchProblem:
     """The bench behind `searchers.base.Problem`.
 
-    A search that is run again repeats its calls: a training that has finished is read back, one that was cut short
-    goes on from its checkpoint.
+    dataset: its training split on the evaluator's device. A search that is run again repeats its calls: a training that
+    has finished is read back, one that was cut short goes on from its checkpoint.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class BenchProblem:
         self.epochs = spec.training.epochs
         self.seed = spec.seed
         self.n_classes = dataset.n_classes
-        self.train_split = dataset.train.to(evaluator.device)
+        self.train_split = dataset.train
         self.evaluator = evaluator
         self._spec = spec
         self._image_shape = dataset.image_shape

@@ -89,12 +89,11 @@ def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: 
             elsewhere.add(index)
             return Offer.LATER
         claimed[index] = number
-        companions = []
-        for other in [i for i, leader in leaders.items() if leader == index != i]:
+        others = [pending[i] for i, leader in leaders.items() if leader == index != i]
+        if others:
             leading.add(index)
-            number_of_other = watch.next_number(pending[other][1].path)
-            if number_of_other is not None:
-                companions.append(Assignment(pending[other][0], pending[other][1].path, number_of_other))
+        numbered = [(other, at.path, watch.next_number(at.path)) for other, at in others]
+        companions = [Assignment(other, path, free) for other, path, free in numbered if free is not None]
         return Task("benchmark.worker:run_search", (Assignment(spec, folder.path, number), companions, device))
 
     n_trainings = [searcher.n_trainings for searcher in searchers]

@@ -114,6 +114,8 @@ def _run_claimed(
     folder.tidy()
     limit_threads(spec.training.threads)
     set_determinism(spec.training.deterministic)
+    if device.index:
+        torch.cuda.set_device(device)  # whose streams record steps
     torch.set_flush_denormal(True)  # weights that fade to denormals would slow the CPU down
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     used = environment(device, spec.training.threads)
@@ -143,6 +145,7 @@ def _search(connection: Connection, task: Assignment, companions: Sequence[Assig
     spec, folder = task.spec, SearchFolder(task.path)
     dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
     features = load_features(spec.evaluation.features, dataset, device)
+    dataset = replace(dataset, train=dataset.train.to(device))
     validation = Evaluator(dataset.val, dataset.n_classes, features, spec.evaluation, device)
     problem, searcher = problem_of(task), make_searcher(spec.searcher, spec.settings)
     if searcher.population:

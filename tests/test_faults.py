@@ -15,8 +15,6 @@ from benchmark.store import ResultsStore, SearchFolder
 
 # Each start takes seconds, which are Python's imports. So one suite meets all that cuts suites short, and another one,
 # in the company of a third, is stopped while its clock jumps.
-pytestmark = pytest.mark.slow  # each start of a suite takes seconds, which a busy machine makes minutes
-
 SHORT = {"mixed": 1, "stops": 1, "damages, then read": 1, "damaged tables": 300}
 SEED = 1  # with it the stopped suite has company
 

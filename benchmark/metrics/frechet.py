@@ -40,7 +40,8 @@ def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:
     """
     # S_a S_b = A'A B'B has the non-zero eigenvalues of (A B')(A B')', the squared singular values of A B'; so the
     # trace of its root is their sum. The general formula loses half the digits to eigvals of an F x F product and
-    # takes hundreds of times longer when N < F; eigvalsh of the Gram matrix loses them too, for at most 3x the speed.
+    # takes 50 to hundreds of times longer when N < F; eigvalsh of the Gram matrix loses them too, for at most 3x the
+    # speed.
     cross = a.factor @ b.factor.T  # [R_a, R_b]
     distance = (a.mean - b.mean).square().sum() + a.trace + b.trace
     if not bool(torch.isfinite(distance) & torch.isfinite(cross).all()):
