@@ -54,7 +54,7 @@ patience = 2
 decrease = 4
 [searchers.geco-l0arm]
 latent_dim = 16
-tau = 10.0
+tau = 3.5
 [searchers.sparsity]
 latent_dim = 16
 stable_epochs = 1

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import json
 import math
 import shutil
 import time
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.datasets.byte_progress import byte_progress
-from benchmark.errors import InputError
-from benchmark.files import read_json, replacing
+from benchmark.errors import Damaged, InputError
+from benchmark.files import read_json, replacing, write_json
 
 ABANDONED_SECONDS = 3600.0
 REMEDY = "free disk space, or set XDG_CACHE_HOME to a folder that has more"
@@ -38,7 +37,7 @@ class CachedImages:
 
 def cached_images(cache: Path, decode: Callable[[Path], None]) -> CachedImages:
     """What the folder `cache` holds; `decode(cache)` fills it by `write_images` if it is empty or torn."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    with contextlib.suppress(OSError, ValueError, KeyError, Damaged):
         return _read(cache)
     decode(cache)
     return _read(cache)
@@ -71,8 +70,7 @@ def write_images(
             n_written = _write(partial, shape, batches, digest.update)
             if not n_written == shape[0] == len(labels):
                 raise ValueError(f"{cache}: {n_written} images and {len(labels)} labels, expected {shape[0]} of each")
-        with replacing(cache / "done.json") as partial:
-            partial.write_text(json.dumps({"fingerprint": digest.hexdigest(), "labels": labels}))
+        write_json(cache / "done.json", {"fingerprint": digest.hexdigest(), "labels": labels})
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
