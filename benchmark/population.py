@@ -8,9 +8,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.backbones.linear import FLOP_FORMULAS
 from benchmark.backbones.vae import VAE
 from benchmark.checkpoint import COUNTERS
 from benchmark.clock import Clock
@@ -24,7 +22,7 @@ from benchmark.problem import BenchProblem, Member, Notice
 from benchmark.stack import Stack
 from benchmark.store import decode_rows, encode_rows
 from benchmark.streams import Purpose, stream
-from benchmark.training import CHUNK_BYTES, autocast, batches, end_epoch, run_steps
+from benchmark.training import CHUNK_BYTES, autocast, batches, end_epoch, flop_counter, make_optimizer, run_steps
 from searchers.objectives import elbo_loss
 
 Report = Callable[[int, int, int], None]
@@ -102,8 +100,7 @@ class Population:
         self._stack = Stack([member.state.vae for member in members])
         parameters = list(self._stack.parameters.values())
         self._on_gpu = parameters[0].is_cuda
-        rate = settings.learning_rate
-        self._optimizer = torch.optim.Adam(parameters, lr=rate, fused=True, capturable=self._on_gpu)
+        self._optimizer = make_optimizer(parameters, settings.learning_rate)
         self._replay: Replay | None = None
 
     @property
@@ -125,7 +122,9 @@ class Population:
         self._stack.unstack([member.state.vae for member in members])
         for member in members:
             state = member.state
-            state.flops_per_step = state.flops_per_step or _step_flops(state.vae, split.take(split.rows[:batch_size]))
+            state.flops_per_step = state.flops_per_step or _step_flops(
+                state.vae, split.take(torch.arange(batch_size, device=device))
+            )
             state.images_seen += steps * batch_size
             state.train_flops += steps * state.flops_per_step
         return [loss / steps for loss in losses]
@@ -192,6 +191,6 @@ class Population:
 
 def _step_flops(vae: VAE, images: Tensor) -> int:
     """FLOPs of one training step on uint8 images [B, C, H, W]."""
-    with FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) as counter:
+    with flop_counter() as counter:
         elbo_loss(copy.deepcopy(vae), images.float() / 255, Generator(images.device)).total.backward()
     return int(counter.get_total_flops())

@@ -49,10 +49,18 @@ class TrainingState:
 
 def new_state(vae: VAE, controller: Controller, learning_rate: float) -> TrainingState:
     """A training before its first epoch."""
-    parameters = [*vae.parameters(), *controller.parameters()]
-    on_gpu = parameters[0].is_cuda
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=on_gpu)
+    optimizer = make_optimizer([*vae.parameters(), *controller.parameters()], learning_rate)
     return TrainingState(vae, controller, optimizer, list(range(vae.latent_dim)), [])
+
+
+def make_optimizer(parameters: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
+    """Adam, on a GPU such that its step can be recorded."""
+    return torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=parameters[0].is_cuda)
+
+
+def flop_counter() -> FlopCounterMode:
+    """Counts the FLOPs of what runs within it."""
+    return FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS)
 
 
 def train(
@@ -132,13 +140,12 @@ def train_epoch(state: TrainingState, split: Split, settings: Training, order: G
 
     def step(images: Tensor, generators: Sequence[Generator], totals: Tensor) -> None:
         x = images.float().div_(255)
-        uncounted = state.flops_per_step is None
-        counter = FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS)
-        with counter if uncounted else nullcontext():
+        counter = flop_counter() if state.flops_per_step is None else None
+        with counter or nullcontext():
             with autocast(x.device, settings.precision):
                 loss = state.controller.loss(state.vae, x, generators[0]).total
             loss.backward()
-        if uncounted:
+        if counter:
             state.flops_per_step = counter.get_total_flops()
         state.optimizer.step()
         state.optimizer.zero_grad()

@@ -1,8 +1,11 @@
 """Running the command line as a user does."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -45,3 +48,20 @@ def benchmark(*arguments: object, cwd: Path, cache: Path, python: str = sys.exec
     """`python -m benchmark ARGUMENTS`, run to its end."""
     command = [python, "-m", "benchmark", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=environment(cache), capture_output=True, text=True, timeout=300)
+
+
+def kill_when(ready: Callable[[], bool], *arguments: object, cwd: Path, cache: Path) -> None:
+    """Starts `python -m benchmark ARGUMENTS` and kills its process group (SIGKILL) as soon as `ready` says so."""
+    command = [sys.executable, "-m", "benchmark", *map(str, arguments)]
+    process = subprocess.Popen(
+        command, cwd=cwd, env=environment(cache), start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    try:
+        while not ready():
+            assert process.poll() is None, "the command ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,11 +1,7 @@
 """Grid's sizes and seeds as one stacked model: the results of one training after another, killed or not."""
 
 import math
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import TINY, benchmark, environment
+from commands import TINY, benchmark, kill_when
 from torch import Generator
 
 from benchmark import cli
@@ -126,17 +122,10 @@ def test_costs(whole: ResultsStore) -> None:
 
 def test_killed_and_resumed_equals_undisturbed(work: Path, whole: ResultsStore) -> None:
     command, results = ["run", "--population", *_command("grid", "0 1", "killed")], work / "killed"
-    environ, deadline = environment(work / "cache"), time.monotonic() + 120
-    options = {"cwd": work, "env": environ, "start_new_session": True, "stdout": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, "-m", "benchmark", *command], **options)
-    try:
-        while sum(map(len, _rows_on_disk(results).values())) < 6 * KILLED_AFTER:
-            assert process.poll() is None, "the population ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    n_rows = 6 * KILLED_AFTER
+    kill_when(
+        lambda: sum(map(len, _rows_on_disk(results).values())) >= n_rows, *command, cwd=work, cache=work / "cache"
+    )
     before = _rows_on_disk(results)
     assert len(before) == 6 and all(KILLED_AFTER <= len(rows) < EPOCHS for rows in before.values())
     assert len(list(results.rglob("population.pt"))) == 1

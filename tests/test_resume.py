@@ -1,17 +1,12 @@
 """Searches that are really killed (SIGKILL, the whole process group) and run again."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from commands import TINY, benchmark, environment
+from commands import TINY, benchmark, kill_when
 
 from benchmark.errors import InputError
 from benchmark.store import ResultsStore
@@ -39,19 +34,7 @@ def _rows(results: Path) -> pd.DataFrame:
 
 
 def _kill_when(command: list[str], folder: Path, cache: Path, ready: Callable[[pd.DataFrame], bool]) -> None:
-    full = [sys.executable, "-m", "benchmark", *command]
-    process = subprocess.Popen(
-        full, cwd=folder, env=environment(cache), start_new_session=True, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    try:
-        while not ready(_rows(folder / "killed")):
-            assert process.poll() is None, "the search ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    kill_when(lambda: ready(_rows(folder / "killed")), *command, cwd=folder, cache=cache)
 
 
 def _between_removals(rows: pd.DataFrame) -> bool:
