@@ -13,13 +13,11 @@ from typing import NoReturn
 from benchmark.backbones import BACKBONES
 from benchmark.config import (
     FEATURES,
-    POPULATION,
     PRECISIONS,
     dataset_protocol,
     load_protocol,
     override,
     protocol_names,
-    with_population,
 )
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
@@ -77,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--population",
         action="store_true",
-        help=f"train all sizes and seeds of grid as one stacked model; it is then called {POPULATION}",
+        help="train all sizes and seeds of grid, or random, as one stacked model; it is then called grid@population",
     )
     run.add_argument("--jobs", type=int, help="searches at a time (default: one a core)")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -113,8 +111,6 @@ def _run(options: argparse.Namespace) -> int:
         deterministic=options.deterministic,
     )
     searchers, seeds = tuple(options.searchers or protocol.run), tuple(options.seeds or protocol.seeds)
-    if options.population:
-        protocol, searchers = with_population(protocol, searchers)
     for name in (*searchers, *seeds):
         if (*searchers, *seeds).count(name) > 1:
             raise InputError(f"{name} is named twice; expected each searcher and seed once")
@@ -132,7 +128,8 @@ def _run(options: argparse.Namespace) -> int:
     from benchmark.runner import Suite, run_suite
     from benchmark.store import ResultsStore
 
-    suite = Suite(protocol, searchers, seeds, options.results, options.device, options.jobs)
+    ahead = "population" if options.population else ""
+    suite = Suite(protocol, searchers, seeds, options.results, options.device, options.jobs, ahead)
     searches = run_suite(suite)
     print_summary(searches)
     if protocol.show_latents:

@@ -33,7 +33,6 @@ DATASET_PROTOCOLS = {  # whose name is not the dataset's own
 DEFAULT_SEEDS = (0, 1, 2)
 PRECISIONS = ("float32", "bf16")
 FEATURES = ("auto", "classifier", "inception")
-POPULATION = "grid@population"
 MAX_THREADS = 1024  # where there are very many, torch crashes
 
 
@@ -219,12 +218,3 @@ def override(
     if features is not None:
         protocol = replace(protocol, evaluation=replace(protocol.evaluation, features=features))
     return protocol
-
-
-def with_population(protocol: Protocol, searchers: tuple[str, ...]) -> tuple[Protocol, tuple[str, ...]]:
-    """The protocol and the names of its searchers where grid trains its sizes as one stacked model."""
-    if "grid" not in searchers:
-        raise InputError(f"population concerns grid, got the searchers {', '.join(searchers)}; expected grid too")
-    settings = {**protocol.searchers.get("grid", {}), "stacked": True}
-    names = tuple(POPULATION if name == "grid" else name for name in searchers)
-    return replace(protocol, searchers={**protocol.searchers, POPULATION: settings}), names

@@ -17,6 +17,8 @@ from searchers import SEARCHERS
 from searchers.base import Searcher
 from searchers.registry import Entry, unknown_name
 
+AHEAD = ("population", "spread")  # as one stacked model; each as a task of its own
+
 
 @dataclass(frozen=True)
 class SearchSpec:
@@ -32,6 +34,7 @@ class SearchSpec:
     settings: Mapping[str, Any]
     seed: int
     device: str = "cpu"  # its type: results of another are another search
+    ahead: str = ""  # how trainings are done whose sizes are known beforehand: AHEAD, or by the search itself
 
     @property
     def protocol_hash(self) -> str:
@@ -42,8 +45,13 @@ class SearchSpec:
     def search_id(self) -> str:
         """A folder name: readable, and different whenever anything that the result follows from differs."""
         parts = (self.dataset.name, self.backbone.name, self.searcher, f"s{self.seed}")
-        digest = _hash([self.protocol_hash, self.searcher, self.settings, self.seed, self.device])
-        return "-".join([*(re.sub(r"[^A-Za-z0-9_]+", "_", part)[-40:] for part in parts), digest[:8]])
+        items = [self.protocol_hash, self.searcher, self.settings, self.seed, self.device, *filter(None, [self.ahead])]
+        return "-".join([*(re.sub(r"[^A-Za-z0-9_]+", "_", part)[-40:] for part in parts), _hash(items)[:8]])
+
+    def known_sizes(self) -> tuple[int, ...]:
+        """Sizes that are trained ahead of the search."""
+        searcher = make_searcher(self.searcher, self.settings)
+        return tuple(searcher.known_sizes(self.seed)) if self.ahead else ()
 
     def identity(self) -> dict[str, Any]:
         """The columns of `ResultsStore.searches()` that are known before the search starts."""
@@ -101,17 +109,29 @@ def make_searcher(name: str, settings: Mapping[str, Any]) -> Any:
 
 
 def plan(
-    protocol: Protocol, data_fingerprint: str, searchers: Sequence[str], seeds: Sequence[int], device: str = "cpu"
+    protocol: Protocol,
+    data_fingerprint: str,
+    searchers: Sequence[str],
+    seeds: Sequence[int],
+    device: str = "cpu",
+    ahead: str = "",
 ) -> list[SearchSpec]:
-    """One spec for each searcher and seed; settings and options are written out in full, defaults included."""
+    """One spec for each searcher and seed; settings and options are written out in full, defaults included.
+
+    ahead: one of AHEAD, where trainings whose sizes are known beforehand are not done one after another: a searcher
+    that has such is then a variant of that name, `grid@population`.
+    """
     backbone = Named(protocol.backbone.name, _plain(make_backbone(protocol.backbone.name, protocol.backbone.options)))
     specs = []
+    found = False
     for name in searchers:
         if "@" in name and name not in protocol.searchers:
             variants = [known for known in protocol.searchers if "@" in known]
             raise InputError(f"protocol {protocol.name}: {unknown_name('variant', name, variants)}")
         searcher = make_searcher(name, protocol.searchers.get(name, {}))
         settings = _plain(searcher)
+        own = ahead if ahead and searcher.known_sizes(seeds[0]) else ""
+        found |= bool(own)
         for seed in seeds:
             specs.append(
                 SearchSpec(
@@ -121,12 +141,16 @@ def plan(
                     backbone=backbone,
                     training=protocol.training,
                     evaluation=protocol.evaluation,
-                    searcher=name,
+                    searcher=f"{name}@{own}" if own else name,
                     settings=settings,
                     seed=seed,
                     device=device.partition(":")[0],
+                    ahead=own,
                 )
             )
+    if ahead and not found:
+        got = f"{ahead} concerns searchers whose sizes are known beforehand, got {', '.join(searchers)}"
+        raise InputError(f"{got}; expected grid or random too")
     return specs
 
 

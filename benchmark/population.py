@@ -31,19 +31,19 @@ Report = Callable[[int, int, int], None]
 
 def train_population(
     problems: Sequence[BenchProblem],
-    latent_dims: Sequence[int],
+    latent_dims: Sequence[Sequence[int]],
     settings: Training,
     path: Path,
     report: Report,
     notice: Notice,
 ) -> None:
-    """Trains these sizes, the first trainings of each search, all at once where they are not finished.
+    """Trains these sizes of each search, its first trainings, all at once where they are not finished.
 
     Their rows, models and records are then what each search's own `train` reads back. The time they take is shared: a
     row's `train_seconds` are an equal part, its `wall_seconds` what the search's trainings cost together so far.
     path: of the checkpoint.
     """
-    groups = [problem.members(latent_dims) for problem in problems]
+    groups = [problem.members(own) for problem, own in zip(problems, latent_dims, strict=True)]
     if any(groups):
         _train(groups, settings, problems[0].train_split, problems[0].evaluator, path, report, notice)
     for problem, group in zip(problems, groups, strict=True):

@@ -19,7 +19,10 @@ from benchmark.store import ResultsStore, SearchFolder
 
 @dataclass(frozen=True)
 class Suite:
-    """What to run and where. jobs: searches at a time; None is one a core on a CPU, one on a GPU."""
+    """What to run and where. jobs: searches at a time; None is one a core on a CPU, one on a GPU.
+
+    ahead: see `plan`.
+    """
 
     protocol: Protocol
     searchers: tuple[str, ...]
@@ -27,6 +30,7 @@ class Suite:
     results: Path
     device: str = "auto"
     jobs: int | None = None
+    ahead: str = ""
 
 
 def run_suite(suite: Suite) -> pd.DataFrame:
@@ -36,9 +40,9 @@ def run_suite(suite: Suite) -> pd.DataFrame:
     """
     _check_results(suite.results)
     warm_up()
-    plan(suite.protocol, "", suite.searchers, suite.seeds)  # settings and names, before the data is touched
+    plan(suite.protocol, "", suite.searchers, suite.seeds, ahead=suite.ahead)  # settings and names, before any data
     device, protocol, fingerprint = _prepare(suite)
-    specs = plan(protocol, fingerprint, suite.searchers, suite.seeds, device)
+    specs = plan(protocol, fingerprint, suite.searchers, suite.seeds, device, suite.ahead)
     _check_precision(specs)
     folders = [SearchFolder(suite.results / "searches" / spec.search_id) for spec in specs]
     pending = [(s, f) for s, f in zip(specs, folders, strict=True) if not _has_result(f)]
@@ -67,7 +71,7 @@ def _has_result(folder: SearchFolder) -> bool:
 
 def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: int, done_before: int) -> None:
     searchers = [make_searcher(spec.searcher, spec.settings) for spec, _ in pending]
-    leaders = _leaders(pending, [bool(searcher.population) for searcher in searchers])
+    leaders = _leaders([spec for spec, _ in pending])
     attempts_before = [folder.attempts() for _, folder in pending]
     watch = Watch()
     elsewhere: set[int] = set()
@@ -126,10 +130,10 @@ def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: 
         run_tasks(len(pending), jobs, offer, on_message, on_end)
 
 
-def _leaders(pending: Sequence[tuple[SearchSpec, SearchFolder]], stacked: Sequence[bool]) -> dict[int, int]:
+def _leaders(specs: Sequence[SearchSpec]) -> dict[int, int]:
     """For each search that trains a population the first one of its searcher: its worker trains those of all seeds."""
     first: dict[str, int] = {}
-    return {i: first.setdefault(spec.searcher, i) for i, (spec, _) in enumerate(pending) if stacked[i]}
+    return {i: first.setdefault(spec.searcher, i) for i, spec in enumerate(specs) if spec.ahead == "population"}
 
 
 def _outcome(search: dict[str, Any]) -> str:
@@ -166,8 +170,8 @@ def _default_jobs(device: str, threads: int) -> int:
 
 def _check_precision(specs: Sequence[SearchSpec]) -> None:
     for spec in specs:
-        on_cpu_in_bf16 = spec.device == "cpu" and spec.training.precision == "bf16"
-        if on_cpu_in_bf16 and make_searcher(spec.searcher, spec.settings).population:  # convolutions would be float32
+        in_bf16 = spec.training.precision == "bf16"
+        if in_bf16 and spec.device == "cpu" and spec.ahead == "population":  # convolutions would be float32
             raise InputError(f"precision is bf16 and {spec.searcher} is stacked, on a CPU; expected one of the two")
 
 

@@ -10,7 +10,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-import optuna
 import torch
 import torch._dynamo  # the first optimiser would import it, which takes seconds, on the search's clock
 from torch import Tensor
@@ -117,7 +116,6 @@ def _run_claimed(
     if device.index:
         torch.cuda.set_device(device)  # whose streams record steps
     torch.set_flush_denormal(True)  # weights that fade to denormals would slow the CPU down
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     used = environment(device, spec.training.threads)
     n_trainings = make_searcher(spec.searcher, spec.settings).n_trainings
     folder.begin(**spec.identity(), n_trainings=n_trainings, environment=used)
@@ -148,12 +146,13 @@ def _search(connection: Connection, task: Assignment, companions: Sequence[Assig
     dataset = replace(dataset, train=dataset.train.to(device))
     validation = Evaluator(dataset.val, dataset.n_classes, features, spec.evaluation, device)
     problem, searcher = problem_of(task), make_searcher(spec.searcher, spec.settings)
-    if searcher.population:
+    if spec.ahead == "population":
         with ExitStack() as stack:
-            problems = [problem, *(problem_of(other) for other in companions if stack.enter_context(_claimed(other)))]
+            own = [task, *(other for other in companions if stack.enter_context(_claimed(other)))]
+            problems = [problem, *map(problem_of, own[1:])]
             train_population(
                 problems,
-                searcher.population,
+                [member.spec.known_sizes() for member in own],
                 spec.training,
                 folder.path / "population.pt",
                 lambda *progress: connection.send(("population", progress)),

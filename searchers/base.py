@@ -148,11 +148,11 @@ class Searcher(ABC):
     def search(self, problem: Problem) -> Choice:
         """Chooses a size. Deterministic given `problem.seed`; it sees validation metrics only."""
 
-    @property
-    def population(self) -> tuple[int, ...]:
-        """Sizes that the search will train first, in this order, without a controller and for the full budget.
+    def known_sizes(self, seed: int) -> tuple[int, ...]:
+        """Sizes that a search with this seed trains first whatever comes of them, in this order.
 
-        The bench then trains them, those of all seeds together, as one stacked model. Empty: one after another.
+        Each without a controller and for the full budget. The bench can then train them all at once, as one stacked
+        model or on several machines, before the search asks for them.
         """
         return ()
 

@@ -16,27 +16,22 @@ class Grid(Searcher):
 
     sampling: False trains without it (see `unsampled_loss`), to compare the latent spaces; evaluation samples all the
     same, with variances that nothing has trained, so only the posterior means and the decoder say something.
-    stacked: train all sizes at once (see `Searcher.population`).
     """
 
     latent_dims: tuple[int, ...] = (4, 8, 16, 32, 64)
     weights: Weights = Weights()
     sampling: bool = True
-    stacked: bool = False
 
     def __post_init__(self) -> None:
         if not self.latent_dims or min(self.latent_dims) < 2 or len(set(self.latent_dims)) < len(self.latent_dims):
             raise ValueError(f"latent_dims is {list(self.latent_dims)}; expected different sizes, each at least 2")
-        if self.stacked and not self.sampling:
-            raise ValueError("stacked is true and sampling false; expected one of them otherwise")
 
     @property
     def n_trainings(self) -> int:
         return len(self.latent_dims)
 
-    @property
-    def population(self) -> tuple[int, ...]:
-        return self.latent_dims if self.stacked else ()
+    def known_sizes(self, seed: int) -> tuple[int, ...]:
+        return self.latent_dims if self.sampling else ()
 
     def search(self, problem: Problem) -> Choice:
         trials = [problem.train(size, None if self.sampling else Unsampled()) for size in self.latent_dims]

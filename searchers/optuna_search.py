@@ -10,6 +10,8 @@ from optuna.study import StudyDirection
 from searchers.base import Choice, Problem, Searcher
 from searchers.selection import HIGHER_IS_BETTER, METRICS, Weights, choose, final_metrics
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every study and trial
+
 
 @dataclass(frozen=True)
 class SizeRange:
@@ -37,6 +39,10 @@ class RandomSearch(Searcher):
     def n_trainings(self) -> int:
         return self.sizes.n_trials
 
+    def known_sizes(self, seed: int) -> tuple[int, ...]:
+        study = optuna.create_study(sampler=RandomSampler(seed=seed))
+        return tuple(_propose(study.ask(), self.sizes) for _ in range(self.sizes.n_trials))
+
     def search(self, problem: Problem) -> Choice:
         return _run_study(problem, RandomSampler(seed=problem.seed), self.sizes, self.weights)
 
@@ -62,6 +68,10 @@ class TPESearch(Searcher):
         return _run_study(problem, sampler, self.sizes, self.weights)
 
 
+def _propose(proposal: optuna.Trial, sizes: SizeRange) -> int:
+    return proposal.suggest_int("latent_dim", sizes.low, sizes.high, log=True)
+
+
 def _run_study(problem: Problem, sampler: BaseSampler, sizes: SizeRange, weights: Weights) -> Choice:
     directions = [
         StudyDirection.MAXIMIZE if metric in HIGHER_IS_BETTER else StudyDirection.MINIMIZE for metric in METRICS
@@ -71,7 +81,7 @@ def _run_study(problem: Problem, sampler: BaseSampler, sizes: SizeRange, weights
     trials = []
     for _ in range(sizes.n_trials):
         proposal = study.ask()
-        trial = problem.train(proposal.suggest_int("latent_dim", sizes.low, sizes.high, log=True))
+        trial = problem.train(_propose(proposal, sizes))
         values = list(final_metrics(trial.history).values())
         if np.isfinite(values).all():
             study.tell(proposal, values)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from commands import TINY, benchmark, kill_when
 from torch import Generator
+from toy import ToyProblem
 
 from benchmark import cli
 from benchmark.config import Evaluation, Named, Training
@@ -21,6 +22,7 @@ from benchmark.population import Population, train_population
 from benchmark.problem import BenchProblem
 from benchmark.store import ARRAYS, ResultsStore, SearchFolder, TrialFolder
 from searchers.grid import Grid
+from searchers.optuna_search import RandomSearch, SizeRange, TPESearch
 
 EPOCHS, KILLED_AFTER = 14, 4
 TIMES = ["train_seconds", "eval_seconds", "wall_seconds"]
@@ -51,13 +53,13 @@ def _run(work: Path, *command: str) -> tuple[ResultsStore, str]:
 @pytest.fixture(scope="module")
 def plain(work: Path) -> ResultsStore:
     """One training after another."""
-    return _run(work, "run", *_command("grid", "0 1", "plain"))[0]
+    return _run(work, "run", *_command("grid random", "0 1", "plain"))[0]
 
 
 @pytest.fixture(scope="module")
 def whole(work: Path) -> ResultsStore:
     """As a population, with another searcher in the suite, undisturbed."""
-    return _run(work, "run", "--population", *_command("grid sparsity", "0 1", "whole"))[0]
+    return _run(work, "run", "--population", *_command("grid random sparsity", "0 1", "whole"))[0]
 
 
 def _rows_on_disk(results: Path) -> dict[tuple[str, str], pd.DataFrame]:
@@ -91,15 +93,19 @@ def _assert_tidy(results: Path) -> None:
     assert not [name for name in names if name.startswith((".", "claim-", "population", "checkpoint"))]
 
 
-def test_results_are_those_of_one_training_after_another(plain: ResultsStore, whole: ResultsStore) -> None:
+@pytest.mark.parametrize("searcher", ["grid", "random"])
+def test_results_are_those_of_one_training_after_another(
+    plain: ResultsStore, whole: ResultsStore, searcher: str
+) -> None:
+    name = f"{searcher}@population"
     statuses = whole.searches()[["searcher", "status"]].value_counts().to_dict()
-    assert statuses == {(NAME, "done"): 2, ("sparsity", "done"): 2}  # another searcher beside it
-    searches, expected = _searches(whole), _searches(plain, "grid")
-    for name in ("latent_dim", "chosen_trial", "pareto", "n_trials", "n_epochs", "train_flops", "images_seen"):
-        assert searches[name].tolist() == expected[name].tolist(), name
-    tested = [name for name in searches.columns if name.startswith("test_") and name != "test_fid_features"]
+    assert statuses[name, "done"] == statuses["sparsity", "done"] == 2  # another searcher beside it
+    searches, expected = _searches(whole, name), _searches(plain, searcher)
+    for column in ("latent_dim", "chosen_trial", "pareto", "n_trials", "n_epochs", "train_flops", "images_seen"):
+        assert searches[column].tolist() == expected[column].tolist(), column
+    tested = [column for column in searches.columns if column.startswith("test_") and column != "test_fid_features"]
     pd.testing.assert_frame_equal(searches[tested], expected[tested], check_exact=False, rtol=1e-3)
-    _assert_near(_epochs(whole), _epochs(plain, "grid"))
+    _assert_near(_epochs(whole, name), _epochs(plain, searcher))
     _assert_tidy(whole.path)
 
 
@@ -148,9 +154,9 @@ def test_killed_and_resumed_equals_undisturbed(work: Path, whole: ResultsStore) 
 
 
 BAD = {
-    "--searchers ald sparsity": "population concerns grid, got the searchers ald, sparsity; ",
-    "--searchers grid@population": "population concerns grid, got the searchers grid@population; ",
-    "--protocol unsampled.toml --searchers grid": "stacked is true and sampling false; expected one of them otherwise",
+    "--searchers ald sparsity": "sizes are known beforehand, got ald, sparsity; ",
+    "--searchers grid@population": "unknown variant 'grid@population'",
+    "--protocol unsampled.toml --searchers grid": "whose sizes are known beforehand, got grid; ",
 }
 
 
@@ -171,11 +177,14 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert [path.name for path in tmp_path.iterdir()] == ["unsampled.toml"]
 
 
-def test_grid_is_stacked_or_unsampled() -> None:
-    with pytest.raises(ValueError, match="stacked is true and sampling false"):
-        Grid(stacked=True, sampling=False)
-    assert Grid(stacked=True).population == Grid().latent_dims and Grid().population == ()
-    assert Grid(sampling=False).population == ()
+def test_known_sizes_are_those_that_the_search_trains() -> None:
+    for searcher in (Grid(), RandomSearch(SizeRange(2, 200, 7)), RandomSearch()):
+        for seed in (0, 3):
+            problem = ToyProblem(seed)
+            searcher.search(problem)
+            assert searcher.known_sizes(seed) == tuple(size for size, _ in problem.starts)
+    assert RandomSearch().known_sizes(0) != RandomSearch().known_sizes(1)
+    assert Grid(sampling=False).known_sizes(0) == TPESearch().known_sizes(0) == ()
 
 
 # --- in this process
@@ -230,7 +239,7 @@ class _Bench:
             if progress[1] == killed_after:
                 raise Killed
 
-        train_population(problems, SIZES, SETTINGS, self.checkpoint, report, self.notices.append)
+        train_population(problems, [SIZES] * len(problems), SETTINGS, self.checkpoint, report, self.notices.append)
         assert not self.checkpoint.exists()
         return problems
 
@@ -288,7 +297,7 @@ def test_seeds_alone_or_together(seeds: tuple[int, ...], bench: _Bench, alone: p
 def test_the_search_then_trains_nothing(bench: _Bench, alone: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     problems = bench.train((3, 5))
     monkeypatch.delattr("benchmark.problem.train")
-    choices = [Grid(SIZES, stacked=True).search(problem) for problem in problems]
+    choices = [Grid(SIZES).search(problem) for problem in problems]
     for problem, choice in zip(problems, choices, strict=True):
         assert choice.latent_dim in SIZES and problem.model(choice.trial).latent_dim == choice.latent_dim
         assert problem.clock.seconds() >= choice.trial.history["wall_seconds"].iloc[-1]
@@ -309,7 +318,7 @@ def test_a_diverged_member(from_epoch: int, bench: _Bench, alone: pd.DataFrame, 
     _assert_near(rows.drop(index=[(5, 1)]), alone[~diverged])
     record = bench.trial(5, 1).finished()
     assert record is not None and record["status"] == "failed"
-    choice = Grid(SIZES, stacked=True).search(problem)
+    choice = Grid(SIZES).search(problem)
     assert choice.trial.number != 1 and np.isfinite(choice.trial.history["train_loss"]).all()
 
 
