@@ -2,13 +2,15 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.samplers import BaseSampler
+from optuna.study import Study, StudyDirection
 
 from benchmark import checkpoint
 from benchmark.backbones.export import build_vae, load_model, save_model
@@ -21,6 +23,7 @@ from benchmark.metrics.evaluation import Evaluator
 from benchmark.plan import SearchSpec
 from benchmark.store import SearchFolder, TrialFolder, summarise
 from benchmark.streams import Purpose, stream_seed
+from benchmark.studies import study_storage
 from benchmark.training import TrainingState, train
 from searchers.base import Controller, FixedSize, Trial
 
@@ -45,7 +48,8 @@ class BenchProblem:
     """The bench behind `searchers.base.Problem`.
 
     dataset: its training split on the evaluator's device. A search that is run again repeats its calls: a training that
-    has finished is read back, one that was cut short goes on from its checkpoint.
+    has finished is read back, one that was cut short goes on from its checkpoint. studies: the URL of the database that
+    keeps Optuna's studies, in place of a journal in the folder.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class BenchProblem:
         folder: SearchFolder,
         report: Report,
         notice: Notice,
+        studies: str | None = None,
     ) -> None:
         self.epochs = spec.training.epochs
         self.seed = spec.seed
@@ -67,7 +72,9 @@ class BenchProblem:
         self._folder = folder
         self._report = report
         self._notice = notice
+        self._studies = studies
         self._trials = 0
+        self._ahead = False
         self.clock = Clock(evaluator.device)
 
     def train(self, latent_dim: int, controller: Controller | None = None, epochs: int | None = None) -> Trial:
@@ -90,6 +97,11 @@ class BenchProblem:
         self.clock.resume_at(rows[-1]["wall_seconds"])
         return Trial(number, finished["latent_dim"], pd.DataFrame(rows))
 
+    def train_ahead(self, number: int, latent_dim: int) -> None:
+        """The search's training of this number before the search asks for it, without touching the others."""
+        self._trials, self._ahead = number, True
+        self.train(latent_dim)
+
     def members(self, latent_dims: Sequence[int]) -> list[Member]:
         """Plain trainings of these sizes, the first ones that the search will ask for, where they are not finished."""
         wanted = [(n, size) for n, size in enumerate(latent_dims) if not self._begin(n, size, self.epochs, FixedSize())]
@@ -102,7 +114,7 @@ class BenchProblem:
         before, finished = self._as_left(folder)
         if before == request:
             return finished
-        if before is not None:  # the searcher's code has changed since: what it asked for then is void
+        if before is not None and not self._ahead:  # the searcher's code has changed: what it asked for then is void
             self._discard(number)
         shutil.rmtree(folder.path, ignore_errors=True)  # a kill amid a deletion may have left the checkpoint
         folder.begin(request)
@@ -161,12 +173,12 @@ class BenchProblem:
         member.folder.finish(record)
         return record
 
-    def study_storage(self) -> BaseStorage:
-        """See `searchers.base.Problem.study_storage`. A repeated search writes its journal anew."""
-        path = self._folder.path / "study.journal"
-        for leftover in path.parent.glob(f"{path.name}*"):  # its lock too
-            leftover.unlink()
-        return JournalStorage(JournalFileBackend(str(path)))
+    def create_study(self, sampler: BaseSampler, directions: Sequence[StudyDirection]) -> Study:
+        """See `searchers.base.Problem.create_study`."""
+        name, storage = self._spec.search_id, study_storage(self._folder.path / "study.journal", self._studies)
+        with suppress(KeyError):  # none of this name yet
+            optuna.delete_study(study_name=name, storage=storage)
+        return optuna.create_study(storage=storage, sampler=sampler, study_name=name, directions=directions)
 
     def model(self, trial: Trial) -> VAE:
         """The finished model of a trial, on the evaluator's device."""

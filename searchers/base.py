@@ -8,11 +8,13 @@ A whole-run searcher calls `problem.train(latent_dim)` several times. An in-trai
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pandas as pd
-from optuna.storages import BaseStorage
+from optuna.samplers import BaseSampler
+from optuna.study import Study, StudyDirection
 from torch import Generator, Tensor, nn
 
 from searchers.objectives import VAE, Loss, elbo_loss
@@ -137,8 +139,11 @@ class Problem(Protocol):
         The n-th call of a resumed search returns what the n-th call returned before: searchers must be deterministic.
         """
 
-    def study_storage(self) -> BaseStorage:
-        """A fresh Optuna storage for this search, kept beside its results."""
+    def create_study(self, sampler: BaseSampler, directions: Sequence[StudyDirection]) -> Study:
+        """A fresh Optuna study for this search, kept beside its results or in the database that the user named.
+
+        A repeated search makes it anew, since a resumed search repeats its calls.
+        """
 
 
 class Searcher(ABC):

@@ -76,7 +76,7 @@ def _run_study(problem: Problem, sampler: BaseSampler, sizes: SizeRange, weights
     directions = [
         StudyDirection.MAXIMIZE if metric in HIGHER_IS_BETTER else StudyDirection.MINIMIZE for metric in METRICS
     ]
-    study = optuna.create_study(storage=problem.study_storage(), sampler=sampler, directions=directions)
+    study = problem.create_study(sampler, directions)
     study.set_user_attr("metrics", list(METRICS))
     trials = []
     for _ in range(sizes.n_trials):

@@ -1,12 +1,16 @@
 """A problem without data or GPU whose best latent size is known, for the tests of searchers."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 import torch
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.samplers import BaseSampler
+from optuna.storages import InMemoryStorage
+from optuna.study import Study, StudyDirection
 
 from benchmark.backbones.export import build_vae
 from benchmark.store import EPOCH_COLUMNS
@@ -37,8 +41,8 @@ class ToyProblem:
         self.starts: list[tuple[int, int]] = []  # (latent_dim, epochs) of each call
         self.storage = InMemoryStorage()
 
-    def study_storage(self) -> BaseStorage:
-        return self.storage
+    def create_study(self, sampler: BaseSampler, directions: Sequence[StudyDirection]) -> Study:
+        return optuna.create_study(storage=self.storage, sampler=sampler, directions=directions)
 
     def train(self, latent_dim: int, controller: Controller | None = None, epochs: int | None = None) -> Trial:
         if latent_dim < 2:
