@@ -6,12 +6,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from benchmark.backbones import BACKBONES
 from benchmark.config import (
+    EXECUTORS,
     FEATURES,
     PRECISIONS,
     dataset_protocol,
@@ -22,7 +22,7 @@ from benchmark.config import (
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
 from benchmark.settings import LARGEST
-from benchmark.text import one_line, path_argument
+from benchmark.text import one_line, results_argument
 from searchers import SEARCHERS
 
 
@@ -72,21 +72,38 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
     run.add_argument("--precision", choices=PRECISIONS, help="of the products in training (default: the protocol's)")
     run.add_argument("--deterministic", action="store_true", default=None, help="a GPU repeats itself bit for bit")
-    run.add_argument(
+    ahead = run.add_mutually_exclusive_group()
+    ahead.add_argument(
         "--population",
-        action="store_true",
+        action="store_const",
+        const="population",
+        dest="ahead",
+        default="",
         help="train all sizes and seeds of grid, or random, as one stacked model; it is then called grid@population",
     )
+    ahead.add_argument(
+        "--spread",
+        action="store_const",
+        const="spread",
+        dest="ahead",
+        help="train the sizes of grid and random as tasks of their own; they are then called grid@spread",
+    )
+    run.add_argument("--executor", choices=EXECUTORS, default="local", help="where searches run (default: local)")
+    run.add_argument("--address", help="of a running Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: none)")
+    run.add_argument(
+        "--studies", metavar="URL", help="a database for Optuna's studies, of these results alone (default: files)"
+    )
+    run.add_argument("--dry-run", action="store_true", help="print the searches and what they are estimated to cost")
     run.add_argument("--jobs", type=int, help="searches at a time (default: one a core)")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    run.add_argument("--results", type=path_argument, default=Path("results"))
+    run.add_argument("--results", type=results_argument, default="results", help="a folder, or a URL such as s3://...")
     run.set_defaults(command=_run)
     commands.add_parser("list", help="searchers, datasets, backbones, protocols").set_defaults(command=_list)
     show = commands.add_parser("show", help="the searches of a results folder")
-    show.add_argument("results", type=path_argument)
+    show.add_argument("results", type=results_argument)
     show.set_defaults(command=_show)
     watch = commands.add_parser("watch", help="running searches' curves while they train; ends when none is running")
-    watch.add_argument("results", type=path_argument)
+    watch.add_argument("results", type=results_argument)
     watch.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
     watch.add_argument("--once", action="store_true", help="one look; so does a pipe")
     watch.set_defaults(command=_watch)
@@ -119,21 +136,40 @@ def _run(options: argparse.Namespace) -> int:
             raise InputError(f"seeds is {seed}; expected at least 0 and at most {LARGEST}")
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"jobs is {options.jobs}; expected at least 1")
+    if options.address is not None and options.executor != "ray":
+        raise InputError(
+            f"address is {options.address} and executor {options.executor}; expected --executor ray with it"
+        )
 
-    from benchmark.pool import warm_up
+    if options.executor == "local":
+        from benchmark.pool import warm_up
 
-    warm_up()  # its imports and those below take seconds, which they spend at the same time
+        warm_up()  # its imports and those below take seconds, which they spend at the same time
 
+    from benchmark.mirror import local_results
     from benchmark.progress import print_latents, print_summary
-    from benchmark.runner import Suite, run_suite
+    from benchmark.runner import Suite, run_suite, show_plan
     from benchmark.store import ResultsStore
 
-    ahead = "population" if options.population else ""
-    suite = Suite(protocol, searchers, seeds, options.results, options.device, options.jobs, ahead)
+    suite = Suite(
+        protocol,
+        searchers,
+        seeds,
+        options.results,
+        options.device,
+        options.jobs,
+        options.ahead,
+        options.executor,
+        options.address,
+        options.studies,
+    )
+    if options.dry_run:
+        show_plan(suite)
+        return 0
     searches = run_suite(suite)
     print_summary(searches)
     if protocol.show_latents:
-        print_latents(ResultsStore(options.results), searches)
+        print_latents(ResultsStore(local_results(options.results)), searches)
     return int((searches["status"] != "done").any())
 
 
@@ -149,10 +185,11 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
+    from benchmark.mirror import local_results
     from benchmark.progress import print_summary
     from benchmark.store import ResultsStore
 
-    print_summary(ResultsStore(options.results).searches())
+    print_summary(ResultsStore(local_results(options.results)).searches())
     return 0
 
 
@@ -160,7 +197,8 @@ def _watch(options: argparse.Namespace) -> int:
     if not 0 < options.every < math.inf:
         raise InputError(f"every is {options.every:g} seconds; expected a number above 0")
 
+    from benchmark.mirror import local_results
     from benchmark.store import ResultsStore
     from benchmark.watch import watch
 
-    return watch(ResultsStore(options.results), options.every, options.once)
+    return watch(ResultsStore(local_results(options.results)), options.every, options.once)

@@ -1,5 +1,6 @@
 """A protocol: one experiment, read from a TOML file, with what the command line says otherwise."""
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -32,6 +33,7 @@ DATASET_PROTOCOLS = {  # whose name is not the dataset's own
 }
 DEFAULT_SEEDS = (0, 1, 2)
 PRECISIONS = ("float32", "bf16")
+EXECUTORS = ("local", "ray")
 FEATURES = ("auto", "classifier", "inception")
 MAX_THREADS = 1024  # where there are very many, torch crashes
 
@@ -109,6 +111,30 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a search takes of a cluster's node; results do not follow from it.
+
+    cpus: None is training.threads. gpus: where the device is a GPU; a fraction lets searches share one. memory_gb: of
+    main memory. max_retries: how often a search is started again whose node was lost.
+    """
+
+    cpus: float | None = None
+    gpus: float = 1.0
+    memory_gb: float | None = None
+    max_retries: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("cpus", "gpus", "memory_gb"):
+            amount = getattr(self, name)
+            if amount is not None and not 0 < amount < math.inf:
+                raise ValueError(f"{name} is {amount}; expected a number above 0")
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(f"gpus is {self.gpus}; expected a whole number, or less than 1")
+        if self.max_retries < 0:
+            raise ValueError(f"max_retries is {self.max_retries}; expected at least 0")
+
+
+@dataclass(frozen=True)
 class Named:
     """A dataset's or backbone's name and its options."""
 
@@ -131,6 +157,7 @@ class Protocol:
     summary: str = ""
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    resources: Resources = Resources()
     searchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     run: tuple[str, ...] = DEFAULT_SEARCHERS
     seeds: tuple[int, ...] = DEFAULT_SEEDS

@@ -1,5 +1,7 @@
 """What a process uses and runs on."""
 
+import contextlib
+import hashlib
 import os
 import platform
 import resource
@@ -45,12 +47,25 @@ def set_determinism(deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = not deterministic
 
 
+def reset_peak_memory() -> None:
+    """Forgets what this process has held before, in an earlier search."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # resident memory's high-water mark (proc(5))
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """The most memory this process has held so far: on a GPU torch's allocations there, else resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def code_digest() -> str:
+    """A hash of the code that results follow from."""
+    root = Path(__file__).parent.parent
+    paths = sorted(path for package in ("benchmark", "searchers") for path in (root / package).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:

@@ -69,12 +69,50 @@ class SearchSpec:
         }
 
 
+class Shared(NamedTuple):
+    """What all machines that run a suite must have in common.
+
+    code: `machine.code_digest()`. cache_files: contents, by name below the cache's folder, that each would else make
+    for itself, and not to the last bit alike: the feature classifier.
+    """
+
+    code: str
+    cache_files: Mapping[str, bytes]
+
+
+class Prepared(NamedTuple):
+    """What preparing a suite has found out: device and protocol resolved, the data, image_shape [C, H, W] or
+    [C, T, H, W], and the number of training images.
+    """
+
+    device: str
+    protocol: Protocol
+    fingerprint: str
+    image_shape: tuple[int, ...]
+    n_images: int
+    shared: Shared
+
+
 class Assignment(NamedTuple):
-    """A search, the path of its folder, and the number under which it can be claimed."""
+    """A search, the path of its folder, and the number under which it can be claimed.
+
+    training: only this one of its trainings, ahead of the search.
+    """
 
     spec: SearchSpec
     path: Path
     claim_number: int
+    training: int | None = None
+
+    @property
+    def claim_path(self) -> Path:
+        """The folder whose claims count."""
+        return claim_path(self.path, self.training)
+
+
+def claim_path(folder: Path, training: int | None) -> Path:
+    """The folder with the claims on a search, or on one of its trainings that is done ahead of it."""
+    return folder if training is None else folder / "ahead" / f"{training:03d}"
 
 
 def _hash(items: Sequence[Any]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 from multiprocessing import forkserver, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from searchers.registry import Entry
 
@@ -20,8 +20,15 @@ POLL_SECONDS = 1.0  # between two looks at tasks that wait
 START_TRIES = 3  # of a process
 
 
+class Sender(Protocol):
+    """What a task sends its messages on."""
+
+    def send(self, message: Any, /) -> None:
+        """Hands the message to the command. Raises BrokenPipeError where that is gone."""
+
+
 class Task(NamedTuple):
-    """A call in a worker process: `target` as module:function, which gets a connection to send messages on first."""
+    """A call in a worker process: `target` as module:function, which gets a `Sender` first."""
 
     target: str
     arguments: tuple[Any, ...]
@@ -32,6 +39,32 @@ class Offer(Enum):
 
     LATER = "it waits"
     ENDED = "it has ended elsewhere"
+
+
+class Death(NamedTuple):
+    """How a task's process died. lost: with the machine that it ran on."""
+
+    cause: str
+    lost: bool = False
+
+
+class RunTasks(Protocol):
+    """Runs tasks somewhere: `run_tasks`, or `benchmark.ray_pool.Cluster.run_tasks`."""
+
+    def __call__(
+        self,
+        count: int,
+        jobs: int,
+        offer: Callable[[int], Task | Offer],
+        on_message: Callable[[int, Any], None],
+        on_end: Callable[[int, Death | None], bool],
+    ) -> None:
+        """Runs `count` tasks, at most `jobs` at a time. Callbacks get the task's index.
+
+        offer: asked when there is room: the task to start now, or that it has to wait or has ended elsewhere. on_end:
+        gets None, or how the process died; True from it puts the task back among those that wait. An exception here,
+        Ctrl-C included, ends the workers.
+        """
 
 
 def warm_up() -> None:
@@ -61,14 +94,9 @@ def run_tasks(
     jobs: int,
     offer: Callable[[int], Task | Offer],
     on_message: Callable[[int, Any], None],
-    on_end: Callable[[int, str | None], bool],
+    on_end: Callable[[int, Death | None], bool],
 ) -> None:
-    """Runs `count` tasks, at most `jobs` at a time. Callbacks get the task's index.
-
-    offer: asked when a process is free: the task to start now, or that it has to wait or has ended elsewhere. on_end
-    gets None, or one line about how the process died; True from it puts the task back among those that wait. An
-    exception here, Ctrl-C included, ends the workers.
-    """
+    """See `RunTasks`: processes on this machine."""
     waiting = list(range(count))
     running: dict[Any, tuple[int, Any]] = {}  # by the receiving end of its pipe
     try:
@@ -118,11 +146,11 @@ def _start(task: Task, tries: int = START_TRIES) -> tuple[Connection, Any]:
     return receiver, process
 
 
-def _cause_of_death(exit_code: int | None) -> str | None:
+def _cause_of_death(exit_code: int | None) -> Death | None:
     if exit_code == 0:
         return None
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return f"the worker process was killed by {name}{hint}; run the same command again to continue"
-    return f"the worker process ended with exit code {exit_code}; run the same command again to continue"
+        return Death(f"the worker process was killed by {name}{hint}; run the same command again to continue")
+    return Death(f"the worker process ended with exit code {exit_code}; run the same command again to continue")

@@ -28,6 +28,9 @@ class SuiteDisplay:
         self._done = done_before
         self._total = done_before + len(specs)
         self._fractions = [0.0] * len(specs)
+        self._trainings: list[dict[int, float]] = [{} for _ in specs]
+        self._nodes: dict[int, str] = {}
+        self._status = ""
         self._lines: dict[int, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -51,7 +54,8 @@ class SuiteDisplay:
     def epoch(self, index: int, trial: int, epoch: int, epochs: int, latent_dim: int) -> None:
         """A search has finished an epoch."""
         n_trainings = max(self._n_trainings[index], trial + 1)
-        fraction = (trial + epoch / epochs) / n_trainings
+        self._trainings[index][trial] = epoch / epochs
+        fraction = sum(self._trainings[index].values()) / n_trainings
         self._show(index, fraction, f"training {trial + 1}/{n_trainings}, epoch {epoch}/{epochs}, {latent_dim} latents")
 
     def population(self, index: int, members: Sequence[int], trainings: int, epoch: int, epochs: int) -> None:
@@ -60,12 +64,23 @@ class SuiteDisplay:
             self._fractions[member] = epoch / epochs
         self._show(index, epoch / epochs, f"{trainings} trainings at once, epoch {epoch}/{epochs}")
 
+    def started(self, index: int, node: str) -> None:
+        """A task of a search has begun on this node."""
+        self._nodes[index] = f" on {node}"
+
+    def status(self, status: str) -> None:
+        """What the cluster is doing."""
+        self._status = f", {printable(status)}"
+        self._progress.update(self._suite, detail=self._count() + self._status)
+
     def _show(self, index: int, fraction: float, detail: str) -> None:
         self._fractions[index] = max(self._fractions[index], fraction)  # a search reads back what it has done before
         if index not in self._lines:
             spec = self._specs[index]
             self._lines[index] = self._progress.add_task(f"  {spec.searcher} seed {spec.seed}", total=1.0, detail="")
-        self._progress.update(self._lines[index], completed=self._fractions[index], detail=detail)
+        self._progress.update(
+            self._lines[index], completed=self._fractions[index], detail=detail + self._nodes.get(index, "")
+        )
         self._progress.update(self._suite, completed=sum(self._fractions))
 
     def notice(self, line: str) -> None:
@@ -79,7 +94,7 @@ class SuiteDisplay:
         self._fractions[index] = 1.0
         if index in self._lines:
             self._progress.remove_task(self._lines.pop(index))
-        self._progress.update(self._suite, completed=sum(self._fractions), detail=self._count())
+        self._progress.update(self._suite, completed=sum(self._fractions), detail=self._count() + self._status)
         message = (
             f"[{self._count()}] {spec.dataset.name} {spec.backbone.name} {spec.searcher} seed {spec.seed}: {outcome}"
         )

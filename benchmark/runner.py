@@ -1,36 +1,48 @@
 """Runs a suite: every searcher with every seed on one protocol, and nothing that is already done."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmark.claims import Watch, clear, newest_claim
+from benchmark.claims import Watch, clear
 from benchmark.config import Protocol
+from benchmark.dispatch import Dispatch, Unit, make_units, n_trainings
+from benchmark.dry_run import print_plan
 from benchmark.errors import Damaged, InputError
-from benchmark.plan import Assignment, SearchSpec, make_searcher, plan
-from benchmark.pool import Offer, Task, run_tasks, warm_up
+from benchmark.estimate import search_flops, training_flops
+from benchmark.mirror import Results
+from benchmark.placement import longest_first
+from benchmark.plan import Prepared, SearchSpec, plan
+from benchmark.pool import Death, RunTasks, Task, run_tasks, warm_up
 from benchmark.progress import SuiteDisplay
+from benchmark.ray_pool import Cluster, connect
 from benchmark.store import ResultsStore, SearchFolder
 
 
 @dataclass(frozen=True)
 class Suite:
-    """What to run and where. jobs: searches at a time; None is one a core on a CPU, one on a GPU.
+    """What to run and where. results: a folder, or a URL (`benchmark.mirror`).
 
-    ahead: see `plan`.
+    jobs: searches at a time; None is one a core on a CPU, one on a GPU, and as many as a cluster has room for.
+    ahead: see `plan`. executor: one of `benchmark.config.EXECUTORS`. address: see `benchmark.ray_pool.connect`.
+    studies: see `BenchProblem`.
     """
 
     protocol: Protocol
     searchers: tuple[str, ...]
     seeds: tuple[int, ...]
-    results: Path
+    results: str | Path
     device: str = "auto"
     jobs: int | None = None
     ahead: str = ""
+    executor: str = "local"
+    address: str | None = None
+    studies: str | None = None
 
 
 def run_suite(suite: Suite) -> pd.DataFrame:
@@ -38,21 +50,96 @@ def run_suite(suite: Suite) -> pd.DataFrame:
 
     Raises InputError before anything is written where the suite cannot run.
     """
-    _check_results(suite.results)
-    warm_up()
-    plan(suite.protocol, "", suite.searchers, suite.seeds, ahead=suite.ahead)  # settings and names, before any data
-    device, protocol, fingerprint = _prepare(suite)
-    specs = plan(protocol, fingerprint, suite.searchers, suite.seeds, device, suite.ahead)
-    _check_precision(specs)
-    folders = [SearchFolder(suite.results / "searches" / spec.search_id) for spec in specs]
-    pending = [(s, f) for s, f in zip(specs, folders, strict=True) if not _has_result(f)]
-    jobs = suite.jobs or _default_jobs(device, suite.protocol.training.threads)
-    _run(pending, device, jobs, done_before=len(specs) - len(pending))
-    searches = ResultsStore(suite.results).searches()
+    with _planned(suite) as planned:
+        specs, cluster = planned.specs, planned.cluster
+        folders = [SearchFolder(planned.results.path / "searches" / spec.search_id) for spec in specs]
+        pending = [(s, f) for s, f in zip(specs, folders, strict=True) if not _has_result(f, planned.results)]
+        open_specs = [spec for spec, _ in pending]
+        units = make_units(open_specs)
+        if cluster is not None:
+            units = _longest_first(units, open_specs, planned.prepared)
+        dispatch = Dispatch(pending, units, planned.results, planned.prepared, suite.studies, cluster is not None)
+        trainings = [n_trainings(spec) for spec in open_specs]
+        with SuiteDisplay(open_specs, trainings, len(specs) - len(pending)) as display:
+            if cluster is not None:
+                cluster.on_status = display.status
+            at_most = planned.room if cluster is None else len(units)  # a cluster may grow
+            dispatch.run(planned.run_tasks, suite.jobs or at_most, display)
+        searches = ResultsStore(planned.results.path).searches()
     return searches[searches["search_id"].isin([spec.search_id for spec in specs])]
 
 
-def _has_result(folder: SearchFolder) -> bool:
+def show_plan(suite: Suite) -> None:
+    """Prints what `run_suite` would run, and what that is estimated to cost."""
+    with _planned(suite) as planned:
+        known = (planned.results.path / "searches").is_dir()
+        searches = ResultsStore(planned.results.path).searches() if known else pd.DataFrame()
+        done = set(searches.loc[searches["status"] == "done", "search_id"]) if len(searches) else set()
+        prepared = planned.prepared
+        workers = min(planned.room, suite.jobs or planned.room)
+        print_plan(planned.specs, prepared.image_shape, prepared.n_images, done, searches, workers, planned.kind)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A suite that can run. room: for so many searches at a time. kind: CPU or GPU."""
+
+    specs: Sequence[SearchSpec]
+    prepared: Prepared
+    results: Results
+    run_tasks: RunTasks
+    room: int
+    cluster: Cluster | None
+    kind: str
+
+
+@contextmanager
+def _planned(suite: Suite) -> Iterator[_Planned]:
+    protocol = suite.protocol
+    results = Results(suite.results)
+    _check_results(results.path)
+    plan(protocol, "", suite.searchers, suite.seeds, ahead=suite.ahead)  # settings and names, before any data
+    if suite.studies is not None:
+        from benchmark.studies import check_studies  # SQLAlchemy takes a while
+
+        check_studies(suite.studies)
+    with _executor(suite) as (run, device, cluster):
+        prepared = _prepare(protocol, device, run)
+        specs = plan(
+            prepared.protocol, prepared.fingerprint, suite.searchers, suite.seeds, prepared.device, suite.ahead
+        )
+        _check_precision(specs)
+        threads = protocol.training.threads
+        room = _default_jobs(prepared.device, threads) if cluster is None else cluster.room()
+        kind = "CPU" if prepared.device == "cpu" else "GPU"
+        yield _Planned(specs, prepared, results, run, room, cluster, kind)
+
+
+@contextmanager
+def _executor(suite: Suite) -> Iterator[tuple[RunTasks, str, Cluster | None]]:
+    """What runs the tasks, on which device."""
+    if suite.executor == "local":
+        warm_up()
+        yield run_tasks, suite.device, None
+        return
+    with connect(suite.address, suite.protocol, suite.device) as cluster:
+        yield cluster.run_tasks, cluster.device, cluster
+
+
+def _longest_first(units: Sequence[Unit], specs: Sequence[SearchSpec], prepared: Prepared) -> list[Unit]:
+    """What comes last by itself, a search whose trainings are spread, costs nothing here."""
+    data = (prepared.image_shape, prepared.n_images)
+
+    def flops(unit: Unit) -> float:
+        spec = specs[unit.search]
+        if unit.training is not None:
+            return training_flops(spec, *data, spec.known_sizes()[unit.training])
+        return 0.0 if spec.ahead == "spread" else search_flops(spec, *data)
+
+    return [units[i] for i in longest_first([flops(unit) for unit in units])]
+
+
+def _has_result(folder: SearchFolder, results: Results) -> bool:
     """Whether the search is done and its files are as they were then; damage is said, and that search not done."""
     try:
         if folder.read().get("status") != "done":
@@ -62,6 +149,7 @@ def _has_result(folder: SearchFolder) -> bool:
         if damage.path.parent == folder.path:  # of a training's files the search itself says it
             print(f"{damage.path} is damaged: what it belongs to is done anew")
         folder.reopen()
+        results.publish(folder.path.name)
         return False
     if Watch().next_number(folder.path) is not None:
         folder.tidy()
@@ -69,99 +157,26 @@ def _has_result(folder: SearchFolder) -> bool:
     return True
 
 
-def _run(pending: Sequence[tuple[SearchSpec, SearchFolder]], device: str, jobs: int, done_before: int) -> None:
-    searchers = [make_searcher(spec.searcher, spec.settings) for spec, _ in pending]
-    leaders = _leaders([spec for spec, _ in pending])
-    attempts_before = [folder.attempts() for _, folder in pending]
-    watch = Watch()
-    elsewhere: set[int] = set()
-    taken: set[int] = set()
-    claimed: dict[int, int] = {}  # the numbers under which this command's workers claim their searches
-    leading: set[int] = set()  # searches whose worker trains those of their companions too
-
-    def offer(index: int) -> Task | Offer:
-        spec, folder = pending[index]
-        if leaders.get(index) in leading - {index}:
-            return Offer.LATER
-        failed_since = folder.status() == "failed" and folder.attempts() > attempts_before[index]
-        if folder.status() == "done" or failed_since:  # another command on these results was faster
-            return Offer.ENDED
-        number = watch.next_number(folder.path)
-        if number is None:
-            if index not in elsewhere:
-                display.notice(f"{spec.searcher} seed {spec.seed} is being run by another command; waiting for it")
-            elsewhere.add(index)
-            return Offer.LATER
-        claimed[index] = number
-        others = [pending[i] for i, leader in leaders.items() if leader == index != i]
-        if others:
-            leading.add(index)
-        numbered = [(other, at.path, watch.next_number(at.path)) for other, at in others]
-        companions = [Assignment(other, path, free) for other, path, free in numbered if free is not None]
-        return Task("benchmark.worker:run_search", (Assignment(spec, folder.path, number), companions, device))
-
-    n_trainings = [searcher.n_trainings for searcher in searchers]
-    with SuiteDisplay([spec for spec, _ in pending], n_trainings, done_before) as display:
-
-        def on_message(index: int, message: tuple[str, Any]) -> None:
-            kind, content = message
-            if kind == "epoch":
-                display.epoch(index, *content)
-            elif kind == "population":
-                display.population(index, [i for i, leader in leaders.items() if leader == index], *content)
-            elif kind == "notice":
-                display.notice(content)
-            elif kind == "taken":
-                taken.add(index)
-            elif kind == "cannot_write":
-                raise InputError(f"cannot write {content}; make room or give access, and run the same command again")
-
-        def on_end(index: int, death: str | None) -> bool:
-            spec, folder = pending[index]
-            leading.discard(index)
-            if index in taken or index in claimed and newest_claim(folder.path) not in (0, claimed[index]):
-                taken.discard(index)
-                return True  # another process has it, or had it
-            if death is not None and folder.status() != "done":
-                folder.finish("failed", error=death, **spec.identity())
-            display.ended(index, _outcome(folder.read()))
-            return False
-
-        run_tasks(len(pending), jobs, offer, on_message, on_end)
-
-
-def _leaders(specs: Sequence[SearchSpec]) -> dict[int, int]:
-    """For each search that trains a population the first one of its searcher: its worker trains those of all seeds."""
-    first: dict[str, int] = {}
-    return {i: first.setdefault(spec.searcher, i) for i, spec in enumerate(specs) if spec.ahead == "population"}
-
-
-def _outcome(search: dict[str, Any]) -> str:
-    what = f"failed, {search['error']}" if search["status"] == "failed" else f"{search['latent_dim']} latents"
-    return f"{what} ({search['train_seconds'] + search['eval_seconds']:.1f} s)"
-
-
-def _prepare(suite: Suite) -> Any:
+def _prepare(protocol: Protocol, device: str, run_tasks: RunTasks) -> Prepared:
     answers: list[tuple[str, Any]] = []
-    deaths: list[str | None] = []
+    deaths: list[Death | None] = []
 
-    def on_end(_: int, death: str | None) -> bool:
+    def on_end(_: int, death: Death | None) -> bool:
         deaths.append(death)
         return False
 
     run_tasks(
         1,
         1,
-        lambda _: Task("benchmark.worker:prepare", (suite.protocol, suite.device)),
+        lambda _: Task("benchmark.worker:prepare", (protocol, device)),
         lambda _, message: answers.append(message),
         on_end,
     )
-    if not answers:
-        raise RuntimeError(f"preparing the data failed: {deaths[0]}")
-    kind, content = answers[0]
-    if kind == "input_error":
-        raise InputError(content)
-    return content
+    if answers and isinstance(answers[-1][1], Prepared):
+        return answers[-1][1]
+    problems = [content for kind, content in answers if kind == "input_error"]
+    problems += [f"preparing the data failed: {death.cause}" for death in deaths if death is not None]
+    raise InputError(problems[0])
 
 
 def _default_jobs(device: str, threads: int) -> int:

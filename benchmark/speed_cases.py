@@ -17,7 +17,7 @@ from benchmark.backbones.vae import VAE
 from benchmark.config import Training
 from benchmark.datasets.base import Split
 from benchmark.machine import limit_threads, peak_memory_bytes
-from benchmark.pool import Task, run_tasks
+from benchmark.pool import Death, Task, run_tasks
 from benchmark.speed_timing import Effort, seconds
 from benchmark.streams import Purpose, stream
 from benchmark.training import TrainingState, new_state, train_epoch
@@ -159,10 +159,10 @@ def together(workloads: Sequence[Sequence[Case]], at_least: float = 0.0) -> tupl
     ready = get_context("forkserver").Barrier(len(workloads))
     tasks = [Task("benchmark.speed_cases:work", (cases, at_least, ready)) for cases in workloads]
     answers: list[tuple[float, float]] = []
-    deaths: list[str | None] = []
+    deaths: list[Death | None] = []
     count = len(tasks)
 
-    def on_end(_: int, death: str | None) -> bool:
+    def on_end(_: int, death: Death | None) -> bool:
         deaths.append(death)
         return False
 

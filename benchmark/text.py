@@ -24,3 +24,13 @@ def path_argument(argument: str) -> Path:
     if not argument:  # Path("") is the working folder
         raise argparse.ArgumentTypeError("got ''; expected a folder's name")
     return Path(argument)
+
+
+def is_url(results: str | Path) -> bool:
+    """Whether results are at a URL and not in a folder."""
+    return "://" in str(results)
+
+
+def results_argument(argument: str) -> str | Path:
+    """A folder with results or their URL, as argparse's `type`."""
+    return argument if is_url(argument) else path_argument(argument)

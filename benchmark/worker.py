@@ -2,11 +2,11 @@
 
 import errno
 import os
+import shutil
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +23,25 @@ from benchmark.datasets.base import Split
 from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
 from benchmark.files import replacing
-from benchmark.machine import environment, limit_threads, resolve_device, set_determinism
+from benchmark.machine import (
+    code_digest,
+    environment,
+    limit_threads,
+    reset_peak_memory,
+    resolve_device,
+    set_determinism,
+)
+from benchmark.metrics.classifier import classifier_file
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features
-from benchmark.plan import Assignment, make_searcher
+from benchmark.plan import Assignment, Prepared, SearchSpec, Shared, make_searcher
+from benchmark.pool import Sender
 from benchmark.population import train_population
 from benchmark.problem import BenchProblem
 from benchmark.store import METRICS, SearchFolder
 from benchmark.streams import Purpose, stream
-from benchmark.text import printable
+from benchmark.studies import check_studies
+from benchmark.text import one_line, printable
 from searchers.objectives import reparameterise
 
 GALLERY_IMAGES = 10
@@ -39,10 +49,10 @@ TAKEN_OVER = 3  # exit code
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def prepare(connection: Connection, protocol: Protocol, device_name: str) -> None:
+def prepare(connection: Sender, protocol: Protocol, device_name: str) -> None:
     """Makes what all searches share (downloads, caches, the feature classifier) and sends (kind, content).
 
-    ("ready", (device, the protocol with features and epochs resolved, data fingerprint)), or ("input_error", one line).
+    ("ready", Prepared), or ("input_error", one line).
     """
     try:
         device = resolve_device(device_name)
@@ -54,9 +64,12 @@ def prepare(connection: Connection, protocol: Protocol, device_name: str) -> Non
             raise InputError(f"dataset {dataset.name}: a split has {fewest} image; expected at least 2: add images")
         build_vae(protocol.backbone.name, protocol.backbone.options, dataset.image_shape, latent_dim=2, seed=0)
         load_features(evaluation.features, dataset, device)
-        training = protocol.training.with_epochs(len(dataset.train))
-        resolved = replace(protocol, evaluation=evaluation, training=training)
-        connection.send(("ready", (str(device), resolved, dataset.fingerprint)))
+        files = [classifier_file(dataset)] if evaluation.features == "classifier" else []
+        shared = Shared(code_digest(), {str(path.relative_to(cache_root())): path.read_bytes() for path in files})
+        n_images = len(dataset.train)
+        resolved = replace(protocol, evaluation=evaluation, training=protocol.training.with_epochs(n_images))
+        prepared = Prepared(str(device), resolved, dataset.fingerprint, dataset.image_shape, n_images, shared)
+        connection.send(("ready", prepared))
     except InputError as error:
         connection.send(("input_error", str(error)))
     except OSError as error:
@@ -71,17 +84,24 @@ def resolve_features(name: str, device: torch.device) -> str:
     return "inception" if device.type == "cuda" else "classifier"
 
 
-def run_search(connection: Connection, task: Assignment, companions: Sequence[Assignment], device_name: str) -> None:
+def run_search(
+    connection: Sender,
+    task: Assignment,
+    companions: Sequence[Assignment],
+    device_name: str,
+    studies: str | None = None,
+) -> None:
     """One search, its result in its folder; an exception becomes a failed search's row.
 
-    companions: searches whose population is trained together with this one's. Sends ("epoch", (trial, epoch, epochs,
-    latent_dim)) after every epoch, or ("population", (trainings, epoch, epochs)), ("notice", line), ("taken", "") where
-    another process runs the search, and ("cannot_write", line) where the results folder takes no more files.
+    companions: searches whose population is trained together with this one's. studies: see `BenchProblem`. Sends
+    ("epoch", (trial, epoch, epochs, latent_dim)) after every epoch, or ("population", (trainings, epoch, epochs)),
+    ("notice", line), ("taken", "") where another process runs the search, and ("cannot_write", line) where the results
+    folder takes no more files.
     """
     try:
         with _claimed(task) as free:
             if free:
-                _run_claimed(connection, task, companions, resolve_device(device_name))
+                _run_claimed(connection, task, companions, resolve_device(device_name), studies)
             else:
                 connection.send(("taken", ""))
     except BrokenPipeError:  # the parent is gone: not this search's failure
@@ -95,7 +115,7 @@ def run_search(connection: Connection, task: Assignment, companions: Sequence[As
 @contextmanager
 def _claimed(task: Assignment) -> Iterator[bool]:
     """Whether the search is this process's until the end of the block: none other runs it, or has."""
-    own = claim(task.path, task.claim_number, on_lost=lambda: os._exit(TAKEN_OVER))
+    own = claim(task.claim_path, task.claim_number, on_lost=lambda: os._exit(TAKEN_OVER))
     folder = SearchFolder(task.path)
     try:
         yield own is not None and folder.status() != "done"
@@ -103,24 +123,32 @@ def _claimed(task: Assignment) -> Iterator[bool]:
         if own is not None:
             with suppress(OSError):
                 own.release(finished=folder.status() == "done")
+                if task.training is None:
+                    shutil.rmtree(task.path / "ahead", ignore_errors=True)
 
 
 def _run_claimed(
-    connection: Connection, task: Assignment, companions: Sequence[Assignment], device: torch.device
+    connection: Sender,
+    task: Assignment,
+    companions: Sequence[Assignment],
+    device: torch.device,
+    studies: str | None,
 ) -> None:
     spec, folder = task.spec, SearchFolder(task.path)
-    (folder.path / "error.txt").unlink(missing_ok=True)
-    folder.tidy()
+    reset_peak_memory()
     limit_threads(spec.training.threads)
     set_determinism(spec.training.deterministic)
     if device.index:
         torch.cuda.set_device(device)  # whose streams record steps
     torch.set_flush_denormal(True)  # weights that fade to denormals would slow the CPU down
-    used = environment(device, spec.training.threads)
-    n_trainings = make_searcher(spec.searcher, spec.settings).n_trainings
-    folder.begin(**spec.identity(), n_trainings=n_trainings, environment=used)
+    if task.training is not None:
+        _train_ahead(connection, task, task.training, device)
+        return
+    (folder.path / "error.txt").unlink(missing_ok=True)
+    folder.tidy()
+    _begin(task, device)
     try:
-        _search(connection, task, companions, device)
+        _search(connection, task, companions, device, studies)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -130,33 +158,76 @@ def _run_claimed(
         folder.finish("failed", error=printable(f"{type(error).__name__}: {error}".splitlines()[0]))
 
 
-def _search(connection: Connection, task: Assignment, companions: Sequence[Assignment], device: torch.device) -> None:
-    def report(*progress: int) -> None:
-        connection.send(("epoch", progress))
+def _begin(task: Assignment, device: torch.device) -> None:
+    spec = task.spec
+    used = environment(device, spec.training.threads)
+    n_trainings = make_searcher(spec.searcher, spec.settings).n_trainings
+    SearchFolder(task.path).begin(**spec.identity(), n_trainings=n_trainings, environment=used)
 
-    def notice(line: str) -> None:
-        connection.send(("notice", line))
 
-    def problem_of(task: Assignment) -> BenchProblem:
-        return BenchProblem(task.spec, dataset, validation, SearchFolder(task.path), report, notice)
+def _train_ahead(connection: Sender, task: Assignment, number: int, device: torch.device) -> None:
+    """One training of a search, which will read it back. An error is left for the search to meet."""
+    if SearchFolder(task.path).status() != "running":
+        _begin(task, device)
+    try:
+        _Bench(connection, task.spec, device).problem_of(task).train_ahead(number, task.spec.known_sizes()[number])
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+            raise
+        line = one_line(f"{type(error).__name__}: {error}")
+        connection.send(("notice", f"training {number + 1} of {task.spec.search_id} is left to its search: {line}"))
 
+
+class _Bench:
+    """What the problems of a worker process share: the data of a spec, on the device."""
+
+    def __init__(self, connection: Sender, spec: SearchSpec, device: torch.device, studies: str | None = None) -> None:
+        self.connection = connection
+        if studies is not None:
+            check_studies(studies)  # its imports are not on the search's clock
+        dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
+        self.features = load_features(spec.evaluation.features, dataset, device)
+        self.dataset = replace(dataset, train=dataset.train.to(device))
+        self.validation = Evaluator(dataset.val, dataset.n_classes, self.features, spec.evaluation, device)
+        self._studies = studies
+
+    def problem_of(self, task: Assignment) -> BenchProblem:
+        """The problem that the search is handed."""
+        folder = SearchFolder(task.path)
+        return BenchProblem(task.spec, self.dataset, self.validation, folder, self._report, self.notice, self._studies)
+
+    def _report(self, *progress: int) -> None:
+        self.connection.send(("epoch", progress))
+
+    def notice(self, line: str) -> None:
+        """Something the user must see."""
+        self.connection.send(("notice", line))
+
+
+def _search(
+    connection: Sender,
+    task: Assignment,
+    companions: Sequence[Assignment],
+    device: torch.device,
+    studies: str | None,
+) -> None:
     spec, folder = task.spec, SearchFolder(task.path)
-    dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
-    features = load_features(spec.evaluation.features, dataset, device)
-    dataset = replace(dataset, train=dataset.train.to(device))
-    validation = Evaluator(dataset.val, dataset.n_classes, features, spec.evaluation, device)
-    problem, searcher = problem_of(task), make_searcher(spec.searcher, spec.settings)
+    bench = _Bench(connection, spec, device, studies)
+    dataset, features = bench.dataset, bench.features
+    problem, searcher = bench.problem_of(task), make_searcher(spec.searcher, spec.settings)
     if spec.ahead == "population":
         with ExitStack() as stack:
             own = [task, *(other for other in companions if stack.enter_context(_claimed(other)))]
-            problems = [problem, *map(problem_of, own[1:])]
+            problems = [problem, *map(bench.problem_of, own[1:])]
             train_population(
                 problems,
                 [member.spec.known_sizes() for member in own],
                 spec.training,
                 folder.path / "population.pt",
                 lambda *progress: connection.send(("population", progress)),
-                notice,
+                bench.notice,
             )
     choice = searcher.search(problem)
     wall_seconds = problem.clock.seconds()

@@ -72,16 +72,24 @@ def load(dataset: Dataset, device: torch.device) -> ClassifierFeatures:
     It learns the training split's labels, or, where there are fewer than two classes, K-means clusters. The result
     depends on the content alone: not on the global random state, the number of threads or the device.
     """
-    n_classes = dataset.n_classes if dataset.n_classes >= 2 else N_CLUSTERS
-    network = _empty_network(dataset.image_shape, n_classes)
-    identity = repr((VERSION, dataset.fingerprint, dataset.image_shape, n_classes))
-    key = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
-    file = cache_folder("classifiers") / f"{key}.pt"
+    network = _empty_network(dataset.image_shape, _n_classes(dataset))
+    file = classifier_file(dataset)
     if not _restore(network, file):
         _train(network, dataset)
         with replacing(file) as partial:
             torch.save(network.state_dict(), partial)
     return ClassifierFeatures(network.requires_grad_(False).to(device))
+
+
+def classifier_file(dataset: Dataset) -> Path:
+    """Where the weights of this dataset's classifier are cached."""
+    identity = repr((VERSION, dataset.fingerprint, dataset.image_shape, _n_classes(dataset)))
+    key = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
+    return cache_folder("classifiers") / f"{key}.pt"
+
+
+def _n_classes(dataset: Dataset) -> int:
+    return dataset.n_classes if dataset.n_classes >= 2 else N_CLUSTERS
 
 
 def _empty_network(image_shape: tuple[int, ...], n_classes: int) -> Network:

@@ -1,0 +1,183 @@
+"""Which searches of a suite are started when, and what their workers' messages and deaths mean."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from benchmark.claims import Watch, newest_claim
+from benchmark.errors import Damaged, InputError
+from benchmark.mirror import Results
+from benchmark.plan import Assignment, Prepared, SearchSpec, claim_path, make_searcher
+from benchmark.pool import Death, Offer, RunTasks, Task
+from benchmark.progress import SuiteDisplay
+from benchmark.store import SearchFolder
+
+SHARED_SECONDS = 60.0  # until what one machine wrote is seen by another, at the latest
+
+
+class Unit(NamedTuple):
+    """What a task does: a search, or one of its trainings ahead of it."""
+
+    search: int
+    training: int | None = None
+
+
+class Dispatch:
+    """Runs searches that are not done, each in a task of its own; and trainings of theirs that are spread.
+
+    on_nodes: the workers may be on other machines. Its methods are the callbacks of `benchmark.pool.RunTasks`, which
+    take the index of a unit.
+    """
+
+    def __init__(
+        self,
+        pending: Sequence[tuple[SearchSpec, SearchFolder]],
+        units: Sequence[Unit],
+        results: Results,
+        prepared: Prepared,
+        studies: str | None,
+        on_nodes: bool,
+    ) -> None:
+        self.pending, self.units = pending, units
+        self._results, self._prepared, self._studies = results, prepared, studies
+        self._on_nodes = on_nodes or results.url is not None
+        self._leaders = _leaders([spec for spec, _ in pending])
+        self._leading: set[int] = set()  # searches whose worker trains those of their companions too
+        self._attempts_before = [folder.attempts() for _, folder in pending]
+        self._watch = Watch()
+        self._open = {unit for unit in units if unit.training is not None}
+        self._elsewhere: set[Unit] = set()
+        self._taken: set[Unit] = set()
+        self._claimed: dict[Unit, int] = {}  # the numbers under which this command's workers claim
+        self._lost: dict[Unit, int] = {}  # how often their node was lost
+
+    def run(self, run_tasks: RunTasks, jobs: int, display: SuiteDisplay) -> None:
+        """Returns when all have ended."""
+        self._display = display
+        run_tasks(len(self.units), jobs, self.offer, self.on_message, self.on_end)
+
+    def offer(self, index: int) -> Task | Offer:
+        """The task of a unit, unless it waits or has ended elsewhere."""
+        unit = self.units[index]
+        spec, folder = self.pending[unit.search]
+        if self._leaders.get(unit.search) in self._leading - {unit.search}:
+            return Offer.LATER
+        if unit.training is None and any(other.search == unit.search for other in self._open):
+            return Offer.LATER
+        if self._has_ended(unit):
+            return Offer.ENDED
+        number = self._free_number(unit)
+        if number is None:
+            if unit not in self._elsewhere:
+                self._display.notice(
+                    f"{spec.searcher} seed {spec.seed} is being run by another command; waiting for it"
+                )
+            self._elsewhere.add(unit)
+            return Offer.LATER
+        self._claimed[unit] = number
+        task = Assignment(spec, folder.path.absolute(), number, unit.training)
+        arguments = (task, self._companions(unit.search), self._prepared.device, self._studies)
+        if self._on_nodes:
+            return Task("benchmark.node:run_search", (*arguments, self._prepared.shared, self._results.url))
+        return Task("benchmark.worker:run_search", arguments)
+
+    def _has_ended(self, unit: Unit) -> bool:
+        """Whether another command on these results was faster, or the training was finished before."""
+        _, folder = self.pending[unit.search]
+        failed_since = folder.status() == "failed" and folder.attempts() > self._attempts_before[unit.search]
+        if folder.status() == "done" or failed_since or unit.training is None:
+            return folder.status() == "done" or failed_since
+        try:
+            return folder.trial(unit.training).finished() is not None
+        except Damaged:
+            return False
+
+    def _free_number(self, unit: Unit) -> int | None:
+        """The number under which a unit can be claimed; None where another command's worker has it."""
+        path = claim_path(self.pending[unit.search][1].path, unit.training)
+        if unit in self._lost and newest_claim(path) == self._claimed[unit]:  # whoever holds it is gone with its node
+            return self._claimed[unit] + 1
+        return self._watch.next_number(path)
+
+    def _companions(self, search: int) -> list[Assignment]:
+        others = [self.pending[i] for i, leader in self._leaders.items() if leader == search != i]
+        if others:
+            self._leading.add(search)
+        numbered = [(other, at.path, self._watch.next_number(at.path)) for other, at in others]
+        return [Assignment(other, path.absolute(), free) for other, path, free in numbered if free is not None]
+
+    def on_message(self, index: int, message: tuple[str, Any]) -> None:
+        """What a worker says: see `benchmark.worker.run_search`, and ("started", node)."""
+        unit, display = self.units[index], self._display
+        kind, content = message
+        if kind == "epoch":
+            display.epoch(unit.search, *content)
+        elif kind == "population":
+            members = [i for i, leader in self._leaders.items() if leader == unit.search]
+            display.population(unit.search, members, *content)
+        elif kind == "started":
+            display.started(unit.search, content)
+        elif kind == "notice":
+            display.notice(content)
+        elif kind == "taken":
+            self._taken.add(unit)
+        elif kind == "cannot_write":
+            raise InputError(f"cannot write {content}; make room or give access, and run the same command again")
+
+    def on_end(self, index: int, death: Death | None) -> bool:
+        """Whether a unit has to be run again."""
+        unit = self.units[index]
+        spec, folder = self.pending[unit.search]
+        self._leading.discard(unit.search)
+        newest = newest_claim(claim_path(folder.path, unit.training))
+        if unit in self._taken or unit in self._claimed and newest not in (0, self._claimed[unit]):
+            self._taken.discard(unit)
+            return True  # another process has it, or had it
+        if death is not None and death.lost and self._lost.get(unit, 0) < self._prepared.protocol.resources.max_retries:
+            self._lost[unit] = self._lost.get(unit, 0) + 1
+            self._display.notice(f"{spec.searcher} seed {spec.seed} goes on elsewhere: {death.cause.partition(';')[0]}")
+            return True
+        self._open.discard(unit)
+        if unit.training is not None:  # what it has left undone the search itself does
+            return False
+        self._results.refresh(spec.search_id)
+        if death is not None and folder.status() != "done":
+            folder.finish("failed", error=death.cause, **spec.identity())
+            self._results.publish(spec.search_id)
+        if self._on_nodes:
+            self._wait_for_result(folder)
+        self._display.ended(unit.search, _outcome(folder.read()))
+        return False
+
+    @staticmethod
+    def _wait_for_result(folder: SearchFolder) -> None:
+        deadline = time.monotonic() + SHARED_SECONDS
+        while folder.status() not in ("done", "failed"):
+            if time.monotonic() > deadline:
+                raise InputError(f"{folder.path} is not where its node wrote it; expected a path that all nodes share")
+            time.sleep(0.1)
+
+
+def make_units(specs: Sequence[SearchSpec]) -> list[Unit]:
+    """A unit for each search, after those of its trainings that are spread."""
+    units = []
+    for i, spec in enumerate(specs):
+        ahead = len(spec.known_sizes()) if spec.ahead == "spread" else 0
+        units += [*(Unit(i, number) for number in range(ahead)), Unit(i)]
+    return units
+
+
+def _leaders(specs: Sequence[SearchSpec]) -> dict[int, int]:
+    """For each search that trains a population the first one of its searcher: its worker trains those of all seeds."""
+    first: dict[str, int] = {}
+    return {i: first.setdefault(spec.searcher, i) for i, spec in enumerate(specs) if spec.ahead == "population"}
+
+
+def n_trainings(spec: SearchSpec) -> int:
+    """How many a search takes, as far as its searcher says."""
+    return int(make_searcher(spec.searcher, spec.settings).n_trainings)
+
+
+def _outcome(search: dict[str, Any]) -> str:
+    what = f"failed, {search['error']}" if search["status"] == "failed" else f"{search['latent_dim']} latents"
+    return f"{what} ({search['train_seconds'] + search['eval_seconds']:.1f} s)"

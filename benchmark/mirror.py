@@ -1,0 +1,151 @@
+"""Results at a URL, such as s3://bucket/results: files are made locally and mirrored there (fsspec)."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from benchmark.claims import PREFIX
+from benchmark.datasets.paths import cache_folder
+from benchmark.errors import InputError
+from benchmark.files import replacing
+from benchmark.text import is_url
+
+OBJECT_STORES = frozenset(
+    {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
+)  # where a file is there whole or not at all
+TRIES = 3  # of a transfer
+_FIRST, _LAST = ("request.json",), ("trial.json", "search.json")  # a kill between two files leaves what can be resumed
+
+
+def local_results(results: str | Path) -> Path:
+    """The folder of the results; of those at a URL an up-to-date copy. Raises InputError where they cannot be read."""
+    return Results(results).path if is_url(results) else Path(results)
+
+
+class Results:
+    """Where a suite's results are: a folder, or a URL and a folder with a copy of what is there."""
+
+    def __init__(self, results: str | Path) -> None:
+        self.url = str(results).rstrip("/") if is_url(results) else None
+        if self.url is None:
+            self.path = Path(results)
+            return
+        self.path = cache_folder("results", hashlib.sha256(self.url.encode()).hexdigest()[:16])
+        (self.path / "searches").mkdir(exist_ok=True)
+        try:
+            pull(self.url, self.path, again=False)
+        except InputError:
+            raise
+        except Exception as error:  # every kind of store has its own
+            raise InputError(
+                f"cannot read results {self.url}: {type(error).__name__}: {error}; check the URL and your access to it"
+            ) from error
+
+    def refresh(self, search_id: str) -> None:
+        """Copies a search from the URL."""
+        if self.url is not None:
+            pull(f"{self.url}/searches/{search_id}", self.path / "searches" / search_id)
+
+    def publish(self, search_id: str) -> None:
+        """Copies a search's search.json to the URL."""
+        if self.url is not None:
+            mirror = Mirror(f"{self.url}/searches/{search_id}", self.path / "searches" / search_id, ("search.json",))
+            mirror.push()
+
+
+def pull(url: str, folder: Path, parts: Sequence[str] = ("",), again: bool = True) -> None:
+    """Makes the files of a folder those at the URL.
+
+    parts: only files whose names begin so. again: also those that seem unchanged, by size and time.
+    """
+    store, root = _store(url)
+    store.invalidate_cache()
+    try:
+        found = store.find(root, detail=True)
+    except FileNotFoundError:
+        found = {}
+    remote = {name[len(root) :].lstrip("/"): (name, info["size"]) for name, info in found.items()}
+    remote = {name: value for name, value in remote.items() if _is_part(name, parts)}
+    for name in _files(folder, parts) - remote.keys():
+        (folder / name).unlink()
+    for name, (source, size) in remote.items():
+        target, modified = folder / name, store.modified(source).timestamp()
+        if again or not target.exists() or (target.stat().st_size, target.stat().st_mtime) != (size, modified):
+            with replacing(target) as temporary:
+                _tried(store.get_file, source, str(temporary))
+                os.utime(temporary, (modified, modified))
+    for path in sorted(folder.rglob("*"), reverse=True):  # what lies in a folder comes before it
+        if path.is_dir() and path.name != "searches" and not any(path.iterdir()):
+            path.rmdir()
+
+
+class Mirror:
+    """Keeps the files at a URL those of a folder. parts: only those whose names begin so."""
+
+    def __init__(self, url: str, folder: Path, parts: Sequence[str] = ("",)) -> None:
+        self._url, self._folder, self._parts = url, folder, parts
+        self._there: dict[str, tuple[int, int]] = {}  # what is at the URL, by the signature of the local file
+
+    def pull(self) -> None:
+        """Copies what is at the URL to the folder."""
+        pull(self._url, self._folder, self._parts)
+        self._there = {name: _signature(self._folder / name) for name in _files(self._folder, self._parts)}
+
+    def push(self) -> None:
+        """Copies what has changed in the folder to the URL, and deletes there what was deleted here."""
+        store, root = _store(self._url)
+        here = {name: _signature(self._folder / name) for name in _files(self._folder, self._parts)}
+        changed = [name for name, signature in here.items() if self._there.get(name) != signature]
+        for name in sorted(changed, key=lambda name: (Path(name).name in _LAST, Path(name).name not in _FIRST, name)):
+            _put(store, self._folder / name, f"{root}/{name}")
+        for name in self._there.keys() - here.keys():
+            _tried(store.rm_file, f"{root}/{name}")
+        self._there = here
+
+
+def _put(store: Any, source: Path, target: str) -> None:
+    protocols = {store.protocol} if isinstance(store.protocol, str) else set(store.protocol)
+    if protocols & OBJECT_STORES:
+        _tried(store.put_file, str(source), target)
+        return
+    folder, _, name = target.rpartition("/")
+    store.makedirs(folder, exist_ok=True)
+    _tried(store.put_file, str(source), f"{folder}/.{name}")
+    _tried(store.mv, f"{folder}/.{name}", target)
+
+
+def _tried(action: Any, *arguments: str) -> None:
+    for attempt in range(1, TRIES + 1):
+        try:
+            action(*arguments)
+            return
+        except Exception:  # a network's hiccup; every kind of store has its own errors
+            if attempt == TRIES:
+                raise
+
+
+def _store(url: str) -> tuple[Any, str]:
+    try:
+        store, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"cannot use {url}: {error}; expected a URL that fsspec knows, and its package") from error
+    return store, root.rstrip("/")
+
+
+def _files(folder: Path, parts: Sequence[str]) -> set[str]:
+    """Names of the files that count, by their path below the folder."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".", PREFIX))]
+    return {name for name in (path.relative_to(folder).as_posix() for path in paths) if _is_part(name, parts)}
+
+
+def _is_part(name: str, parts: Sequence[str]) -> bool:
+    return name.startswith(tuple(parts)) and not Path(name).name.startswith(".")
+
+
+def _signature(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size

@@ -1,0 +1,90 @@
+"""What a worker does before and after a search that the command's own machine has not made ready for it."""
+
+import contextlib
+import fcntl
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark import worker
+from benchmark.datasets import load_dataset
+from benchmark.datasets.paths import cache_folder, cache_root
+from benchmark.errors import InputError
+from benchmark.files import replacing
+from benchmark.machine import code_digest
+from benchmark.mirror import Mirror
+from benchmark.plan import Assignment, SearchSpec, Shared
+from benchmark.pool import Sender
+
+_ready: set[str] = set()  # fingerprints of the data that this process has seen here
+
+
+def run_search(
+    connection: Sender,
+    task: Assignment,
+    companions: Sequence[Assignment],
+    device_name: str,
+    studies: str | None,
+    shared: Shared,
+    url: str | None,
+) -> None:
+    """See `benchmark.worker.run_search`. url: of the results, whose files are then made on this machine's own disk."""
+    make_ready(task.spec, shared)
+    if url is None:
+        worker.run_search(connection, task, companions, device_name, studies)
+        return
+    with tempfile.TemporaryDirectory(prefix="latentbench-") as scratch:
+        here = [one._replace(path=Path(scratch) / one.path.name) for one in (task, *companions)]
+        parts = ("",) if task.training is None else ("search.json", f"trials/{task.training:03d}/")
+        mirrors = [Mirror(f"{url}/searches/{one.path.name}", one.path, parts) for one in here]
+        for mirror in mirrors:
+            mirror.pull()
+        worker.run_search(_Mirrored(connection, mirrors), here[0], here[1:], device_name, studies)
+        for mirror in mirrors:
+            mirror.push()
+
+
+class _Mirrored:
+    """A connection on which an epoch is told of when its files are where another machine finds them."""
+
+    def __init__(self, connection: Sender, mirrors: Sequence[Mirror]) -> None:
+        self._connection, self._mirrors = connection, mirrors
+
+    def send(self, message: Any, /) -> None:
+        if message[0] in ("epoch", "population"):
+            for mirror in self._mirrors:
+                mirror.push()
+        self._connection.send(message)
+
+
+def make_ready(spec: SearchSpec, shared: Shared) -> None:
+    """Makes a dataset's caches on this machine, once, and checks that code and data are those of the suite.
+
+    Raises InputError where they are not, or the data are missing here.
+    """
+    if spec.data_fingerprint in _ready:
+        return
+    here = f"on the node {socket.gethostname()}"
+    if code_digest() != shared.code:
+        raise InputError(f"latentbench {here} is another version than the suite's; install the same on all nodes")
+    with _locked(cache_folder("locks") / f"{spec.data_fingerprint[:32]}.lock"):
+        for name, content in shared.cache_files.items():
+            path = cache_root() / name
+            if not path.exists():
+                with replacing(path) as temporary:
+                    temporary.write_bytes(content)
+        dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
+    if dataset.fingerprint != spec.data_fingerprint:
+        raise InputError(f"dataset {spec.dataset.name} {here} has other content than the suite's; copy the same there")
+    _ready.add(spec.data_fingerprint)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process of this machine at a time."""
+    with path.open("w") as file:
+        with contextlib.suppress(OSError):  # a file system without locks: the caches are then made more than once
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
