@@ -1,22 +1,20 @@
 """Suites on a Ray cluster of two nodes, all on this machine, against the local pool's."""
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 from commands import TINY, benchmark, environment, kill_when
+from ray_nodes import RayNodes
 
 from benchmark.errors import InputError
 from benchmark.store import ResultsStore
 
-ray = pytest.importorskip("ray", reason="needs Ray: pip install 'latentbench[ray]'")
-cluster_utils = pytest.importorskip("ray.cluster_utils")
+pytest.importorskip("ray", reason="needs Ray: pip install 'latentbench[ray]'")
 
 TIMES = ["train_seconds", "eval_seconds", "wall_seconds"]
 MACHINE = [*TIMES, "peak_memory_bytes"]
@@ -30,39 +28,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class TwoNodes:
-    """A cluster of a head without CPUs, where only the command is, and of nodes of one CPU each."""
-
-    def __init__(self, cache: Path) -> None:
-        with pytest.MonkeyPatch.context() as patch:  # nodes have their environment from here
-            for name, value in environment(cache).items():
-                patch.setenv(name, value)
-            head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 100_000_000}
-            self._cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
-            self.address = self._cluster.address
-            self._env = dict(os.environ)
-        self.nodes: list[Any] = []
-
-    def add(self) -> None:
-        """One more node."""
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self._env.items():
-                patch.setenv(name, value)
-            self.nodes.append(self._cluster.add_node(num_cpus=1, object_store_memory=100_000_000))
-
-    def lose(self, node: Any) -> None:
-        """A node dies, its workers with it."""
-        self._cluster.remove_node(node, allow_graceful=False)
-        self.nodes.remove(node)
-
-    def shutdown(self) -> None:
-        """Ends all nodes."""
-        self._cluster.shutdown()
-
-
 @pytest.fixture(scope="module")
-def cluster(work: Path) -> Iterator[TwoNodes]:
-    nodes = TwoNodes(work / "cache")
+def cluster(work: Path) -> Iterator[RayNodes]:
+    nodes = RayNodes(work / "cache")
     nodes.add()
     nodes.add()
     yield nodes
@@ -110,7 +78,7 @@ def spread(work: Path) -> ResultsStore:
     return _run(work, *_command("grid sparsity", "0", "spread", "--spread"))[0]
 
 
-def test_a_suite_has_the_local_pools_results(work: Path, cluster: TwoNodes, local: ResultsStore) -> None:
+def test_a_suite_has_the_local_pools_results(work: Path, cluster: RayNodes, local: ResultsStore) -> None:
     searchers = "grid random ald geco-l0arm sparsity"
     command = _command(searchers, "0", "ray", "--executor", "ray")
     store, printed = _run(work, *command, "--address", cluster.address)
@@ -147,17 +115,17 @@ def _epochs_done(results: Path) -> int:
         return 0
 
 
-def _lose_a_node(work: Path, cluster: "TwoNodes", *command: str, when: Callable[[], bool]) -> str:
+def _lose_a_node(work: Path, cluster: RayNodes, *command: str, when: Callable[[], bool]) -> str:
     """Runs a suite on two nodes, of which one dies in the middle; what it prints."""
     process = _started(work, *command, "--executor", "ray", "--address", cluster.address)
     _wait_until(when, process)
-    cluster.lose(cluster.nodes[0])
+    cluster.lose()
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0 and errors == "", errors
     return output
 
 
-def test_a_lost_nodes_searches_go_on_elsewhere(work: Path, cluster: TwoNodes, local: ResultsStore) -> None:
+def test_a_lost_nodes_searches_go_on_elsewhere(work: Path, cluster: RayNodes, local: ResultsStore) -> None:
     searchers = "grid random geco-l0arm"
     command = _command(searchers, "0", "lost")
     output = _lose_a_node(work, cluster, *command, when=lambda: _epochs_done(work / "lost") > 2 * EPOCHS)
@@ -167,7 +135,7 @@ def test_a_lost_nodes_searches_go_on_elsewhere(work: Path, cluster: TwoNodes, lo
     _assert_tidy(store.path)
 
 
-def test_results_at_a_url_survive_a_lost_node(work: Path, cluster: TwoNodes, spread: ResultsStore) -> None:
+def test_results_at_a_url_survive_a_lost_node(work: Path, cluster: RayNodes, spread: ResultsStore) -> None:
     """Each node has files of its own; only what is at the URL is left of a lost one."""
     cluster.add()
     url = f"file://{work / 'store'}"
@@ -199,7 +167,7 @@ class Killed(Searcher):
 """
 
 
-def test_a_search_fails_alone(work: Path, cluster: TwoNodes) -> None:
+def test_a_search_fails_alone(work: Path, cluster: RayNodes) -> None:
     (work / "own.py").write_text(OWN)
     command = _command("own:Raising own:Killed sparsity", "0", "failing", "--executor", "ray", "--epochs", "2")
     done = benchmark(*command, "--address", cluster.address, cwd=work, cache=work / "cache")
@@ -210,7 +178,7 @@ def test_a_search_fails_alone(work: Path, cluster: TwoNodes) -> None:
     assert pd.isna(errors["sparsity"])
 
 
-def test_a_killed_command_goes_on(work: Path, cluster: TwoNodes, local: ResultsStore) -> None:
+def test_a_killed_command_goes_on(work: Path, cluster: RayNodes, local: ResultsStore) -> None:
     command = _command("ald geco-l0arm", "0", "killed", "--executor", "ray")
     command += ["--address", cluster.address]
     results = work / "killed"
@@ -245,7 +213,7 @@ def test_without_ray_it_says_what_to_install(work: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ray_costs_little_beside_the_local_pool(work: Path, cluster: TwoNodes) -> None:
+def test_ray_costs_little_beside_the_local_pool(work: Path, cluster: RayNodes) -> None:
     """Seconds from the fourth of 40 searches' ends to the last's: without what starting takes."""
     seeds = " ".join(map(str, range(40)))
     cluster.add()
