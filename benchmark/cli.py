@@ -39,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = options.command(options)
         sys.stdout.flush()
         sys.exit(code)
+    except SystemExit:
+        if _exit_codes:
+            sys.exit(_exit_codes[0])
+        raise
     except InputError as error:
         print(f"latentbench: {error}", file=sys.stderr)
         sys.exit(2)
@@ -53,8 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
+_exit_codes: list[int] = []  # of a signal: Ray's calls turn a handler's SystemExit into one of code 1
+
+
 def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
     print("latentbench: terminated; run the same command again to continue", file=sys.stderr)
+    _exit_codes.append(128 + signum)
     sys.exit(128 + signum)
 
 

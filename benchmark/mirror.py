@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,12 @@ _FIRST, _LAST = ("request.json",), ("trial.json", "search.json")  # a kill betwe
 
 def local_results(results: str | Path) -> Path:
     """The folder of the results; of those at a URL an up-to-date copy. Raises InputError where they cannot be read."""
-    return Results(results).path if is_url(results) else Path(results)
+    if not is_url(results):
+        return Path(results)
+    path = Results(results).path
+    if not any((path / "searches").iterdir()):
+        raise InputError(f"no results at {results}; expected a URL that a suite wrote to (--results)")
+    return path
 
 
 class Results:
@@ -41,9 +47,21 @@ class Results:
         except InputError:
             raise
         except Exception as error:  # every kind of store has its own
-            raise InputError(
-                f"cannot read results {self.url}: {type(error).__name__}: {error}; check the URL and your access to it"
-            ) from error
+            raise _no_access("read", self.url, error) from error
+
+    def check_writable(self) -> None:
+        """Raises InputError where the URL takes no files."""
+        if self.url is None:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "probe").touch()
+            try:
+                mirror = Mirror(f"{self.url}/probe", Path(folder))
+                mirror.push()
+                (Path(folder) / "probe").unlink()
+                mirror.push()
+            except Exception as error:
+                raise _no_access("write", self.url, error) from error
 
     def refresh(self, search_id: str) -> None:
         """Copies a search from the URL."""
@@ -55,6 +73,10 @@ class Results:
         if self.url is not None:
             mirror = Mirror(f"{self.url}/searches/{search_id}", self.path / "searches" / search_id, ("search.json",))
             mirror.push()
+
+
+def _no_access(action: str, url: str, error: Exception) -> InputError:
+    return InputError(f"cannot {action} {url}: {type(error).__name__}: {error}; check the URL and your access to it")
 
 
 def pull(url: str, folder: Path, parts: Sequence[str] = ("",), again: bool = True) -> None:

@@ -124,8 +124,8 @@ class Cluster:
                 if time.monotonic() - told > STATUS_SECONDS:
                     told = time.monotonic()
                     self.on_status(self.status())
-        except self._ray.exceptions.RaySystemError as error:
-            raise InputError(f"the Ray cluster is lost ({one_line(error)}); {AGAIN}") from error
+        except self._ray.exceptions.RayError as error:  # of a task it is caught below
+            raise InputError(f"the Ray cluster is lost ({one_line(error)[:200]}); {AGAIN}") from error
         finally:
             for reference in self._running:
                 with suppress(Exception):  # the cluster may be gone
@@ -219,7 +219,8 @@ def connect(address: str | None, protocol: Protocol, device: str) -> Iterator[Cl
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, ...
         where = "on this machine" if own else f"at {address or os.environ['RAY_ADDRESS']}"
         reason = one_line(f"{type(error).__name__}: {error}")[:300]
-        raise InputError(f"executor ray: no cluster {where} ({reason}); start one, or check the address") from error
+        hint = "start one, or check the address, and RAY_AUTH_MODE where it asks for a token"
+        raise InputError(f"executor ray: no cluster {where} ({reason}); {hint}") from error
     signal.signal(signal.SIGTERM, terminate)  # Ray has its own
     try:
         cluster = Cluster(ray, protocol, device)

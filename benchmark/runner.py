@@ -98,6 +98,7 @@ def _planned(suite: Suite) -> Iterator[_Planned]:
     protocol = suite.protocol
     results = Results(suite.results)
     _check_results(results.path)
+    results.check_writable()
     plan(protocol, "", suite.searchers, suite.seeds, ahead=suite.ahead)  # settings and names, before any data
     if suite.studies is not None:
         from benchmark.studies import check_studies  # SQLAlchemy takes a while

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmark.errors import InputError
+from benchmark.mirror import local_results
 from benchmark.store import ResultsStore
-from benchmark.text import one_line, path_argument
+from benchmark.text import is_url, one_line, path_argument, results_argument
 from reports.data import read_groups
 from reports.paper_items import PAPER_ITEMS
 from reports.papers import Runs
@@ -31,16 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write what was asked for and print what was written; return the exit code, 2 for bad input."""
     try:
         options = _parser().parse_args(arguments)
-        out: Path = options.out or options.results / "report"
+        out: Path = options.out or Path("results" if is_url(options.results) else options.results) / "report"
+        store = ResultsStore(local_results(options.results))
         if options.figures is None and not options.list:
-            store = ResultsStore(options.results)
             groups = read_groups(store, str(options.results))
             print_summary(groups, write_report(groups, store, out), out)
             return 0
         unknown = [name for name in options.figures or () if name not in PAPER_ITEMS]
         if unknown:
             raise InputError(unknown_name("figure", unknown[0], PAPER_ITEMS) + "; see: python -m reports --list")
-        runs = Runs(ResultsStore(options.results))
+        runs = Runs(store)
         if options.list:
             print_paper_list(runs)
         else:
@@ -56,8 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> _Parser:
     parser = _Parser(prog="python -m reports", description="Tables, figures and a page from a results folder.")
-    folder = Path("results")
-    parser.add_argument("--results", type=path_argument, default=folder, help="results folder (default: results)")
+    parser.add_argument(
+        "--results", type=results_argument, default="results", help="a folder (default: results) or URL"
+    )
     parser.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/report)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(

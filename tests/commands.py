@@ -40,8 +40,9 @@ latent_dim = 16
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """The user's environment with its caches in `cache`."""
-    return {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::UserWarning"}
+    """The user's environment with its caches in `cache`; Ray writes no token to the home folder."""
+    own = {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::UserWarning"}
+    return {**os.environ, **own, "RAY_AUTH_MODE": "disabled"}
 
 
 def benchmark(*arguments: object, cwd: Path, cache: Path, python: str = sys.executable) -> subprocess.CompletedProcess:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from commands import TINY, benchmark, environment
@@ -196,3 +197,28 @@ def test_a_reader_that_stops_reading_is_no_error(tmp_path: Path) -> None:
     got = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert (got.returncode, got.stderr) == (1, b"")
+
+
+def test_a_dry_run_prints_the_plan_and_runs_nothing(folder: Path) -> None:
+    arguments = ["--protocol", "tiny.toml", "--seeds", 0, 1, "--results", "results", "--dry-run"]
+    done = benchmark("run", *arguments, cwd=folder, cache=folder / "cache")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "10 searches, 5 done; " in done.stdout  # seed 0 has run
+    assert "speed: median of 1 finished search" in done.stdout or "finished searches" in done.stdout
+    assert set(ResultsStore(folder / "results").searches()["seed"]) == {0}
+    elsewhere = ["--protocol", "tiny.toml", "--seeds", 0, "--results", "nothing", "--dry-run"]
+    done = benchmark("run", *elsewhere, cwd=folder, cache=folder / "cache")
+    assert done.returncode == 0 and "5 searches, 0 done; " in done.stdout and "measured now" in done.stdout
+    assert not (folder / "nothing").exists()
+
+
+def test_studies_in_a_database_give_the_same_results(folder: Path) -> None:
+    arguments = ["--protocol", "tiny.toml", "--seeds", 0, "--searchers", "random", "tpe", "--results", "database"]
+    done = benchmark("run", *arguments, "--studies", "sqlite:///studies.db", cwd=folder, cache=folder / "cache")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    own, plain = (ResultsStore(folder / name).searches().set_index("search_id") for name in ("database", "results"))
+    columns = ["latent_dim", "chosen_trial", "test_recon_nll", "train_flops"]
+    assert (own[columns] == plain.loc[own.index, columns]).all(axis=None) and len(own) == 2
+    studies = optuna.get_all_study_summaries(f"sqlite:///{folder / 'studies.db'}")
+    assert {study.study_name: study.n_trials for study in studies} == dict.fromkeys(own.index, 3)
+    assert not list((folder / "database").rglob("study.journal"))

@@ -146,6 +146,9 @@ def test_results_at_a_url_survive_a_lost_node(work: Path, cluster: RayNodes, spr
     _assert_tidy(work / "store")
     shown = benchmark("show", url, cwd=work, cache=work / "elsewhere")
     assert shown.returncode == 0 and shown.stdout.count("done") == 2
+    command = [sys.executable, "-m", "reports", "--results", url, "--out", "report"]
+    subprocess.run(command, cwd=work, env=environment(work / "elsewhere"), check=True, stdout=subprocess.DEVNULL)
+    assert (work / "report" / "index.html").exists()
 
 
 OWN = """
@@ -186,6 +189,16 @@ def test_a_killed_command_goes_on(work: Path, cluster: RayNodes, local: ResultsS
     store, _ = _run(work, *command)
     _assert_same(store, local, "ald geco-l0arm", "0")
     _assert_tidy(results)
+
+
+def test_a_terminated_command_says_so(work: Path, cluster: RayNodes) -> None:
+    command = _command("sparsity", "0", "ended", "--executor", "ray", "--epochs", "500", "--address", cluster.address)
+    process = _started(work, *command)
+    _wait_until(lambda: _epochs_done(work / "ended") > 0, process)
+    process.terminate()
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (143, "")
+    assert errors == "latentbench: terminated; run the same command again to continue\n"
 
 
 @pytest.mark.parametrize(
