@@ -22,7 +22,7 @@ from benchmark.config import (
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
 from benchmark.settings import LARGEST
-from benchmark.text import one_line, results_argument
+from benchmark.text import is_url, one_line, results_argument
 from searchers import SEARCHERS
 
 
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     watch = commands.add_parser("watch", help="running searches' curves while they train; ends when none is running")
     watch.add_argument("results", type=results_argument)
     watch.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
-    watch.add_argument("--once", action="store_true", help="one look; so does a pipe")
+    watch.add_argument("--once", action="store_true", help="one look; so do a pipe and a URL")
     watch.set_defaults(command=_watch)
     return parser
 
@@ -209,4 +209,5 @@ def _watch(options: argparse.Namespace) -> int:
     from benchmark.store import ResultsStore
     from benchmark.watch import watch
 
-    return watch(ResultsStore(local_results(options.results)), options.every, options.once)
+    once = options.once or is_url(options.results)  # of which there is a copy
+    return watch(ResultsStore(local_results(options.results)), options.every, once)

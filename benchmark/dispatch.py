@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.claims import Watch, newest_claim
@@ -49,7 +50,9 @@ class Dispatch:
         self._elsewhere: set[Unit] = set()
         self._taken: set[Unit] = set()
         self._claimed: dict[Unit, int] = {}  # the numbers under which this command's workers claim
+        self._with: dict[Unit, dict[Unit, int]] = {}  # those of the companions that a worker claims too
         self._lost: dict[Unit, int] = {}  # how often their node was lost
+        self._gone: dict[Unit, int] = {}  # the number of a claim that went with its node
 
     def run(self, run_tasks: RunTasks, jobs: int, display: SuiteDisplay) -> None:
         """Returns when all have ended."""
@@ -62,12 +65,14 @@ class Dispatch:
         spec, folder = self.pending[unit.search]
         if self._leaders.get(unit.search) in self._leading - {unit.search}:
             return Offer.LATER
+        if self._has_ended(unit):
+            self._claimed.pop(unit, None)
+            return Offer.ENDED
         if unit.training is None and any(other.search == unit.search for other in self._open):
             return Offer.LATER
-        if self._has_ended(unit):
-            return Offer.ENDED
         number = self._free_number(unit)
-        if number is None:
+        rivals = {rival: self._free_number(rival) for rival in self._rivals(unit)}
+        if number is None or None in rivals.values():
             if unit not in self._elsewhere:
                 self._display.notice(
                     f"{spec.searcher} seed {spec.seed} is being run by another command; waiting for it"
@@ -75,8 +80,10 @@ class Dispatch:
             self._elsewhere.add(unit)
             return Offer.LATER
         self._claimed[unit] = number
-        task = Assignment(spec, folder.path.absolute(), number, unit.training)
-        arguments = (task, self._companions(unit.search), self._prepared.device, self._studies)
+        self._with[unit] = self._companions(unit)
+        task = self._assignment(unit, number, [(rival, free - 1) for rival, free in rivals.items() if free is not None])
+        companions = [self._assignment(other, free) for other, free in self._with[unit].items()]
+        arguments = (task, companions, self._prepared.device, self._studies)
         if self._on_nodes:
             return Task("benchmark.node:run_search", (*arguments, self._prepared.shared, self._results.url))
         return Task("benchmark.worker:run_search", arguments)
@@ -94,17 +101,31 @@ class Dispatch:
 
     def _free_number(self, unit: Unit) -> int | None:
         """The number under which a unit can be claimed; None where another command's worker has it."""
-        path = claim_path(self.pending[unit.search][1].path, unit.training)
-        if unit in self._lost and newest_claim(path) == self._claimed[unit]:  # whoever holds it is gone with its node
-            return self._claimed[unit] + 1
-        return self._watch.next_number(path)
+        path = self._claim_path(unit)
+        newest = newest_claim(path)
+        return newest + 1 if newest and newest == self._gone.get(unit) else self._watch.next_number(path)
 
-    def _companions(self, search: int) -> list[Assignment]:
-        others = [self.pending[i] for i, leader in self._leaders.items() if leader == search != i]
+    def _rivals(self, unit: Unit) -> list[Unit]:
+        """Who must not run beside a unit: a search and its own trainings."""
+        if unit.training is not None:
+            return [Unit(unit.search)]
+        spec, _ = self.pending[unit.search]
+        return [Unit(unit.search, n) for n in range(len(spec.known_sizes()))] if spec.ahead == "spread" else []
+
+    def _companions(self, unit: Unit) -> dict[Unit, int]:
+        others = [Unit(i) for i, leader in self._leaders.items() if leader == unit.search != i]
         if others:
-            self._leading.add(search)
-        numbered = [(other, at.path, self._watch.next_number(at.path)) for other, at in others]
-        return [Assignment(other, path.absolute(), free) for other, path, free in numbered if free is not None]
+            self._leading.add(unit.search)
+        numbers = {other: self._free_number(other) for other in others}
+        return {other: free for other, free in numbers.items() if free is not None}
+
+    def _assignment(self, unit: Unit, number: int, rivals: Sequence[tuple[Unit, int]] = ()) -> Assignment:
+        spec, folder = self.pending[unit.search]
+        seen = tuple((self._claim_path(rival).absolute(), newest) for rival, newest in rivals)
+        return Assignment(spec, folder.path.absolute(), number, unit.training, seen)
+
+    def _claim_path(self, unit: Unit) -> Path:
+        return claim_path(self.pending[unit.search][1].path, unit.training)
 
     def on_message(self, index: int, message: tuple[str, Any]) -> None:
         """What a worker says: see `benchmark.worker.run_search`, and ("started", node)."""
@@ -129,10 +150,13 @@ class Dispatch:
         unit = self.units[index]
         spec, folder = self.pending[unit.search]
         self._leading.discard(unit.search)
-        newest = newest_claim(claim_path(folder.path, unit.training))
+        newest = newest_claim(self._claim_path(unit))
         if unit in self._taken or unit in self._claimed and newest not in (0, self._claimed[unit]):
             self._taken.discard(unit)
+            self._results.refresh(spec.search_id)
             return True  # another process has it, or had it
+        if death is not None and death.lost:
+            self._gone |= {unit: self._claimed[unit], **self._with[unit]}
         if death is not None and death.lost and self._lost.get(unit, 0) < self._prepared.protocol.resources.max_retries:
             self._lost[unit] = self._lost.get(unit, 0) + 1
             self._display.notice(f"{spec.searcher} seed {spec.seed} goes on elsewhere: {death.cause.partition(';')[0]}")

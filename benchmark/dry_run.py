@@ -52,7 +52,7 @@ def plan_data(
     n_images: int,
     done: set[str],
     speed: float | None,
-    workers: int | None,
+    workers: int,
 ) -> DryRun:
     """The plan of specs that share data and backbone. done: search ids. speed: FLOPs per second of one worker."""
     hourly = None if speed is None else 3600 * speed
@@ -87,14 +87,14 @@ def print_plan(
     n_images: int,
     done: set[str],
     searches: pd.DataFrame,
-    workers: int | None,
+    workers: int,
     kind: str,
 ) -> None:
     """A row a searcher on the terminal, the totals, and where the speed is from.
 
     specs: of one protocol, their epochs whole (`with_epochs`). image_shape, n_images: of the training split. done: ids
-    of the searches that are. searches: `ResultsStore.searches()`. workers: tasks at a time, None where not known.
-    kind: what one of them runs on, such as "CPU, 1 thread". Where no finished search tells a CPU's speed, it is
+    of the searches that are. searches: `ResultsStore.searches()`. workers: tasks at a time, 0 where there is no room.
+    kind: what one of them runs on, CPU or GPU. Where no finished search tells a CPU's speed, it is
     measured, which takes a second.
     """
     pending = [spec for spec in specs if spec.search_id not in done]
@@ -116,7 +116,7 @@ def print_plan(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def summary(plan: DryRun, workers: int | None, unit: str) -> str:
+def summary(plan: DryRun, workers: int, unit: str) -> str:
     """The totals in a line. unit: CPU or GPU."""
     counts = f"{plan.searches} searches, {plan.done} done"
     if plan.done == plan.searches:

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from benchmark.text import is_url
 OBJECT_STORES = frozenset(
     {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 )  # where a file is there whole or not at all
-TRIES = 3  # of a transfer
-_FIRST, _LAST = ("request.json",), ("trial.json", "search.json")  # a kill between two files leaves what can be resumed
+TRIES = 4  # of a transfer
+PAUSE_SECONDS = 1.0  # after the first
+PRIVATE = ("checkpoint.pt", "population.pt")  # of use to the search's next worker alone
 
 
 def local_results(results: str | Path) -> Path:
@@ -43,7 +46,7 @@ class Results:
         self.path = cache_folder("results", hashlib.sha256(self.url.encode()).hexdigest()[:16])
         (self.path / "searches").mkdir(exist_ok=True)
         try:
-            pull(self.url, self.path, again=False)
+            pull(f"{self.url}/searches", self.path / "searches", again=False, skip=PRIVATE)
         except InputError:
             raise
         except Exception as error:  # every kind of store has its own
@@ -64,45 +67,58 @@ class Results:
                 raise _no_access("write", self.url, error) from error
 
     def refresh(self, search_id: str) -> None:
-        """Copies a search from the URL."""
+        """Copies a search from the URL. Raises InputError."""
         if self.url is not None:
-            pull(f"{self.url}/searches/{search_id}", self.path / "searches" / search_id)
+            try:
+                pull(f"{self.url}/searches/{search_id}", self.path / "searches" / search_id, skip=PRIVATE)
+            except Exception as error:
+                raise _no_access("read", self.url, error) from error
 
     def publish(self, search_id: str) -> None:
-        """Copies a search's search.json to the URL."""
+        """Copies a search's search.json to the URL. Raises InputError."""
         if self.url is not None:
-            mirror = Mirror(f"{self.url}/searches/{search_id}", self.path / "searches" / search_id, ("search.json",))
-            mirror.push()
+            folder = self.path / "searches" / search_id
+            try:
+                Mirror(f"{self.url}/searches/{search_id}", folder, ("search.json",)).push()
+            except Exception as error:
+                raise _no_access("write", self.url, error) from error
 
 
 def _no_access(action: str, url: str, error: Exception) -> InputError:
     return InputError(f"cannot {action} {url}: {type(error).__name__}: {error}; check the URL and your access to it")
 
 
-def pull(url: str, folder: Path, parts: Sequence[str] = ("",), again: bool = True) -> None:
+def pull(url: str, folder: Path, parts: Sequence[str] = ("",), again: bool = True, skip: Sequence[str] = ()) -> None:
     """Makes the files of a folder those at the URL.
 
-    parts: only files whose names begin so. again: also those that seem unchanged, by size and time.
+    parts: only files whose names begin so. again: also those that seem unchanged, by size and time. skip: not these.
     """
     store, root = _store(url)
     store.invalidate_cache()
     try:
-        found = store.find(root, detail=True)
+        found = _tried(lambda: store.find(root, detail=True))
     except FileNotFoundError:
         found = {}
     remote = {name[len(root) :].lstrip("/"): (name, info["size"]) for name, info in found.items()}
-    remote = {name: value for name, value in remote.items() if _is_part(name, parts)}
+    remote = {name: value for name, value in remote.items() if _is_part(name, parts) and Path(name).name not in skip}
     for name in _files(folder, parts) - remote.keys():
         (folder / name).unlink()
     for name, (source, size) in remote.items():
-        target, modified = folder / name, store.modified(source).timestamp()
-        if again or not target.exists() or (target.stat().st_size, target.stat().st_mtime) != (size, modified):
-            with replacing(target) as temporary:
-                _tried(store.get_file, source, str(temporary))
-                os.utime(temporary, (modified, modified))
+        with suppress(FileNotFoundError):  # deleted since: a suite is running
+            _get(store, source, folder / name, None if again else size)
     for path in sorted(folder.rglob("*"), reverse=True):  # what lies in a folder comes before it
-        if path.is_dir() and path.name != "searches" and not any(path.iterdir()):
+        if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+
+
+def _get(store: Any, source: str, target: Path, size: int | None) -> None:
+    """size: the file is left alone where it has this size and the time of the source."""
+    modified = _tried(store.modified, source).timestamp()
+    if size is not None and target.exists() and (target.stat().st_size, target.stat().st_mtime) == (size, modified):
+        return
+    with replacing(target) as temporary:
+        _tried(store.get_file, source, str(temporary))
+        os.utime(temporary, (modified, modified))
 
 
 class Mirror:
@@ -122,32 +138,47 @@ class Mirror:
         store, root = _store(self._url)
         here = {name: _signature(self._folder / name) for name in _files(self._folder, self._parts)}
         changed = [name for name, signature in here.items() if self._there.get(name) != signature]
-        for name in sorted(changed, key=lambda name: (Path(name).name in _LAST, Path(name).name not in _FIRST, name)):
-            _put(store, self._folder / name, f"{root}/{name}")
+        last = [name for name in changed if name == "search.json"]
+        for name in sorted(set(changed) - set(last), key=lambda name: (_rank(name), name)):
+            self._put(store, root, name, here[name])
         for name in self._there.keys() - here.keys():
-            _tried(store.rm_file, f"{root}/{name}")
-        self._there = here
+            with suppress(FileNotFoundError):  # a try that seemed to fail has not
+                _tried(store.rm_file, f"{root}/{name}")
+            del self._there[name]
+        for name in last:
+            self._put(store, root, name, here[name])
+
+    def _put(self, store: Any, root: str, name: str, signature: tuple[int, int]) -> None:
+        _tried(_put, store, self._folder / name, f"{root}/{name}")
+        self._there[name] = signature
+
+
+def _rank(name: str) -> int:
+    """The order in which files go, so that what a kill leaves can be resumed: what says that others are there last."""
+    return {"request.json": 0, "trial.json": 2}.get(Path(name).name, 1)
 
 
 def _put(store: Any, source: Path, target: str) -> None:
     protocols = {store.protocol} if isinstance(store.protocol, str) else set(store.protocol)
     if protocols & OBJECT_STORES:
-        _tried(store.put_file, str(source), target)
+        store.put_file(str(source), target)
         return
     folder, _, name = target.rpartition("/")
     store.makedirs(folder, exist_ok=True)
-    _tried(store.put_file, str(source), f"{folder}/.{name}")
-    _tried(store.mv, f"{folder}/.{name}", target)
+    store.put_file(str(source), f"{folder}/.{name}")
+    store.mv(f"{folder}/.{name}", target)
 
 
-def _tried(action: Any, *arguments: str) -> None:
-    for attempt in range(1, TRIES + 1):
+def _tried(action: Callable[..., Any], *arguments: Any) -> Any:
+    for attempt in range(TRIES):
         try:
-            action(*arguments)
-            return
+            return action(*arguments)
+        except FileNotFoundError:
+            raise
         except Exception:  # a network's hiccup; every kind of store has its own errors
-            if attempt == TRIES:
+            if attempt == TRIES - 1:
                 raise
+            time.sleep(PAUSE_SECONDS * 2**attempt)
 
 
 def _store(url: str) -> tuple[Any, str]:

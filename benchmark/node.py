@@ -2,6 +2,8 @@
 
 import contextlib
 import fcntl
+import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,7 @@ from benchmark.mirror import Mirror
 from benchmark.plan import Assignment, SearchSpec, Shared
 from benchmark.pool import Sender
 
+SCRATCH = "latentbench-"  # folders of a process each
 _ready: set[str] = set()  # fingerprints of the data that this process has seen here
 
 
@@ -35,15 +38,16 @@ def run_search(
     if url is None:
         worker.run_search(connection, task, companions, device_name, studies)
         return
-    with tempfile.TemporaryDirectory(prefix="latentbench-") as scratch:
+    _remove_abandoned()
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch:
         here = [one._replace(path=Path(scratch) / one.path.name) for one in (task, *companions)]
-        parts = ("",) if task.training is None else ("search.json", f"trials/{task.training:03d}/")
+        parts = ("",) if task.training is None else (f"trials/{task.training:03d}/",)
         mirrors = [Mirror(f"{url}/searches/{one.path.name}", one.path, parts) for one in here]
         for mirror in mirrors:
             mirror.pull()
-        worker.run_search(_Mirrored(connection, mirrors), here[0], here[1:], device_name, studies)
-        for mirror in mirrors:
-            mirror.push()
+        mirrored = _Mirrored(connection, mirrors)
+        worker.run_search(mirrored, here[0], here[1:], device_name, studies)
+        mirrored.push()
 
 
 class _Mirrored:
@@ -54,9 +58,24 @@ class _Mirrored:
 
     def send(self, message: Any, /) -> None:
         if message[0] in ("epoch", "population"):
+            self.push()
+        self._connection.send(message)
+
+    def push(self) -> None:
+        """Copies what has changed. Raises RuntimeError: a store's broken pipe would be taken for a lost command."""
+        try:
             for mirror in self._mirrors:
                 mirror.push()
-        self._connection.send(message)
+        except Exception as error:
+            raise RuntimeError(f"the files cannot be mirrored ({type(error).__name__}: {error})") from error
+
+
+def _remove_abandoned() -> None:
+    """Removes what killed processes of this machine have left."""
+    for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        pid = path.name.removeprefix(SCRATCH).partition("-")[0]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def make_ready(spec: SearchSpec, shared: Shared) -> None:
@@ -72,7 +91,7 @@ def make_ready(spec: SearchSpec, shared: Shared) -> None:
     with _locked(cache_folder("locks") / f"{spec.data_fingerprint[:32]}.lock"):
         for name, content in shared.cache_files.items():
             path = cache_root() / name
-            if not path.exists():
+            if not path.exists() or path.read_bytes() != content:
                 with replacing(path) as temporary:
                     temporary.write_bytes(content)
         dataset = load_dataset(spec.dataset.name, **spec.dataset.options)

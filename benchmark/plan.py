@@ -96,13 +96,15 @@ class Prepared(NamedTuple):
 class Assignment(NamedTuple):
     """A search, the path of its folder, and the number under which it can be claimed.
 
-    training: only this one of its trainings, ahead of the search.
+    training: only this one of its trainings, ahead of the search. rivals: folders with claims of what must not run
+    beside it, and the newest claim there that is known to have ended.
     """
 
     spec: SearchSpec
     path: Path
     claim_number: int
     training: int | None = None
+    rivals: tuple[tuple[Path, int], ...] = ()
 
     @property
     def claim_path(self) -> Path:

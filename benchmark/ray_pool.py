@@ -1,4 +1,4 @@
-"""Tasks on a Ray cluster. A task runs in a worker process that Ray keeps for the next one of the same needs."""
+"""Tasks on a Ray cluster. On CPUs a task's worker process is kept for the next one."""
 
 import logging
 import os
@@ -54,6 +54,8 @@ def _work(mailbox: Any, key: tuple[int, int], task: Task, folder: str) -> None:
     """What Ray runs in a worker. folder: the command's working folder, where a user's own searcher may be."""
     import ray
 
+    with suppress(OSError):  # the command's machine may be another
+        os.chdir(folder)
     if folder not in sys.path:
         sys.path.insert(0, folder)
     sender = _RaySender(mailbox, key)
@@ -77,7 +79,7 @@ class Cluster:
         self._mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
         names = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
         needs = {names[name]: amount for name, amount in self.needs.items()}
-        self._work = ray.remote(_work).options(max_retries=0, **needs)
+        self._work = ray.remote(max_retries=0, **needs)(_work)  # where it takes a GPU, its process ends with it
         self._running: dict[Any, tuple[int, int]] = {}  # index and attempt, by what Ray calls the task
         self._attempts = 0
         self.on_status: Callable[[str], None] = lambda _: None
@@ -214,7 +216,7 @@ def connect(address: str | None, protocol: Protocol, device: str) -> Iterator[Cl
     options: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if own else {}
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        _check_reachable(address)
+        _check_reachable(address or os.environ.get("RAY_ADDRESS"))
         ray.init("local" if own else address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, ...
         where = "on this machine" if own else f"at {address or os.environ['RAY_ADDRESS']}"
@@ -226,6 +228,8 @@ def connect(address: str | None, protocol: Protocol, device: str) -> Iterator[Cl
         cluster = Cluster(ray, protocol, device)
         if own and not cluster.room():
             raise InputError(f"this machine has less than a search takes ({cluster.needs}); change [resources]")
+        if not cluster.room():
+            print(f"no node of the cluster has room for a search now ({cluster.needs}); waiting for one")
         yield cluster
     finally:
         ray.shutdown()

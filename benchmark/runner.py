@@ -1,6 +1,7 @@
 """Runs a suite: every searcher with every seed on one protocol, and nothing that is already done."""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from benchmark.dispatch import Dispatch, Unit, make_units, n_trainings
 from benchmark.dry_run import print_plan
 from benchmark.errors import Damaged, InputError
 from benchmark.estimate import search_flops, training_flops
+from benchmark.machine import code_digest
 from benchmark.mirror import Results
 from benchmark.placement import longest_first
 from benchmark.plan import Prepared, SearchSpec, plan
@@ -96,10 +98,10 @@ class _Planned:
 @contextmanager
 def _planned(suite: Suite) -> Iterator[_Planned]:
     protocol = suite.protocol
+    plan(protocol, "", suite.searchers, suite.seeds, ahead=suite.ahead)  # settings and names, before any data
     results = Results(suite.results)
     _check_results(results.path)
     results.check_writable()
-    plan(protocol, "", suite.searchers, suite.seeds, ahead=suite.ahead)  # settings and names, before any data
     if suite.studies is not None:
         from benchmark.studies import check_studies  # SQLAlchemy takes a while
 
@@ -110,6 +112,8 @@ def _planned(suite: Suite) -> Iterator[_Planned]:
             prepared.protocol, prepared.fingerprint, suite.searchers, suite.seeds, prepared.device, suite.ahead
         )
         _check_precision(specs)
+        if cluster is not None and prepared.shared.code != code_digest():
+            raise InputError("latentbench on the cluster is another version than this one; install the same there")
         threads = protocol.training.threads
         room = _default_jobs(prepared.device, threads) if cluster is None else cluster.room()
         kind = "CPU" if prepared.device == "cpu" else "GPU"
@@ -135,18 +139,23 @@ def _longest_first(units: Sequence[Unit], specs: Sequence[SearchSpec], prepared:
         spec = specs[unit.search]
         if unit.training is not None:
             return training_flops(spec, *data, spec.known_sizes()[unit.training])
+        if spec.ahead == "population":  # one task trains those of all seeds
+            return sum(search_flops(other, *data) for other in specs if other.searcher == spec.searcher)
         return 0.0 if spec.ahead == "spread" else search_flops(spec, *data)
 
     return [units[i] for i in longest_first([flops(unit) for unit in units])]
 
 
-def _has_result(folder: SearchFolder, results: Results) -> bool:
+def _has_result(folder: SearchFolder, results: Results, copied: bool = False) -> bool:
     """Whether the search is done and its files are as they were then; damage is said, and that search not done."""
     try:
         if folder.read().get("status") != "done":
             return False
         folder.check()
     except Damaged as damage:
+        if results.url is not None and not copied:  # the copy may be damaged, and not what is at the URL
+            results.refresh(folder.path.name)
+            return _has_result(folder, results, copied=True)
         if damage.path.parent == folder.path:  # of a training's files the search itself says it
             print(f"{damage.path} is damaged: what it belongs to is done anew")
         folder.reopen()
@@ -155,6 +164,7 @@ def _has_result(folder: SearchFolder, results: Results) -> bool:
     if Watch().next_number(folder.path) is not None:
         folder.tidy()
         clear(folder.path)
+        shutil.rmtree(folder.path / "ahead", ignore_errors=True)
     return True
 
 

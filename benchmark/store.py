@@ -9,7 +9,9 @@ RESULTS/searches/<search_id>/
     trials/000/epochs.arrow its rows, one an epoch (Arrow IPC; `pandas.read_feather` reads it)
     trials/000/checkpoint.pt, model.pt
     model.pt, images.npz    the chosen model and what it reconstructs and samples
+    population.pt           the checkpoint of trainings that are stacked
     claim-000001            which process runs it, while one does (`benchmark.claims`)
+    ahead/000/claim-000001  which process runs one of its trainings ahead of it
 
 search.json and trial.json hold their own checksum, and the digests of the files that they are the last word on.
 """
@@ -264,8 +266,8 @@ class ResultsStore:
     def epochs(self) -> pd.DataFrame:
         """One row an epoch of every training: metrics on validation data, a searcher's own `ctl_*`, costs.
 
-        train_seconds and eval_seconds are the epoch's own; wall_seconds runs up within the search, images_seen and
-        train_flops within the training.
+        train_seconds and eval_seconds are the epoch's own; wall_seconds runs up within the search (of a spread one,
+        whose trainings begin together, within the training), images_seen and train_flops within the training.
         """
         return self._concat(self._tables(skip=ARRAYS), EPOCH_COLUMNS)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmark.backbones.export import build_vae, save_model
 from benchmark.backbones.vae import VAE
-from benchmark.claims import claim
+from benchmark.claims import claim, newest_claim
 from benchmark.config import Protocol
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Split
@@ -118,7 +118,8 @@ def _claimed(task: Assignment) -> Iterator[bool]:
     own = claim(task.claim_path, task.claim_number, on_lost=lambda: os._exit(TAKEN_OVER))
     folder = SearchFolder(task.path)
     try:
-        yield own is not None and folder.status() != "done"
+        contested = any(newest_claim(path) > ended for path, ended in task.rivals)
+        yield own is not None and not contested and folder.status() != "done"
     finally:
         if own is not None:
             with suppress(OSError):

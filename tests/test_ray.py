@@ -75,7 +75,7 @@ def local(work: Path) -> ResultsStore:
 
 @pytest.fixture(scope="module")
 def spread(work: Path) -> ResultsStore:
-    return _run(work, *_command("grid sparsity", "0", "spread", "--spread"))[0]
+    return _run(work, *_command("grid sparsity", "0", "spread", "--spread", "--epochs", "40"))[0]
 
 
 def test_a_suite_has_the_local_pools_results(work: Path, cluster: RayNodes, local: ResultsStore) -> None:
@@ -139,8 +139,12 @@ def test_results_at_a_url_survive_a_lost_node(work: Path, cluster: RayNodes, spr
     """Each node has files of its own; only what is at the URL is left of a lost one."""
     cluster.add()
     url = f"file://{work / 'store'}"
-    command = _command("grid sparsity", "0", url, "--spread")
-    output = _lose_a_node(work, cluster, *command, when=lambda: _epochs_done(work / "store") > EPOCHS)
+    command = _command("grid sparsity", "0", url, "--spread", "--epochs", "40")
+
+    def both_nodes_are_training() -> bool:
+        return len(list((work / "store").glob("searches/*/trials/*/checkpoint.pt"))) >= 2
+
+    output = _lose_a_node(work, cluster, *command, when=both_nodes_are_training)
     assert "goes on elsewhere: its node was lost" in output, output
     _assert_same(ResultsStore(work / "store"), spread, "grid@spread sparsity", "0")
     _assert_tidy(work / "store")
@@ -206,7 +210,7 @@ def test_a_terminated_command_says_so(work: Path, cluster: RayNodes) -> None:
     [
         (["--executor", "ray", "--address", "127.0.0.1:1"], "executor ray: no cluster at 127.0.0.1:1"),
         (["--executor", "ray", "--protocol", "huge.toml"], "this machine has less than a search takes"),
-        (["--executor", "ray", "--results", "nowhere://x/y"], "cannot use nowhere://x/y: "),
+        (["--executor", "ray", "--results", "nowhere://x/y"], "cannot use nowhere://x/y"),
         (["--address", "auto"], "address is auto and executor local; expected --executor ray with it"),
     ],
 )
