@@ -4,8 +4,8 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,7 @@ from benchmark.errors import InputError
 from benchmark.files import replacing
 from benchmark.text import is_url
 
-OBJECT_STORES = frozenset(
-    {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
-)  # where a file is there whole or not at all
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # where a file is there whole or not at all
 TRIES = 4  # of a transfer
 PAUSE_SECONDS = 1.0  # after the first
 PRIVATE = ("checkpoint.pt", "population.pt")  # of use to the search's next worker alone
@@ -45,47 +43,43 @@ class Results:
             return
         self.path = cache_folder("results", hashlib.sha256(self.url.encode()).hexdigest()[:16])
         (self.path / "searches").mkdir(exist_ok=True)
-        try:
+        with _access("read", self.url):
             pull(f"{self.url}/searches", self.path / "searches", again=False, skip=PRIVATE)
-        except InputError:
-            raise
-        except Exception as error:  # every kind of store has its own
-            raise _no_access("read", self.url, error) from error
 
     def check_writable(self) -> None:
         """Raises InputError where the URL takes no files."""
         if self.url is None:
             return
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "probe").touch()
-            try:
-                mirror = Mirror(f"{self.url}/probe", Path(folder))
-                mirror.push()
-                (Path(folder) / "probe").unlink()
-                mirror.push()
-            except Exception as error:
-                raise _no_access("write", self.url, error) from error
+        with tempfile.TemporaryDirectory() as folder, _access("write", self.url):
+            mirror, probe = Mirror(f"{self.url}/probe", Path(folder)), Path(folder) / "probe"
+            probe.touch()
+            mirror.push()
+            probe.unlink()
+            mirror.push()
 
     def refresh(self, search_id: str) -> None:
         """Copies a search from the URL. Raises InputError."""
         if self.url is not None:
-            try:
+            with _access("read", self.url):
                 pull(f"{self.url}/searches/{search_id}", self.path / "searches" / search_id, skip=PRIVATE)
-            except Exception as error:
-                raise _no_access("read", self.url, error) from error
 
     def publish(self, search_id: str) -> None:
         """Copies a search's search.json to the URL. Raises InputError."""
         if self.url is not None:
             folder = self.path / "searches" / search_id
-            try:
+            with _access("write", self.url):
                 Mirror(f"{self.url}/searches/{search_id}", folder, ("search.json",)).push()
-            except Exception as error:
-                raise _no_access("write", self.url, error) from error
 
 
-def _no_access(action: str, url: str, error: Exception) -> InputError:
-    return InputError(f"cannot {action} {url}: {type(error).__name__}: {error}; check the URL and your access to it")
+@contextmanager
+def _access(action: str, url: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # every kind of store has its own
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"cannot {action} {url}: {reason}; check the URL and your access to it") from error
 
 
 def pull(url: str, folder: Path, parts: Sequence[str] = ("",), again: bool = True, skip: Sequence[str] = ()) -> None:

@@ -48,22 +48,20 @@ class Death(NamedTuple):
     lost: bool = False
 
 
+OnOffer = Callable[[int], Task | Offer]
+OnMessage = Callable[[int, Any], None]
+OnEnd = Callable[[int, Death | None], bool]
+
+
 class RunTasks(Protocol):
     """Runs tasks somewhere: `run_tasks`, or `benchmark.ray_pool.Cluster.run_tasks`."""
 
-    def __call__(
-        self,
-        count: int,
-        jobs: int,
-        offer: Callable[[int], Task | Offer],
-        on_message: Callable[[int, Any], None],
-        on_end: Callable[[int, Death | None], bool],
-    ) -> None:
+    def __call__(self, count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_end: OnEnd) -> None:
         """Runs `count` tasks, at most `jobs` at a time. Callbacks get the task's index.
 
         offer: asked when there is room: the task to start now, or that it has to wait or has ended elsewhere. on_end:
-        gets None, or how the process died; True from it puts the task back among those that wait. An exception here,
-        Ctrl-C included, ends the workers.
+        gets None, or how the process died; True from it puts a task that was started back among those that wait. An
+        exception here, Ctrl-C included, ends the workers.
         """
 
 
@@ -89,13 +87,7 @@ def _work(connection: Connection, task: Task) -> None:
     Entry(task.target, "").load()(connection, *task.arguments)
 
 
-def run_tasks(
-    count: int,
-    jobs: int,
-    offer: Callable[[int], Task | Offer],
-    on_message: Callable[[int, Any], None],
-    on_end: Callable[[int, Death | None], bool],
-) -> None:
+def run_tasks(count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_end: OnEnd) -> None:
     """See `RunTasks`: processes on this machine."""
     waiting = list(range(count))
     running: dict[Any, tuple[int, Any]] = {}  # by the receiving end of its pipe

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmark.config import Protocol
 from benchmark.errors import InputError
-from benchmark.pool import Death, Offer, Task
+from benchmark.pool import Death, Offer, OnEnd, OnMessage, OnOffer, Task
 from benchmark.text import one_line
 from searchers.registry import Entry
 
@@ -100,14 +100,7 @@ class Cluster:
                 parts.append(f"{total[name] - free.get(name, 0):g} of {total[name]:g} {name}s busy")
         return ", ".join(parts)
 
-    def run_tasks(
-        self,
-        count: int,
-        jobs: int,
-        offer: Callable[[int], Task | Offer],
-        on_message: Callable[[int, Any], None],
-        on_end: Callable[[int, Death | None], bool],
-    ) -> None:
+    def run_tasks(self, count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_end: OnEnd) -> None:
         """See `benchmark.pool.RunTasks`."""
         waiting = list(range(count))
         told = 0.0
@@ -133,13 +126,7 @@ class Cluster:
                 with suppress(Exception):  # the cluster may be gone
                     self._ray.cancel(reference, force=True)
 
-    def _start(
-        self,
-        waiting: list[int],
-        jobs: int,
-        offer: Callable[[int], Task | Offer],
-        on_end: Callable[[int, Death | None], bool],
-    ) -> None:
+    def _start(self, waiting: list[int], jobs: int, offer: OnOffer, on_end: OnEnd) -> None:
         limit = min(jobs, 2 * self.room() + SPARE_TASKS)
         for index in list(waiting):
             if len(self._running) >= limit:
@@ -201,7 +188,7 @@ def _check_reachable(address: str | None) -> None:
 def connect(address: str | None, protocol: Protocol, device: str) -> Iterator[Cluster]:
     """A connection to the cluster at the address, or to the running one (`auto`), or, None, to one on this machine.
 
-    device: auto, cpu or cuda; auto is a GPU where the cluster has one.
+    device: auto, cpu or cuda; auto is a GPU where the cluster has one, now.
     RAY_ADDRESS counts where there is no address. Raises InputError where Ray or the cluster is not there.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -16,6 +16,7 @@ from benchmark.estimate import measured_rate, task_flops
 from benchmark.machine import environment
 from benchmark.placement import Placement, longest_first, place
 from benchmark.plan import SearchSpec, plan
+from benchmark.speed_timing import markdown
 
 PAPERS = ("ald-", "geco-", "asperti-")  # 2312.06280, 2003.10901, 1812.07238
 SEEDS = (0, 1, 2, 3, 4)
@@ -139,13 +140,6 @@ def limit(placement: Placement) -> str:
     if placement.makespan <= NEAR * placement.longest:
         return "longest task"
     return "total work" if placement.busy >= 1 / NEAR else "coarse tasks"
-
-
-def markdown(title: str, cells: Sequence[Sequence[str]]) -> str:
-    """A table whose first line is its header."""
-    header, *lines = cells
-    rule = ["---", *["--:"] * (len(header) - 1)]
-    return f"**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

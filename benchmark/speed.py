@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmark import speed_conv, speed_gpu, speed_mlp, speed_overheads, speed_population, speed_scaling
 from benchmark.machine import environment, limit_threads, resolve_device
-from benchmark.speed_timing import Effort, Table
+from benchmark.speed_timing import Effort, Table, markdown
 from searchers.registry import unknown_name
 
 FULL = Effort()
@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None, effort: Effort = FULL) -> None:
             console.print(_printed(table))
             tables.append(table)
     if options.markdown:
-        options.markdown.write_text("\n\n".join([_machine(effort), *map(_markdown, tables)]) + "\n")
+        options.markdown.write_text(
+            "\n\n".join([_machine(effort), *(markdown(table.title, table.cells()) for table in tables)]) + "\n"
+        )
     print(json.dumps({table.title: table.numbers() for table in tables}))
 
 
@@ -64,12 +66,6 @@ def _printed(table: Table) -> rich.table.Table:
     for line in lines:
         printed.add_row(*line)
     return printed
-
-
-def _markdown(table: Table) -> str:
-    header, *lines = table.cells()
-    rule = ["---", *["--:"] * (len(header) - 1)]
-    return f"**{table.title}**\n\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *lines))
 
 
 def _machine(effort: Effort) -> str:

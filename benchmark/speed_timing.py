@@ -93,3 +93,10 @@ def _text(column: str, number: float) -> str:
     if column == "exponent":
         return f"{number:.2f}"
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
+
+
+def markdown(title: str, cells: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; the first line of cells is its header."""
+    header, *lines = cells
+    rule = ["---", *["--:"] * (len(header) - 1)]
+    return f"**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))

@@ -24,10 +24,12 @@ from report_frames import search, write_store
 
 from benchmark import cli, runner, worker
 from benchmark.backbones import BACKBONES
+from benchmark.config import Protocol
 from benchmark.datasets import DATASETS
 from benchmark.datasets.paths import data_root
 from benchmark.datasets.sprite_sheets import SHEETS
 from benchmark.metrics.inception import WEIGHTS_FILE
+from benchmark.pool import RunTasks
 from reports.__main__ import main as reports
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -208,7 +210,7 @@ CASES: dict[str, Case] = {
 }
 
 
-def _prepare(suite: runner.Suite) -> Any:
+def _prepare(protocol: Protocol, device: str, run_tasks: RunTasks) -> Any:
     """The runner's, without a worker process; a suite that could run is no bad input."""
 
     class Answer:
@@ -217,7 +219,7 @@ def _prepare(suite: runner.Suite) -> Any:
             assert kind == "input_error", "accepted"
             raise runner.InputError(content)
 
-    worker.prepare(Answer(), suite.protocol, suite.device)  # type: ignore[arg-type]
+    worker.prepare(Answer(), protocol, device)
 
 
 @pytest.fixture
