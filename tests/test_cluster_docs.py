@@ -115,7 +115,7 @@ SLURM = {
     "scontrol": 'printf "first\\nsecond\\n"',
     "hostname": "echo 10.0.0.1 10.1.0.1",
     "srun": 'echo "srun $*" >> "$CALLS"; exec sleep 60',
-    "python": 'case "$1" in -c) echo secret ;; -) : ;; *) echo "python $*" >> "$CALLS" ;; esac',
+    "python": 'case "$1" in -c) echo secret ;; -) test $(grep -c srun "$CALLS") = 2 ;; *) echo "python $*" >> "$CALLS" ;; esac',
 }
 
 
@@ -129,8 +129,9 @@ def test_the_script_starts_ray_on_every_node_then_the_command_and_ends_all(tmp_p
     script = tmp_path / "slurm.sh"
     text = SCRIPT.read_text()
     assert text.count("head_answers() { ") == 1
-    script.write_text(text.replace("head_answers() { ", "head_answers() { sleep 0.2; return; "))
+    script.write_text(text.replace("head_answers() { ", 'head_answers() { grep -q srun "$CALLS"; return; '))
     calls = tmp_path / "calls"
+    calls.touch()
     path = f"{tmp_path / '.venv' / 'bin'}:/usr/bin:/bin"
     env = {"PATH": path, "CALLS": str(calls), "SLURM_CPUS_ON_NODE": "3", "SLURM_JOB_ID": "70012"}
     command = ["bash", script, "--protocol", "ald-mnist"]
