@@ -115,7 +115,11 @@ SLURM = {
     "scontrol": 'printf "first\\nsecond\\n"',
     "hostname": "echo 10.0.0.1 10.1.0.1",
     "srun": 'echo "srun $*" >> "$CALLS"; exec sleep 60',
-    "python": 'case "$1" in -c) echo secret ;; -) test $(grep -c srun "$CALLS") = 2 ;; *) echo "python $*" >> "$CALLS" ;; esac',
+    "python": """case "$1" in
+    -c) echo secret ;;
+    -) test $(grep -c srun "$CALLS") = 2 ;;
+    *) echo "python $*" >> "$CALLS" ;;
+esac""",
 }
 
 
