@@ -19,7 +19,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_frames import search
 
-from benchmark.config import FEATURES, PROTOCOLS, Evaluation, Named, Protocol, Training, parse_protocol, protocol_names
+from benchmark.config import (
+    FEATURES,
+    PROTOCOLS,
+    Evaluation,
+    Named,
+    Protocol,
+    Resources,
+    Training,
+    parse_protocol,
+    protocol_names,
+)
 from benchmark.errors import Damaged, InputError
 from benchmark.files import write_json
 from benchmark.plan import make_searcher, plan
@@ -61,6 +71,7 @@ VALID: dict[str, Any] = {
     "backbone": {"name": "mlp", "hidden": [8]},
     "training": {key: value for key, value in asdict(Training()).items() if value is not None},
     "evaluation": asdict(Evaluation()),
+    "resources": {key: value for key, value in asdict(Resources()).items() if value is not None},
     "searchers": {name: json.loads(json.dumps(asdict(make_searcher(name, {})))) for name in SEARCHERS},
     "run": ["grid", "ald"],
     "seeds": [0],
@@ -70,7 +81,7 @@ PLACES = [(key,) for key in VALID] + [
     (key, inner) for key in VALID for inner in VALID[key] if key not in ("run", "seeds")
 ]
 PLACES += [("searchers", name, key) for name in SEARCHERS for key in VALID["searchers"][name]]
-places = st.sampled_from(PLACES) | st.tuples(st.sampled_from(["dataset", "backbone", "training"]), text)
+places = st.sampled_from(PLACES) | st.tuples(st.sampled_from(["dataset", "backbone", "training", "resources"]), text)
 
 
 def _changed(changes: list[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
@@ -133,6 +144,13 @@ protocols = st.builds(
         silhouette_images=st.integers(2, 2**31 - 1),
         probe_images=counts,
     ),
+    resources=st.builds(
+        Resources,
+        cpus=st.none() | st.floats(0, 1e6, exclude_min=True),
+        gpus=st.floats(0, 1, exclude_min=True) | st.integers(2, 100).map(float),
+        memory_gb=st.none() | st.floats(0, 1e6, exclude_min=True),
+        max_retries=st.integers(0, 2**31 - 1),
+    ),
     searchers=st.dictionaries(st.sampled_from([*SEARCHERS, "ald@100", "own.module:Class"]), options, max_size=3),
     run=st.lists(text, min_size=1, max_size=3).map(tuple),
     seeds=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=3).map(tuple),
@@ -147,7 +165,8 @@ def test_a_protocol_written_out_is_the_same_protocol(protocol: Protocol) -> None
     del table["name"]
     for key in ("dataset", "backbone"):
         table[key] = {"name": table[key]["name"], **table[key]["options"]}
-    table["training"] = {key: value for key, value in table["training"].items() if value is not None}
+    for key in ("training", "resources"):
+        table[key] = {name: value for name, value in table[key].items() if value is not None}
     assert parse_protocol(_document(table), "any") == protocol
 
 

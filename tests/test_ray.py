@@ -185,6 +185,7 @@ def test_a_search_fails_alone(work: Path, cluster: RayNodes) -> None:
     assert pd.isna(errors["sparsity"])
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on(work: Path, cluster: RayNodes, local: ResultsStore) -> None:
     command = _command("ald geco-l0arm", "0", "killed", "--executor", "ray")
     command += ["--address", cluster.address]
