@@ -88,20 +88,19 @@ def print_plan(
     done: set[str],
     searches: pd.DataFrame,
     workers: int,
-    kind: str,
 ) -> None:
     """A row a searcher on the terminal, the totals, and where the speed is from.
 
     specs: of one protocol, their epochs whole (`with_epochs`). image_shape, n_images: of the training split. done: ids
     of the searches that are. searches: `ResultsStore.searches()`. workers: tasks at a time, 0 where there is no room.
-    kind: what one of them runs on, CPU or GPU. Where no finished search tells a CPU's speed, it is
-    measured, which takes a second.
+    Where no finished search tells a CPU's speed, it is measured, which takes a second.
     """
     pending = [spec for spec in specs if spec.search_id not in done]
     speed, source = _speed(pending, image_shape, searches)
     plan = plan_data(specs, image_shape, n_images, done, speed, workers)
+    unit = "CPU" if all(spec.device == "cpu" for spec in specs) else "GPU"
     table = Table(title="estimates, mostly from above", box=SIMPLE, padding=(0, 1))
-    for name in (*COLUMNS, f"hours a search ({kind})"):
+    for name in (*COLUMNS, f"hours a search ({unit})"):
         table.add_column(escape(printable(name)), justify="left" if name == "searcher" else "right", no_wrap=True)
     for row in plan.rows:
         cells = [printable(row.searcher), " ".join(map(str, row.seeds)), str(row.to_run), str(row.trainings)]
@@ -111,7 +110,6 @@ def print_plan(
     console = Console()
     console.width = max(console.width, 160)  # rather a wrapped line than a cut name
     console.print(table)
-    unit = "CPU" if all(spec.device == "cpu" for spec in specs) else "GPU"
     for line in (summary(plan, workers, unit), source):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -20,7 +20,7 @@ from benchmark.mirror import Mirror
 from benchmark.plan import Assignment, SearchSpec, Shared
 from benchmark.pool import Sender
 
-SCRATCH = "latentbench-"  # folders of a process each
+SCRATCH = "latentbench-scratch-"  # and a process's number
 _ready: set[str] = set()  # fingerprints of the data that this process has seen here
 
 
@@ -74,7 +74,7 @@ def _remove_abandoned() -> None:
     """Removes what killed processes of this machine have left."""
     for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
         pid = path.name.removeprefix(SCRATCH).partition("-")[0]
-        if not Path("/proc", pid).exists():
+        if pid.isdecimal() and not Path("/proc", pid).exists():
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -79,12 +79,12 @@ def show_plan(suite: Suite) -> None:
         done = set(searches.loc[searches["status"] == "done", "search_id"]) if len(searches) else set()
         prepared = planned.prepared
         workers = min(planned.room, suite.jobs or planned.room)
-        print_plan(planned.specs, prepared.image_shape, prepared.n_images, done, searches, workers, planned.kind)
+        print_plan(planned.specs, prepared.image_shape, prepared.n_images, done, searches, workers)
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """A suite that can run. room: for so many searches at a time. kind: CPU or GPU."""
+    """A suite that can run. room: for so many searches at a time."""
 
     specs: Sequence[SearchSpec]
     prepared: Prepared
@@ -92,7 +92,6 @@ class _Planned:
     run_tasks: RunTasks
     room: int
     cluster: Cluster | None
-    kind: str
 
 
 @contextmanager
@@ -116,8 +115,7 @@ def _planned(suite: Suite) -> Iterator[_Planned]:
             raise InputError("latentbench on the cluster is another version than this one; install the same there")
         threads = protocol.training.threads
         room = _default_jobs(prepared.device, threads) if cluster is None else cluster.room()
-        kind = "CPU" if prepared.device == "cpu" else "GPU"
-        yield _Planned(specs, prepared, results, run, room, cluster, kind)
+        yield _Planned(specs, prepared, results, run, room, cluster)
 
 
 @contextmanager

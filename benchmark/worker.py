@@ -123,8 +123,9 @@ def _claimed(task: Assignment) -> Iterator[bool]:
     finally:
         if own is not None:
             with suppress(OSError):
-                own.release(finished=folder.status() == "done")
-                if task.training is None:
+                done = folder.status() == "done"
+                own.release(finished=done)
+                if done:
                     shutil.rmtree(task.path / "ahead", ignore_errors=True)
 
 

@@ -142,6 +142,7 @@ def test_a_search_and_its_training_never_run_at_once(tmp_path: Path) -> None:
     assert suite.offer(Unit(0)) is Offer.LATER
     with _claimed(search) as free:
         assert not free
+    assert (folder / "ahead" / "001" / "claim-000001").exists()
     clear(folder / "ahead" / "001")
     clear(folder)
     with _claimed(suite.offer(Unit(0))) as free:

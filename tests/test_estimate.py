@@ -220,23 +220,23 @@ def test_the_dry_run_places_spread_trainings_alone() -> None:
 
 def test_hours_are_not_invented(capsys: pytest.CaptureFixture[str]) -> None:
     specs = specs_of("grid", "ald", device="cuda:1")
-    print_plan(specs, SHAPE, N_IMAGES, set(), pd.DataFrame(), 4, "Some GPU [80 GB]")
+    print_plan(specs, SHAPE, N_IMAGES, set(), pd.DataFrame(), 4)
     printed = capsys.readouterr().out
     assert "no finished search on a GPU in this results folder tells the speed; hours are not known" in printed
-    assert "hours a search (Some GPU [80 GB])" in printed and "to go" in printed and "at a time" not in printed
+    assert "hours a search (GPU)" in printed and "to go" in printed and "at a time" not in printed
 
 
 def test_the_source_of_the_speed_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmark.estimate.MEASURED_SECONDS", 0.01)
     specs = specs_of("grid", "ald")
-    print_plan(specs, SHAPE, N_IMAGES, set(), pd.DataFrame(), 4, "CPU, 1 thread")
+    print_plan(specs, SHAPE, N_IMAGES, set(), pd.DataFrame(), 4)
     printed = capsys.readouterr().out
     assert "speed: measured now" in printed and "CPU hours to go; on 4 at a time" in printed
     finished = searches_of(*[("mlp", "done", "cpu", 3.6e12, 1.0)] * 3)
-    print_plan(specs, SHAPE, N_IMAGES, set(), finished, None, "CPU, 1 thread")
+    print_plan(specs, SHAPE, N_IMAGES, set(), finished, 0)
     printed = capsys.readouterr().out
     assert "speed: median of 3 finished searches" in printed and "at a time" not in printed
-    print_plan(specs, SHAPE, N_IMAGES, {spec.search_id for spec in specs}, finished, 4, "CPU, 1 thread")
+    print_plan(specs, SHAPE, N_IMAGES, {spec.search_id for spec in specs}, finished, 4)
     assert "2 searches, 2 done\nno search has to run" in capsys.readouterr().out
 
 
