@@ -206,10 +206,6 @@ def test_a_dry_run_prints_the_plan_and_runs_nothing(folder: Path) -> None:
     assert "10 searches, 5 done; " in done.stdout  # seed 0 has run
     assert "speed: median of 1 finished search" in done.stdout or "finished searches" in done.stdout
     assert set(ResultsStore(folder / "results").searches()["seed"]) == {0}
-    elsewhere = ["--protocol", "tiny.toml", "--seeds", 0, "--results", "nothing", "--dry-run"]
-    done = benchmark("run", *elsewhere, cwd=folder, cache=folder / "cache")
-    assert done.returncode == 0 and "5 searches, 0 done; " in done.stdout and "measured now" in done.stdout
-    assert not (folder / "nothing").exists()
 
 
 def test_studies_in_a_database_give_the_same_results(folder: Path) -> None:
@@ -222,3 +218,17 @@ def test_studies_in_a_database_give_the_same_results(folder: Path) -> None:
     studies = optuna.get_all_study_summaries(f"sqlite:///{folder / 'studies.db'}")
     assert {study.study_name: study.n_trials for study in studies} == own["n_trials"].to_dict()
     assert not list((folder / "database").rglob("study.journal"))
+
+
+def test_results_at_a_url_are_those_in_a_folder(folder: Path) -> None:
+    url = f"file://{folder / 'store'}"
+    arguments = ["--protocol", "tiny.toml", "--seeds", 0, "--searchers", "sparsity", "--results", url]
+    done = benchmark("run", *arguments, cwd=folder, cache=folder / "cache")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    own, plain = (ResultsStore(folder / name).epochs() for name in ("store", "results"))
+    plain = plain[plain["searcher"] == "sparsity"]
+    columns = ["search_id", "epoch", "latent_dim", "recon_nll", "fid_gen", "train_flops"]
+    assert own[columns].to_numpy().tolist() == plain[columns].to_numpy().tolist() and len(own) == 3
+    assert not [path for path in (folder / "store").rglob("*") if path.name.startswith((".", "claim-", "checkpoint"))]
+    shown = benchmark("show", url, cwd=folder, cache=folder / "elsewhere")
+    assert shown.returncode == 0 and "sparsity" in shown.stdout
