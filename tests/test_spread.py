@@ -78,6 +78,7 @@ def test_costs_are_sums_and_the_wall_clock_that_of_the_longest_training(
             assert (search["wall_seconds"] < walls.sum()) == at_once
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_undisturbed(work: Path, plain: ResultsStore) -> None:
     command, results = _command("killed", "--spread", searchers="grid"), work / "killed"
 
