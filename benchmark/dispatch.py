@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from benchmark.claims import Watch, newest_claim
 from benchmark.errors import Damaged, InputError
 from benchmark.mirror import Results
-from benchmark.plan import Assignment, Prepared, SearchSpec, claim_path, make_searcher
+from benchmark.plan import Assignment, Prepared, SearchSpec, claim_path
 from benchmark.pool import Death, Offer, RunTasks, Task
 from benchmark.progress import SuiteDisplay
 from benchmark.store import SearchFolder
@@ -91,9 +91,10 @@ class Dispatch:
     def _has_ended(self, unit: Unit) -> bool:
         """Whether another command on these results was faster, or the training was finished before."""
         _, folder = self.pending[unit.search]
-        failed_since = folder.status() == "failed" and folder.attempts() > self._attempts_before[unit.search]
-        if folder.status() == "done" or failed_since or unit.training is None:
-            return folder.status() == "done" or failed_since
+        status = folder.status()
+        ended = status == "done" or status == "failed" and folder.attempts() > self._attempts_before[unit.search]
+        if ended or unit.training is None:
+            return ended
         try:
             return folder.trial(unit.training).finished() is not None
         except Damaged:
@@ -107,10 +108,8 @@ class Dispatch:
 
     def _rivals(self, unit: Unit) -> list[Unit]:
         """Who must not run beside a unit: a search and its own trainings."""
-        if unit.training is not None:
-            return [Unit(unit.search)]
-        spec, _ = self.pending[unit.search]
-        return [Unit(unit.search, n) for n in range(len(spec.known_sizes()))] if spec.ahead == "spread" else []
+        own = [other for other in self.units if other.search == unit.search]
+        return [other for other in own if (other.training is None) != (unit.training is None)]
 
     def _companions(self, unit: Unit) -> dict[Unit, int]:
         others = [Unit(i) for i, leader in self._leaders.items() if leader == unit.search != i]
@@ -157,10 +156,11 @@ class Dispatch:
             return True  # another process has it, or had it
         if death is not None and death.lost:
             self._gone |= {unit: self._claimed[unit], **self._with[unit]}
-        if death is not None and death.lost and self._lost.get(unit, 0) < self._prepared.protocol.resources.max_retries:
             self._lost[unit] = self._lost.get(unit, 0) + 1
-            self._display.notice(f"{spec.searcher} seed {spec.seed} goes on elsewhere: {death.cause.partition(';')[0]}")
-            return True
+            if self._lost[unit] <= self._prepared.protocol.resources.max_retries:
+                why = death.cause.partition(";")[0]
+                self._display.notice(f"{spec.searcher} seed {spec.seed} goes on elsewhere: {why}")
+                return True
         self._open.discard(unit)
         if unit.training is not None:  # what it has left undone the search itself does
             return False
@@ -195,11 +195,6 @@ def _leaders(specs: Sequence[SearchSpec]) -> dict[int, int]:
     """For each search that trains a population the first one of its searcher: its worker trains those of all seeds."""
     first: dict[str, int] = {}
     return {i: first.setdefault(spec.searcher, i) for i, spec in enumerate(specs) if spec.ahead == "population"}
-
-
-def n_trainings(spec: SearchSpec) -> int:
-    """How many a search takes, as far as its searcher says."""
-    return int(make_searcher(spec.searcher, spec.settings).n_trainings)
 
 
 def _outcome(search: dict[str, Any]) -> str:

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from benchmark.estimate import measured_rate, rates, search_flops, task_flops
 from benchmark.placement import Placement, longest_first, place
-from benchmark.plan import SearchSpec, make_searcher
-from benchmark.text import printable
+from benchmark.plan import SearchSpec
+from benchmark.text import printable, short_number
 
 COLUMNS = ("searcher", "seeds", "to run", "trainings a search", "TFLOPs a search")
 
@@ -62,8 +62,7 @@ def plan_data(
         own = [spec for spec in specs if spec.searcher == name]
         mean = sum(flops[spec.search_id] for spec in own) / len(own)
         seeds, to_run = tuple(spec.seed for spec in own), sum(spec.search_id not in done for spec in own)
-        trainings = make_searcher(name, own[0].settings).n_trainings
-        rows.append(Row(name, seeds, to_run, trainings, mean, mean / hourly if hourly else None))
+        rows.append(Row(name, seeds, to_run, own[0].n_trainings(), mean, mean / hourly if hourly else None))
     pending = [spec for spec in specs if spec.search_id not in done]
     total = sum(flops[spec.search_id] for spec in pending)
     placement = None
@@ -140,8 +139,3 @@ def _speed(
     if first.device == "cpu":
         return measured_rate(first, image_shape), "speed: measured now on training steps, evaluations not in it"
     return None, "no finished search on a GPU in this results folder tells the speed; hours are not known"
-
-
-def short_number(value: float) -> str:
-    """Three digits, or all before the point where there are more."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

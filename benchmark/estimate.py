@@ -119,12 +119,6 @@ def rates(searches: pd.DataFrame, backbone: str, device: str) -> "pd.Series[floa
     return finished["train_flops"] / (finished["train_seconds"] + finished["eval_seconds"])
 
 
-def rate(searches: pd.DataFrame, backbone: str, device: str) -> float | None:
-    """The median of `rates`, FLOPs per second of one search; None where there is no finished one."""
-    measured = rates(searches, backbone, device)
-    return None if measured.empty else float(measured.median())
-
-
 def measured_rate(spec: SearchSpec, image_shape: tuple[int, ...]) -> float:
     """FLOPs per second of training steps on noise, on this machine's CPU with the search's number of threads.
 

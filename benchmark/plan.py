@@ -48,6 +48,10 @@ class SearchSpec:
         items = [self.protocol_hash, self.searcher, self.settings, self.seed, self.device, *filter(None, [self.ahead])]
         return "-".join([*(re.sub(r"[^A-Za-z0-9_]+", "_", part)[-40:] for part in parts), _hash(items)[:8]])
 
+    def n_trainings(self) -> int:
+        """How many the search takes, as far as its searcher says."""
+        return int(make_searcher(self.searcher, self.settings).n_trainings)
+
     def known_sizes(self) -> tuple[int, ...]:
         """Sizes that are trained ahead of the search."""
         searcher = make_searcher(self.searcher, self.settings)

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from multiprocessing import forkserver, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -87,24 +87,32 @@ def _work(connection: Connection, task: Task) -> None:
     Entry(task.target, "").load()(connection, *task.arguments)
 
 
+def startable(
+    waiting: list[int], has_room: Callable[[], bool], offer: OnOffer, on_end: OnEnd
+) -> Iterator[tuple[int, Task]]:
+    """Takes tasks off those that wait, in order and while there is room: the ones to start, as they come."""
+    for index in list(waiting):
+        if not has_room():
+            return
+        task = offer(index)
+        if task is Offer.LATER:
+            continue
+        waiting.remove(index)
+        if isinstance(task, Task):
+            yield index, task
+        else:
+            on_end(index, None)
+
+
 def run_tasks(count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_end: OnEnd) -> None:
     """See `RunTasks`: processes on this machine."""
     waiting = list(range(count))
     running: dict[Any, tuple[int, Any]] = {}  # by the receiving end of its pipe
     try:
         while waiting or running:
-            for index in list(waiting):
-                if len(running) == jobs:
-                    break
-                task = offer(index)
-                if task is Offer.LATER:
-                    continue
-                waiting.remove(index)
-                if isinstance(task, Task):
-                    receiver, process = _start(task)
-                    running[receiver] = (index, process)
-                else:
-                    on_end(index, None)
+            for index, task in startable(waiting, lambda: len(running) < jobs, offer, on_end):
+                receiver, process = _start(task)
+                running[receiver] = (index, process)
             idle = waiting and len(running) < jobs
             ready: list[Any] = wait(list(running), timeout=POLL_SECONDS if idle else None) if waiting or running else []
             for receiver in ready:

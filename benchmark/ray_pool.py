@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmark.config import Protocol
 from benchmark.errors import InputError
-from benchmark.pool import Death, Offer, OnEnd, OnMessage, OnOffer, Task
+from benchmark.pool import Death, OnEnd, OnMessage, OnOffer, Task, startable
 from benchmark.text import one_line
 from searchers.registry import Entry
 
@@ -127,21 +127,14 @@ class Cluster:
                     self._ray.cancel(reference, force=True)
 
     def _start(self, waiting: list[int], jobs: int, offer: OnOffer, on_end: OnEnd) -> None:
+        if not waiting:
+            return
         limit = min(jobs, 2 * self.room() + SPARE_TASKS)
-        for index in list(waiting):
-            if len(self._running) >= limit:
-                return
-            task = offer(index)
-            if task is Offer.LATER:
-                continue
-            waiting.remove(index)
-            if isinstance(task, Task):
-                self._attempts += 1
-                key = (index, self._attempts)
-                reference = self._work.remote(self._mailbox, key, task, str(Path.cwd()))
-                self._running[reference] = key
-            else:
-                on_end(index, None)
+        for index, task in startable(waiting, lambda: len(self._running) < limit, offer, on_end):
+            self._attempts += 1
+            key = (index, self._attempts)
+            reference = self._work.remote(self._mailbox, key, task, str(Path.cwd()))
+            self._running[reference] = key
 
     def _ended(self) -> list[Any]:
         references = list(self._running)

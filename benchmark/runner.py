@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmark.claims import Watch, clear
 from benchmark.config import Protocol
-from benchmark.dispatch import Dispatch, Unit, make_units, n_trainings
+from benchmark.dispatch import Dispatch, Unit, make_units
 from benchmark.dry_run import print_plan
 from benchmark.errors import Damaged, InputError
 from benchmark.estimate import search_flops, training_flops
@@ -61,7 +61,7 @@ def run_suite(suite: Suite) -> pd.DataFrame:
         if cluster is not None:
             units = _longest_first(units, open_specs, planned.prepared)
         dispatch = Dispatch(pending, units, planned.results, planned.prepared, suite.studies, cluster is not None)
-        trainings = [n_trainings(spec) for spec in open_specs]
+        trainings = [spec.n_trainings() for spec in open_specs]
         with SuiteDisplay(open_specs, trainings, len(specs) - len(pending)) as display:
             if cluster is not None:
                 cluster.on_status = display.status

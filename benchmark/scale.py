@@ -11,12 +11,12 @@ import torch
 from rich.progress import track
 
 from benchmark.config import Named, load_protocol, protocol_names
-from benchmark.dry_run import short_number
 from benchmark.estimate import measured_rate, task_flops
 from benchmark.machine import environment
 from benchmark.placement import Placement, longest_first, place
 from benchmark.plan import SearchSpec, plan
 from benchmark.speed_timing import markdown
+from benchmark.text import short_number
 
 PAPERS = ("ald-", "geco-", "asperti-")  # 2312.06280, 2003.10901, 1812.07238
 SEEDS = (0, 1, 2, 3, 4)

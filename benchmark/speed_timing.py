@@ -9,6 +9,7 @@ import torch
 from rich.progress import track
 
 from benchmark.machine import limit_threads
+from benchmark.text import short_number
 
 Measure = Callable[[], float]
 
@@ -92,7 +93,7 @@ class Table:
 def _text(column: str, number: float) -> str:
     if column == "exponent":
         return f"{number:.2f}"
-    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
+    return short_number(number)
 
 
 def markdown(title: str, cells: Sequence[Sequence[str]]) -> str:

@@ -19,6 +19,11 @@ def one_line(value: object) -> str:
     return " ".join(printable(value).split())
 
 
+def short_number(value: float) -> str:
+    """Three digits, or all before the point where there are more."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def path_argument(argument: str) -> Path:
     """A path from the command line, as argparse's `type`."""
     if not argument:  # Path("") is the working folder

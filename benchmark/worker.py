@@ -143,62 +143,48 @@ def _run_claimed(
     if device.index:
         torch.cuda.set_device(device)  # whose streams record steps
     torch.set_flush_denormal(True)  # weights that fade to denormals would slow the CPU down
-    if task.training is not None:
-        _train_ahead(connection, task, task.training, device)
-        return
-    (folder.path / "error.txt").unlink(missing_ok=True)
-    folder.tidy()
-    _begin(task, device)
+    number = task.training
+    if number is None:
+        (folder.path / "error.txt").unlink(missing_ok=True)
+        folder.tidy()
+    if number is None or folder.status() != "running":
+        used = environment(device, spec.training.threads)
+        folder.begin(**spec.identity(), n_trainings=spec.n_trainings(), environment=used)
     try:
-        _search(connection, task, companions, device, studies)
+        bench = _Bench(connection, spec, device, studies)
+        if number is None:
+            _search(bench, task, companions)
+        else:
+            bench.problem_of(task).train_ahead(number, spec.known_sizes()[number])
     except BrokenPipeError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
             raise
-        (folder.path / "error.txt").write_text(traceback.format_exc())
-        folder.finish("failed", error=printable(f"{type(error).__name__}: {error}".splitlines()[0]))
-
-
-def _begin(task: Assignment, device: torch.device) -> None:
-    spec = task.spec
-    used = environment(device, spec.training.threads)
-    n_trainings = make_searcher(spec.searcher, spec.settings).n_trainings
-    SearchFolder(task.path).begin(**spec.identity(), n_trainings=n_trainings, environment=used)
-
-
-def _train_ahead(connection: Sender, task: Assignment, number: int, device: torch.device) -> None:
-    """One training of a search, which will read it back. An error is left for the search to meet."""
-    if SearchFolder(task.path).status() != "running":
-        _begin(task, device)
-    try:
-        _Bench(connection, task.spec, device).problem_of(task).train_ahead(number, task.spec.known_sizes()[number])
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
-            raise
-        line = one_line(f"{type(error).__name__}: {error}")
-        connection.send(("notice", f"training {number + 1} of {task.spec.search_id} is left to its search: {line}"))
+        what = f"{type(error).__name__}: {error}"
+        if number is None:
+            (folder.path / "error.txt").write_text(traceback.format_exc())
+            folder.finish("failed", error=printable(what.splitlines()[0]))
+        else:  # the search will meet it again
+            left = f"training {number + 1} of {spec.search_id} is left to its search: {one_line(what)}"
+            connection.send(("notice", left))
 
 
 class _Bench:
     """What the problems of a worker process share: the data of a spec, on the device."""
 
-    def __init__(self, connection: Sender, spec: SearchSpec, device: torch.device, studies: str | None = None) -> None:
-        self.connection = connection
-        if studies is not None:
-            check_studies(studies)  # its imports are not on the search's clock
+    def __init__(self, connection: Sender, spec: SearchSpec, device: torch.device, studies: str | None) -> None:
+        self.connection, self.device = connection, device
         dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
         self.features = load_features(spec.evaluation.features, dataset, device)
         self.dataset = replace(dataset, train=dataset.train.to(device))
         self.validation = Evaluator(dataset.val, dataset.n_classes, self.features, spec.evaluation, device)
-        self._studies = studies
+        self.studies = studies
 
     def problem_of(self, task: Assignment) -> BenchProblem:
         """The problem that the search is handed."""
         folder = SearchFolder(task.path)
-        return BenchProblem(task.spec, self.dataset, self.validation, folder, self._report, self.notice, self._studies)
+        return BenchProblem(task.spec, self.dataset, self.validation, folder, self._report, self.notice, self.studies)
 
     def _report(self, *progress: int) -> None:
         self.connection.send(("epoch", progress))
@@ -208,16 +194,11 @@ class _Bench:
         self.connection.send(("notice", line))
 
 
-def _search(
-    connection: Sender,
-    task: Assignment,
-    companions: Sequence[Assignment],
-    device: torch.device,
-    studies: str | None,
-) -> None:
+def _search(bench: _Bench, task: Assignment, companions: Sequence[Assignment]) -> None:
     spec, folder = task.spec, SearchFolder(task.path)
-    bench = _Bench(connection, spec, device, studies)
-    dataset, features = bench.dataset, bench.features
+    dataset, features, device = bench.dataset, bench.features, bench.device
+    if bench.studies is not None:
+        check_studies(bench.studies)  # its imports are not on the search's clock
     problem, searcher = bench.problem_of(task), make_searcher(spec.searcher, spec.settings)
     if spec.ahead == "population":
         with ExitStack() as stack:
@@ -228,7 +209,7 @@ def _search(
                 [member.spec.known_sizes() for member in own],
                 spec.training,
                 folder.path / "population.pt",
-                lambda *progress: connection.send(("population", progress)),
+                lambda *progress: bench.connection.send(("population", progress)),
                 bench.notice,
             )
     choice = searcher.search(problem)

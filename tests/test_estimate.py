@@ -19,7 +19,7 @@ from benchmark.estimate import (
     USUAL_SIZE,
     _count,
     measured_rate,
-    rate,
+    rates,
     search_flops,
     start_size,
     step_flops,
@@ -167,15 +167,15 @@ def test_the_rate_is_the_median_of_finished_searches_of_that_backbone_and_device
         ("mlp", "running", "cpu", 1e9, 1.0),
         ("conv", "done", "cpu", 7.0, 6.0),
     )
-    assert rate(searches, "mlp", "cpu") == 15.0
-    assert rate(searches, "mlp", "cuda") == 1000.0
-    assert rate(searches, "conv", "cpu") == 1.0
-    assert rate(searches, "conv", "cuda") is None and rate(searches, "video", "cpu") is None
+    assert rates(searches, "mlp", "cpu").median() == 15.0
+    assert rates(searches, "mlp", "cuda").median() == 1000.0
+    assert rates(searches, "conv", "cpu").median() == 1.0
+    assert rates(searches, "conv", "cuda").empty and rates(searches, "video", "cpu").empty
 
 
 def test_an_empty_store_has_no_rate(tmp_path: Any) -> None:
     (tmp_path / "searches").mkdir()
-    assert rate(ResultsStore(tmp_path).searches(), "mlp", "cpu") is None
+    assert rates(ResultsStore(tmp_path).searches(), "mlp", "cpu").empty
 
 
 def test_the_measured_rate_is_a_speed_and_the_threads_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
