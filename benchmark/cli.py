@@ -1,4 +1,4 @@
-"""The command line: run, list, show, watch."""
+"""The command line: run, prepare, list, show, watch."""
 
 import argparse
 import math
@@ -20,6 +20,7 @@ from benchmark.config import (
     protocol_names,
 )
 from benchmark.datasets import DATASETS, check_dataset_name
+from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
 from benchmark.settings import LARGEST
 from benchmark.text import is_url, one_line, results_argument
@@ -68,7 +69,7 @@ def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="latentbench", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run|list|show|watch")
+    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch")
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
@@ -106,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run.add_argument("--results", type=results_argument, default="results", help="a folder, or a URL such as s3://...")
     run.set_defaults(command=_run)
+    prepare = commands.add_parser("prepare", help="download and decode a dataset and make its features beforehand")
+    prepare.add_argument("dataset", help="a dataset's name, or folder:PATH")
+    prepare.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
+    prepare.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
+    prepare.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    prepare.set_defaults(command=_prepare)
     commands.add_parser("list", help="searchers, datasets, backbones, protocols").set_defaults(command=_list)
     show = commands.add_parser("show", help="the searches of a results folder")
     show.add_argument("results", type=results_argument)
@@ -154,10 +161,13 @@ def _run(options: argparse.Namespace) -> int:
 
         warm_up()  # its imports and those below take seconds, which they spend at the same time
 
-    from benchmark.mirror import local_results
-    from benchmark.progress import print_latents, print_summary
-    from benchmark.runner import Suite, run_suite, show_plan
-    from benchmark.store import ResultsStore
+    from benchmark.stage_display import StageDisplay
+
+    with StageDisplay("starting"):
+        from benchmark.mirror import local_results
+        from benchmark.progress import print_latents, print_summary
+        from benchmark.runner import Suite, run_suite, show_plan
+        from benchmark.store import ResultsStore
 
     suite = Suite(
         protocol,
@@ -179,6 +189,28 @@ def _run(options: argparse.Namespace) -> int:
     if protocol.show_latents:
         print_latents(ResultsStore(local_results(options.results)), searches)
     return int((searches["status"] != "done").any())
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    name = options.dataset
+    check_dataset_name(name)
+    protocol = dataset_protocol(name) if options.protocol is None else load_protocol(options.protocol)
+    protocol = override(protocol, dataset=name, features=options.features)
+
+    from benchmark.pool import warm_up
+    from benchmark.stage_display import StageDisplay
+
+    warm_up()
+    with StageDisplay("starting"):
+        from benchmark.runner import prepare
+
+    prepared = prepare(protocol, options.device)
+    shape, features = "x".join(map(str, prepared.image_shape)), prepared.protocol.evaluation.features
+    print(f"{name} is ready: {prepared.n_images:,} training images of {shape}, and {features} features for the FIDs")
+    print(f"downloads are kept in {data_root()}, decoded images and classifiers in {cache_root()}")
+    if protocol.evaluation.features == "auto" and prepared.device == "cpu":
+        print("on a GPU auto means Inception's features: prepare those too with --features inception")
+    return 0
 
 
 def _list(options: argparse.Namespace) -> int:

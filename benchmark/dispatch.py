@@ -135,6 +135,8 @@ class Dispatch:
         elif kind == "population":
             members = [i for i, leader in self._leaders.items() if leader == unit.search]
             display.population(unit.search, members, *content)
+        elif kind == "stage":
+            display.stage(unit.search, content)
         elif kind == "started":
             display.started(unit.search, content)
         elif kind == "notice":

@@ -1,6 +1,6 @@
 """What a suite would run and what that costs, printed instead of running it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,10 +11,12 @@ from rich.table import Table
 
 from benchmark.estimate import measured_rate, rates, search_flops, task_flops
 from benchmark.placement import Placement, longest_first, place
-from benchmark.plan import SearchSpec
+from benchmark.plan import Prepared, SearchSpec
 from benchmark.text import printable, short_number
 
 COLUMNS = ("searcher", "seeds", "to run", "trainings a search", "TFLOPs a search")
+LONG_HOURS = 2.0
+SLOWEST = 1e9  # FLOPs per second that a worker reaches on any machine
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,36 @@ def summary(plan: DryRun, workers: int, unit: str) -> str:
         line += f"; on {workers} at a time about {short_number(plan.placement.makespan)} hours"
         line += f", of which the longest {plan.tasks} takes {short_number(plan.placement.longest)}"
     return line
+
+
+def long_suite(
+    specs: Sequence[SearchSpec], prepared: Prepared, workers: int, searches: Callable[[], pd.DataFrame]
+) -> str | None:
+    """A line on a suite that is estimated to take more than LONG_HOURS, with cheaper ways; None for any other.
+
+    specs: the searches to run. workers: tasks at a time, 0 where there is no room. searches: gives
+    `ResultsStore.searches()`. Suites so small that no machine takes that long cost no measurement.
+    """
+    if not specs:
+        return None
+    costs = task_flops(specs, prepared.image_shape, prepared.n_images)
+    flops = place([costs[index] for index in longest_first(costs)], max(1, workers)).makespan
+    if flops < SLOWEST * 3600 * LONG_HOURS:
+        return None
+    speed, _ = _speed(specs, prepared.image_shape, searches())
+    if speed is None or flops / speed <= 3600 * LONG_HOURS:
+        return None
+    cheaper = {
+        "--searchers sparsity": any(spec.searcher != "sparsity" for spec in specs),
+        "--scale 0.1": True,
+        "--seeds 0": len({spec.seed for spec in specs}) > 1,
+        "a GPU": specs[0].device == "cpu",
+    }
+    ways = ", ".join(way for way, helps in cheaper.items() if helps)
+    return (
+        f"this suite is estimated to take about {short_number(flops / speed / 3600)} hours; cheaper: {ways} "
+        "(with make: SEARCHERS=sparsity, SCALE=0.1, SEEDS=0); --dry-run shows what each searcher costs"
+    )
 
 
 def _speed(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+import torch._dynamo  # FakeTensorMode would, for a second: better now, while the workers' process does so too
 from torch import Generator
 from torch._subclasses.fake_tensor import FakeTensorMode
 

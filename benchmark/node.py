@@ -19,6 +19,7 @@ from benchmark.machine import code_digest
 from benchmark.mirror import Mirror
 from benchmark.plan import Assignment, SearchSpec, Shared
 from benchmark.pool import Sender
+from benchmark.stages import listening
 
 SCRATCH = "latentbench-scratch-"  # and a process's number
 _ready: set[str] = set()  # fingerprints of the data that this process has seen here
@@ -34,7 +35,8 @@ def run_search(
     url: str | None,
 ) -> None:
     """See `benchmark.worker.run_search`. url: of the results, whose files are then made on this machine's own disk."""
-    make_ready(task.spec, shared)
+    with listening(lambda stage: connection.send(("stage", stage))):
+        make_ready(task.spec, shared)
     if url is None:
         worker.run_search(connection, task, companions, device_name, studies)
         return

@@ -12,6 +12,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 from rich.table import Table
 
 from benchmark.plan import SearchSpec
+from benchmark.stages import Stage
 from benchmark.store import ResultsStore
 from benchmark.text import one_line, printable
 
@@ -63,6 +64,10 @@ class SuiteDisplay:
         for member in members:
             self._fractions[member] = epoch / epochs
         self._show(index, epoch / epochs, f"{trainings} trainings at once, epoch {epoch}/{epochs}")
+
+    def stage(self, index: int, stage: Stage) -> None:
+        """A search does something long that is no training."""
+        self._show(index, 0.0, printable(stage.text))
 
     def started(self, index: int, node: str) -> None:
         """A task of a search has begun on this node."""

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 from benchmark.claims import Watch, clear
 from benchmark.config import Protocol
 from benchmark.dispatch import Dispatch, Unit, make_units
-from benchmark.dry_run import print_plan
+from benchmark.dry_run import long_suite, print_plan
 from benchmark.errors import Damaged, InputError
 from benchmark.estimate import search_flops, training_flops
 from benchmark.machine import code_digest
@@ -23,6 +23,7 @@ from benchmark.plan import Prepared, SearchSpec, plan
 from benchmark.pool import Death, RunTasks, Task, run_tasks, warm_up
 from benchmark.progress import SuiteDisplay
 from benchmark.ray_pool import Cluster, connect
+from benchmark.stage_display import StageDisplay
 from benchmark.store import ResultsStore, SearchFolder
 
 
@@ -61,25 +62,42 @@ def run_suite(suite: Suite) -> pd.DataFrame:
         if cluster is not None:
             units = _longest_first(units, open_specs, planned.prepared)
         dispatch = Dispatch(pending, units, planned.results, planned.prepared, suite.studies, cluster is not None)
+        at_most = planned.room if cluster is None else len(units)  # a cluster may grow
+        workers = suite.jobs or planned.room
+        line = long_suite(open_specs, planned.prepared, workers, lambda: _known_searches(planned.results))
+        if line is not None:
+            print(line, flush=True)
         trainings = [spec.n_trainings() for spec in open_specs]
         with SuiteDisplay(open_specs, trainings, len(specs) - len(pending)) as display:
             if cluster is not None:
                 cluster.on_status = display.status
-            at_most = planned.room if cluster is None else len(units)  # a cluster may grow
             dispatch.run(planned.run_tasks, suite.jobs or at_most, display)
         searches = ResultsStore(planned.results.path).searches()
     return searches[searches["search_id"].isin([spec.search_id for spec in specs])]
 
 
 def show_plan(suite: Suite) -> None:
-    """Prints what `run_suite` would run, and what that is estimated to cost."""
-    with _planned(suite) as planned:
-        known = (planned.results.path / "searches").is_dir()
-        searches = ResultsStore(planned.results.path).searches() if known else pd.DataFrame()
+    """Prints what `run_suite` would run, and what that is estimated to cost. Trains nothing and writes no results."""
+    with _planned(suite, dry_run=True) as planned:
+        searches = _known_searches(planned.results)
         done = set(searches.loc[searches["status"] == "done", "search_id"]) if len(searches) else set()
         prepared = planned.prepared
         workers = min(planned.room, suite.jobs or planned.room)
         print_plan(planned.specs, prepared.image_shape, prepared.n_images, done, searches, workers)
+
+
+def prepare(protocol: Protocol, device: str) -> Prepared:
+    """Makes all that the protocol's suites share on this machine: downloads, decoded images, features.
+
+    Raises InputError where that fails.
+    """
+    warm_up()
+    return _prepare(protocol, device, run_tasks)
+
+
+def _known_searches(results: Results) -> pd.DataFrame:
+    exists = (results.path / "searches").is_dir()
+    return ResultsStore(results.path).searches() if exists else pd.DataFrame()
 
 
 @dataclass(frozen=True)
@@ -95,18 +113,19 @@ class _Planned:
 
 
 @contextmanager
-def _planned(suite: Suite) -> Iterator[_Planned]:
+def _planned(suite: Suite, dry_run: bool = False) -> Iterator[_Planned]:
     protocol = suite.protocol
     plan(protocol, "", suite.searchers, suite.seeds, ahead=suite.ahead)  # settings and names, before any data
     results = Results(suite.results)
     _check_results(results.path)
-    results.check_writable()
+    if not dry_run:
+        results.check_writable()
     if suite.studies is not None:
         from benchmark.studies import check_studies  # SQLAlchemy takes a while
 
         check_studies(suite.studies)
     with _executor(suite) as (run, device, cluster):
-        prepared = _prepare(protocol, device, run)
+        prepared = _prepare(protocol, device, run, with_features=not dry_run)
         specs = plan(
             prepared.protocol, prepared.fingerprint, suite.searchers, suite.seeds, prepared.device, suite.ahead
         )
@@ -125,7 +144,9 @@ def _executor(suite: Suite) -> Iterator[tuple[RunTasks, str, Cluster | None]]:
         warm_up()
         yield run_tasks, suite.device, None
         return
-    with connect(suite.address, suite.protocol, suite.device) as cluster:
+    with ExitStack() as stack:
+        with StageDisplay("connecting to the Ray cluster"):
+            cluster = stack.enter_context(connect(suite.address, suite.protocol, suite.device))
         yield cluster.run_tasks, cluster.device, cluster
 
 
@@ -166,21 +187,26 @@ def _has_result(folder: SearchFolder, results: Results, copied: bool = False) ->
     return True
 
 
-def _prepare(protocol: Protocol, device: str, run_tasks: RunTasks) -> Prepared:
+def _prepare(protocol: Protocol, device: str, run_tasks: RunTasks, with_features: bool = True) -> Prepared:
     answers: list[tuple[str, Any]] = []
     deaths: list[Death | None] = []
+
+    def on_message(_: int, message: tuple[str, Any]) -> None:
+        kind, content = message
+        if kind == "stage":
+            display.show(content)
+        elif kind == "notice":
+            display.notice(content)
+        else:
+            answers.append(message)
 
     def on_end(_: int, death: Death | None) -> bool:
         deaths.append(death)
         return False
 
-    run_tasks(
-        1,
-        1,
-        lambda _: Task("benchmark.worker:prepare", (protocol, device)),
-        lambda _, message: answers.append(message),
-        on_end,
-    )
+    task = Task("benchmark.worker:prepare", (protocol, device, with_features))
+    with StageDisplay("starting") as display:
+        run_tasks(1, 1, lambda _: task, on_message, on_end)
     if answers and isinstance(answers[-1][1], Prepared):
         return answers[-1][1]
     problems = [content for kind, content in answers if kind == "input_error"]

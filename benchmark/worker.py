@@ -19,7 +19,7 @@ from benchmark.backbones.vae import VAE
 from benchmark.claims import claim, newest_claim
 from benchmark.config import Protocol
 from benchmark.datasets import load_dataset
-from benchmark.datasets.base import Split
+from benchmark.datasets.base import Dataset, Split
 from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
 from benchmark.files import replacing
@@ -38,6 +38,7 @@ from benchmark.plan import Assignment, Prepared, SearchSpec, Shared, make_search
 from benchmark.pool import Sender
 from benchmark.population import train_population
 from benchmark.problem import BenchProblem
+from benchmark.stages import listening
 from benchmark.store import METRICS, SearchFolder
 from benchmark.streams import Purpose, stream
 from benchmark.studies import check_studies
@@ -49,32 +50,62 @@ TAKEN_OVER = 3  # exit code
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def prepare(connection: Sender, protocol: Protocol, device_name: str) -> None:
-    """Makes what all searches share (downloads, caches, the feature classifier) and sends (kind, content).
+def prepare(connection: Sender, protocol: Protocol, device_name: str, with_features: bool = True) -> None:
+    """Makes what all searches share (downloads, caches, the features) and sends (kind, content).
 
-    ("ready", Prepared), or ("input_error", one line).
+    ("stage", Stage) while it works, ("notice", line), and at the end ("ready", Prepared) or ("input_error", one line).
+    with_features: False leaves out what takes long and no plan depends on: Inception's weights, a classifier to train.
     """
     try:
-        device = resolve_device(device_name)
-        limit_threads(protocol.training.threads)
-        evaluation = replace(protocol.evaluation, features=resolve_features(protocol.evaluation.features, device))
-        dataset = load_dataset(protocol.dataset.name, **protocol.dataset.options)
-        fewest = min(len(split) for split in (dataset.train, dataset.val, dataset.test))
-        if fewest < 2:
-            raise InputError(f"dataset {dataset.name}: a split has {fewest} image; expected at least 2: add images")
-        build_vae(protocol.backbone.name, protocol.backbone.options, dataset.image_shape, latent_dim=2, seed=0)
-        load_features(evaluation.features, dataset, device)
-        files = [classifier_file(dataset)] if evaluation.features == "classifier" else []
-        shared = Shared(code_digest(), {str(path.relative_to(cache_root())): path.read_bytes() for path in files})
-        n_images = len(dataset.train)
-        resolved = replace(protocol, evaluation=evaluation, training=protocol.training.with_epochs(n_images))
-        prepared = Prepared(str(device), resolved, dataset.fingerprint, dataset.image_shape, n_images, shared)
-        connection.send(("ready", prepared))
+        with listening(lambda stage: connection.send(("stage", stage))):
+            connection.send(("ready", _prepared(connection, protocol, device_name, with_features)))
     except InputError as error:
         connection.send(("input_error", str(error)))
     except OSError as error:
         name, roots = protocol.dataset.name, f"{data_root()} and {cache_root()}"
         connection.send(("input_error", f"cannot prepare dataset {name}: {error}; check its files in {roots}"))
+
+
+def _prepared(connection: Sender, protocol: Protocol, device_name: str, with_features: bool) -> Prepared:
+    device = resolve_device(device_name)
+    limit_threads(protocol.training.threads)
+    dataset = load_dataset(protocol.dataset.name, **protocol.dataset.options)
+    fewest = min(len(split) for split in (dataset.train, dataset.val, dataset.test))
+    if fewest < 2:
+        raise InputError(f"dataset {dataset.name}: a split has {fewest} image; expected at least 2: add images")
+    build_vae(protocol.backbone.name, protocol.backbone.options, dataset.image_shape, latent_dim=2, seed=0)
+    asked = protocol.evaluation.features
+    features = _make_features(connection, asked, dataset, device) if with_features else _planned_features(asked, device)
+    files = [path for path in (classifier_file(dataset),) if features == "classifier" and path.is_file()]
+    shared = Shared(code_digest(), {str(path.relative_to(cache_root())): path.read_bytes() for path in files})
+    n_images = len(dataset.train)
+    evaluation = replace(protocol.evaluation, features=features)
+    resolved = replace(protocol, evaluation=evaluation, training=protocol.training.with_epochs(n_images))
+    return Prepared(str(device), resolved, dataset.fingerprint, dataset.image_shape, n_images, shared)
+
+
+def _make_features(connection: Sender, asked: str, dataset: Dataset, device: torch.device) -> str:
+    """Which features the suite has: where `auto` means Inception and its weights cannot be had, the classifier."""
+    name = resolve_features(asked, device)
+    try:
+        load_features(name, dataset, device)
+    except InputError as error:
+        if name == asked or name == "classifier":
+            raise
+        connection.send(("notice", f"FIDs are on the classifier's features, as Inception's cannot be had: {error}"))
+        name = "classifier"
+        load_features(name, dataset, device)
+    return name
+
+
+def _planned_features(asked: str, device: torch.device) -> str:
+    """Which features suites have had here, without making them: where weights are missing, `auto` did without them."""
+    name = resolve_features(asked, device)
+    if name == asked or name == "classifier":
+        return name
+    from benchmark.metrics.inception import WEIGHTS_PATH  # torch-fidelity takes a while
+
+    return name if (data_root() / WEIGHTS_PATH).is_file() else "classifier"
 
 
 def resolve_features(name: str, device: torch.device) -> str:
@@ -95,11 +126,11 @@ def run_search(
 
     companions: searches whose population is trained together with this one's. studies: see `BenchProblem`. Sends
     ("epoch", (trial, epoch, epochs, latent_dim)) after every epoch, or ("population", (trainings, epoch, epochs)),
-    ("notice", line), ("taken", "") where another process runs the search, and ("cannot_write", line) where the results
-    folder takes no more files.
+    ("stage", Stage) while it computes features, ("notice", line), ("taken", "") where another process runs the search,
+    and ("cannot_write", line) where the results folder takes no more files.
     """
     try:
-        with _claimed(task) as free:
+        with _claimed(task) as free, listening(lambda stage: connection.send(("stage", stage))):
             if free:
                 _run_claimed(connection, task, companions, resolve_device(device_name), studies)
             else:

@@ -13,6 +13,7 @@ from benchmark.datasets.base import Dataset, split_dataset
 from benchmark.datasets.download import RemoteFile, fetch
 from benchmark.datasets.image_cache import cached_images, write_images
 from benchmark.datasets.paths import cache_folder
+from benchmark.stages import begin_stage
 
 # Published over plain http alone, so the user fetches it. The author publishes no checksum; several public loaders
 # check this MD5. The file itself was not at hand.
@@ -42,13 +43,16 @@ def load() -> Dataset:
 def _decode(cache: Path) -> None:
     """One file a car, FOLDER/NAME.mat; the labels number the sorted names. Nothing is extracted to disk."""
     cars: dict[str, NDArray[np.uint8]] = {}
-    with tarfile.open(fetch("cars3d", ARCHIVE)) as archive:
+    archive_path = fetch("cars3d", ARCHIVE)
+    advance = begin_stage("reading the archive", unit="cars")
+    with tarfile.open(archive_path) as archive:
         for member in archive:  # in the order of the compressed stream: any other would decompress it again and again
             path = PurePosixPath(member.name)
             file = archive.extractfile(member) if path.suffix == ".mat" and str(path.parent) == FOLDER else None
             if file is not None:
                 with file:
                     cars[path.name] = _views(file.read())
+                advance(1)
     names = sorted(cars)
     labels = [label for label, name in enumerate(names) for _ in cars[name]]
     write_images(cache, (len(labels), 3, SIDE, SIDE), labels, (cars[name] for name in names))

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from benchmark.datasets.byte_progress import byte_progress
 from benchmark.datasets.paths import data_root
 from benchmark.errors import InputError
 from benchmark.files import replacing
+from benchmark.stages import begin_stage
 
 TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 1 << 20
+MB = 1e6
 ALGORITHMS = {32: "md5", 64: "sha256"}
 
 
@@ -23,12 +25,14 @@ ALGORITHMS = {32: "md5", 64: "sha256"}
 class RemoteFile:
     """A file, where it is published and what it holds.
 
-    path: below data_root(). checksum: MD5 or SHA-256, told apart by their length, in hexadecimal.
+    path: below data_root(). checksum: MD5 or SHA-256, told apart by their length, in hexadecimal. n_bytes: its size,
+    where it is known; progress is counted by it where the server does not say.
     """
 
     path: str
     url: str
     checksum: str
+    n_bytes: int | None = None
 
     @property
     def algorithm(self) -> str:
@@ -79,14 +83,15 @@ def _copy(remote: RemoteFile, partial: Path) -> tuple[int, str]:
     """Writes what the address gives to `partial`; its number of bytes and checksum."""
     digest = hashlib.new(remote.algorithm, usedforsecurity=False)
     size = 0
+    begin_stage(f"connecting to {urlsplit(remote.url).hostname}, which may take {TIMEOUT_SECONDS:.0f} s")
     with open_url(remote.url) as response, partial.open("wb") as file:
-        length = response.headers.get("Content-Length")
-        with byte_progress(f"downloading {remote.path}", int(length) if length else None) as advance:
-            for chunk in _chunks(response):
-                file.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-                advance(len(chunk))
+        total = int(response.headers.get("Content-Length") or 0) or remote.n_bytes
+        advance = begin_stage(f"downloading {remote.path}", total and total / MB, "MB")
+        for chunk in _chunks(response):
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+            advance(len(chunk) / MB)
     return size, digest.hexdigest()
 
 
@@ -107,9 +112,11 @@ def open_url(url: str) -> Any:
 
 def _checksum(path: Path, algorithm: str) -> str:
     digest = hashlib.new(algorithm, usedforsecurity=False)
+    advance = begin_stage(f"checking {path}", path.stat().st_size / MB, "MB")
     with path.open("rb") as file:
         for chunk in _chunks(file):
             digest.update(chunk)
+            advance(len(chunk) / MB)
     return digest.hexdigest()
 
 

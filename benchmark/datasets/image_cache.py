@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.datasets.byte_progress import byte_progress
 from benchmark.errors import Damaged, InputError
 from benchmark.files import read_json, replacing, write_json
+from benchmark.stages import begin_stage
 
 ABANDONED_SECONDS = 3600.0
 REMEDY = "free disk space, or set XDG_CACHE_HOME to a folder that has more"
@@ -82,7 +82,8 @@ def _write(
 ) -> int:
     """Writes an npy file by plain writes: a mapped file's pages would count as resident, and a full disk would kill."""
     n_written = 0
-    with path.open("wb") as file, byte_progress(f"decoding into {path.parent}", math.prod(shape)) as advance:
+    advance = begin_stage("decoding", shape[0], "images")
+    with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for batch in batches:
             if batch.dtype != np.uint8 or batch.shape[1:] != shape[1:]:
@@ -90,8 +91,8 @@ def _write(
             content = np.ascontiguousarray(batch).data
             file.write(content)
             update(content)
-            advance(content.nbytes)
             n_written += len(batch)
+            advance(len(batch))
     return n_written
 
 

@@ -17,6 +17,7 @@ from benchmark.datasets.base import Dataset, Split
 from benchmark.datasets.paths import cache_folder
 from benchmark.files import replacing
 from benchmark.metrics.features import frames_as_batch, mean_over_frames
+from benchmark.stages import begin_stage, counted
 
 VERSION = 1  # part of the cache's key: raise it when the network or its training changes
 CHANNELS = (16, 32, 64)
@@ -117,7 +118,7 @@ def _train(network: Network, dataset: Dataset) -> None:
         labels = split.labels[split.rows].cpu() if dataset.n_classes >= 2 else _cluster(split, generator)
         frames = dataset.image_shape[1] if len(dataset.image_shape) == 4 else 1
         optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, fused=True)
-        for _ in range(STEPS):
+        for _ in counted(range(STEPS), "training the classifier", "steps"):
             positions = torch.randint(len(split), (max(1, BATCH // frames),), generator=generator)
             loss = F.cross_entropy(network(_pixels(split, positions)), labels[positions])
             optimizer.zero_grad()
@@ -140,10 +141,13 @@ def _pixels(split: Split, positions: Tensor) -> Tensor:
 def _cluster(split: Split, generator: Generator) -> Tensor:
     """K-means clusters, [M] int64, of the split's images shrunk to 8x8 (the mean over a video's frames)."""
     small = []
+    advance = begin_stage("shrinking for K-means", len(split), "images")
     for positions in torch.split(torch.arange(len(split)), EVAL_BATCH):
         pixels = _pixels(split, positions)
         frames = F.adaptive_avg_pool2d(frames_as_batch(pixels), 8).flatten(1)
         small.append(mean_over_frames(frames, len(positions)))  # [B, C * 64]
+        advance(len(positions))
+    begin_stage("clustering the images by K-means")
     points = torch.cat(small)
     seen = points[torch.randperm(len(points), generator=generator)[:MAX_CLUSTERED]].numpy()
     n_clusters = min(N_CLUSTERS, len(np.unique(seen, axis=0)))

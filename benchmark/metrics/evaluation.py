@@ -12,6 +12,7 @@ from benchmark.datasets.base import Split
 from benchmark.metrics.features import Features
 from benchmark.metrics.frechet import feature_stats, frechet_distance
 from benchmark.metrics.latents import active_units, kmeans_silhouette, label_silhouette, posterior_stats
+from benchmark.stages import begin_stage
 from searchers.objectives import VAE, bernoulli_nll, reparameterise, squared_error
 
 MAX_BATCH, BATCH_BYTES = 500, 2**23  # images, and bytes of uint8 pixels, that are evaluated at once
@@ -32,12 +33,18 @@ class Evaluator:
         self.labels = self.split.labels[self.split.rows].cpu().numpy()
         self.device = device
         self.n_probes = min(settings.probe_images, len(self.split))
-        self.real_stats = feature_stats(torch.cat([features(x) for x in self._batches()]))
+        self.real_stats = feature_stats(torch.cat(list(self._real_features())))
 
     def _batches(self) -> Iterator[Tensor]:
         batch = min(MAX_BATCH, max(1, BATCH_BYTES // self.split.images[0].numel()))
         for positions in torch.arange(len(self.split), device=self.device).split(batch):
             yield self.split.take(positions).float() / 255
+
+    def _real_features(self) -> Iterator[Tensor]:
+        advance = begin_stage(f"computing {self.features.name} features", len(self.split), "images")
+        for x in self._batches():
+            yield self.features(x)
+            advance(len(x))
 
     @torch.inference_mode()
     def evaluate(

@@ -27,14 +27,15 @@ class Features(Protocol):
 
 FEATURES: dict[str, Entry] = {
     "classifier": Entry("benchmark.metrics.classifier:load", "a small network trained on the dataset's labels"),
-    "inception": Entry("benchmark.metrics.inception:load", "the papers' FID, of weights to download"),
+    "inception": Entry("benchmark.metrics.inception:load", "the papers' FID; its weights are downloaded once (96 MB)"),
 }
 
 
 def load_features(name: str, dataset: Dataset, device: torch.device) -> Features:
     """The extractor `name` on `device`, ready for `dataset`'s images.
 
-    The first call of `classifier` for a dataset trains it. Raises InputError for an unknown name or missing weights.
+    The first call of `classifier` for a dataset trains it, that of `inception` downloads its weights. Raises
+    InputError for an unknown name, and for weights that cannot be had.
     """
     if name not in FEATURES:
         raise InputError(unknown_name("features", name, FEATURES))

@@ -1,9 +1,7 @@
 """The papers' FID features: Inception v3 converted from TensorFlow, as torch-fidelity computes them."""
 
-import hashlib
 import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,11 +9,12 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from benchmark.datasets.base import Dataset
-from benchmark.datasets.paths import data_root
+from benchmark.datasets.download import RemoteFile, fetch
 from benchmark.errors import InputError
 from benchmark.metrics.features import frames_as_batch, mean_over_frames
 
 WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
+WEIGHTS_PATH = f"inception/{WEIGHTS_FILE}"  # below data_root()
 WEIGHTS_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS_FILE}"
 WEIGHTS_BYTES = 95_628_359
 WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -50,29 +49,18 @@ class InceptionFeatures:
 
 
 def load(dataset: Dataset, device: torch.device) -> InceptionFeatures:
-    """Inception from data_root()/inception/; the same for every dataset.
+    """Inception from data_root()/inception/, downloaded if it is missing; the same for every dataset.
 
-    Raises InputError unless the weights file is there with the right size and SHA-256.
+    Raises InputError where the weights cannot be had, or their SHA-256 is wrong.
     """
-    weights = _verified(data_root() / "inception" / WEIGHTS_FILE)
+    remote = RemoteFile(WEIGHTS_PATH, WEIGHTS_URL, WEIGHTS_SHA256, WEIGHTS_BYTES)
+    try:
+        weights = fetch("inception", remote)
+    except (InputError, OSError) as error:
+        raise InputError(f'{error}; or choose features = "classifier"') from error
     # torch-fidelity unpickles whatever it is given, so it gets a file that we wrote, of tensors alone.
     safe = io.BytesIO()
-    torch.save(torch.load(io.BytesIO(weights), weights_only=True), safe)
+    torch.save(torch.load(weights, weights_only=True), safe)
     safe.seek(0)
     network = FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=safe)
     return InceptionFeatures(network.to(device))
-
-
-def _verified(file: Path) -> bytes:
-    """The file's content, read once, so that what was checked is what is loaded."""
-    remedy = f'fetch {WEIGHTS_URL} to {file}, or choose features = "classifier"'
-    if not file.is_file():
-        raise InputError(f"no Inception weights at {file}; {remedy}")
-    size = file.stat().st_size
-    if size != WEIGHTS_BYTES:
-        raise InputError(f"{file} has {size} bytes, expected {WEIGHTS_BYTES}; delete it and {remedy}")
-    content = file.read_bytes()
-    checksum = hashlib.sha256(content).hexdigest()
-    if checksum != WEIGHTS_SHA256:
-        raise InputError(f"{file} has the SHA-256 {checksum}, expected {WEIGHTS_SHA256}; delete it and {remedy}")
-    return content
