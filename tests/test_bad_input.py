@@ -168,10 +168,10 @@ FILES: dict[str, dict[str, tuple[Prepare, str]]] = {
         "sheet unreadable": (_at(SHEET, "unreadable"), "Input/output error"),
     },
     "--features inception": {
-        "weights missing": (lambda _: None, "no Inception weights at"),
-        "weights a folder": (_at(WEIGHTS, "folder"), "no Inception weights at"),
-        "weights truncated": (_at(WEIGHTS, b"half"), "has 4 bytes, expected 95628359; delete it and fetch"),
-        "weights unreadable": (_at(WEIGHTS, "unreadable"), "has 0 bytes, expected 95628359"),
+        "weights missing": (lambda _: None, "inception: found no "),
+        "weights a folder": (_at(WEIGHTS, "folder"), "inception: found no "),
+        "weights truncated": (_at(WEIGHTS, b"half"), "is truncated, damaged or another file: 4 bytes with sha256"),
+        "weights unreadable": (_at(WEIGHTS, "unreadable"), "Input/output error"),
     },
     "--dataset folder:../images": {
         "image empty": (_images("x.png", Path.touch), "x.png cannot be read as an image"),
@@ -210,16 +210,17 @@ CASES: dict[str, Case] = {
 }
 
 
-def _prepare(protocol: Protocol, device: str, run_tasks: RunTasks) -> Any:
+def _prepare(protocol: Protocol, device: str, run_tasks: RunTasks, with_features: bool) -> Any:
     """The runner's, without a worker process; a suite that could run is no bad input."""
 
     class Answer:
         def send(self, message: tuple[str, Any]) -> None:
             kind, content = message
-            assert kind == "input_error", "accepted"
-            raise runner.InputError(content)
+            assert kind in ("stage", "input_error"), "accepted"
+            if kind == "input_error":
+                raise runner.InputError(content)
 
-    worker.prepare(Answer(), protocol, device)
+    worker.prepare(Answer(), protocol, device, with_features)
 
 
 @pytest.fixture

@@ -173,7 +173,8 @@ BAD = {
     "run --dataset mnist": "LATENTBENCH_DATA",  # not downloaded, and no network to a host of that name
     "run --backbone geco-conv": "images of shape 1x8x8",
     "run --device tpu9": "device 'tpu9' cannot be used here",
-    "run --features inception": "no Inception weights at",
+    "run --features inception": "inception: found no",
+    "prepare minst": "did you mean 'mnist'?",
     "show missing": "no results at missing",
     "": "the following arguments are required",
 }

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.datasets import byte_progress, download, image_cache
+from benchmark import stages
+from benchmark.datasets import download, image_cache
 from benchmark.datasets.base import Split, split_dataset
 from benchmark.datasets.download import RemoteFile, fetch
 from benchmark.datasets.image_cache import cached_images, write_images
 from benchmark.datasets.paths import data_root
 from benchmark.errors import InputError
+from benchmark.stages import Stage, listening
 
 CONTENT = bytes(range(256)) * 20_000  # several chunks
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -121,13 +123,22 @@ def test_redirects_stay_on_https() -> None:
         handler.redirect_request(request, io.BytesIO(), 302, "Found", Message(), "http://example.org/there")
 
 
-def test_bar_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for terminal in (False, True):
-        monkeypatch.setattr(byte_progress.Console, "is_terminal", terminal)
-        with byte_progress.byte_progress("downloading [file]", 2_000_000) as advance:
-            advance(1_000_000)
-        captured = capsys.readouterr()
-        assert captured.out == "" and ("downloading [file]" in captured.err) is terminal
+@pytest.mark.parametrize("says", [{}, {"Content-Length": str(len(CONTENT))}])
+def test_a_download_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, says: dict[str, str]) -> None:
+    monkeypatch.setattr(Response, "headers", says)
+    monkeypatch.setattr(stages, "TELL_SECONDS", 0.0)
+    _serve(monkeypatch)
+    told: list[Stage] = []
+    with listening(told.append):
+        fetch("toy", RemoteFile(FILE.path, FILE.url, MD5, len(CONTENT)))
+        fetch("toy", FILE)
+    size = len(CONTENT) / 1e6
+    names = ["connecting to example.org, which may take 30 s", f"downloading {FILE.path}"]
+    assert list(dict.fromkeys(stage.what for stage in told)) == [*names, f"checking {data_root() / FILE.path}"]
+    for name in names[1], told[-1].what:
+        done = [stage.done for stage in told if stage.what == name]
+        assert done == sorted(done) and len(done) > 4 and done[0] == 0.0 and done[-1] == pytest.approx(size)
+        assert {stage[2:] for stage in told if stage.what == name} == {(size, "MB")}
 
 
 # --- the cache
@@ -153,6 +164,14 @@ def test_cache_is_written_once_and_mapped(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["done.json", "images.npy"]
     first.images.zero_()
     assert np.array_equal(np.load(tmp_path / "images.npy"), IMAGES)
+
+
+def test_decoding_counts_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "TELL_SECONDS", 0.0)
+    told: list[Stage] = []
+    with listening(told.append):
+        write_images(tmp_path, SHAPE, [0] * 6, _batches())
+    assert told == [Stage("decoding", done, 6, "images") for done in (0, 4, 6)]
 
 
 def test_fingerprint_follows_images_labels_and_shape(tmp_path: Path) -> None:

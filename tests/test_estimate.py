@@ -13,7 +13,7 @@ from benchmark.backbones.export import build_vae
 from benchmark.backbones.linear import product_flops
 from benchmark.config import Named, Protocol, Training
 from benchmark.datasets.base import Split
-from benchmark.dry_run import plan_data, print_plan, summary
+from benchmark.dry_run import SLOWEST, long_suite, plan_data, print_plan, summary
 from benchmark.errors import InputError
 from benchmark.estimate import (
     USUAL_SIZE,
@@ -26,7 +26,7 @@ from benchmark.estimate import (
     task_flops,
     training_flops,
 )
-from benchmark.plan import SearchSpec, plan
+from benchmark.plan import Prepared, SearchSpec, Shared, plan
 from benchmark.population import _step_flops
 from benchmark.store import ResultsStore
 from benchmark.streams import Purpose, stream
@@ -238,6 +238,46 @@ def test_the_source_of_the_speed_is_said(capsys: pytest.CaptureFixture[str], mon
     assert "speed: median of 3 finished searches" in printed and "at a time" not in printed
     print_plan(specs, SHAPE, N_IMAGES, {spec.search_id for spec in specs}, finished, 4)
     assert "2 searches, 2 done\nno search has to run" in capsys.readouterr().out
+
+
+LONG = 10**9  # images, of which even the smallest network takes hours
+
+
+def announced(specs: Sequence[SearchSpec], n_images: int, hours_of_a_sparsity: float, workers: int = 1) -> str | None:
+    """The line on a suite, where a finished search tells the speed."""
+    protocol = Protocol("toy", Named("digits"), MLP)
+    flops = search_flops(specs_of("sparsity")[0], SHAPE, n_images)
+    done = searches_of(("mlp", "done", "cpu", flops, 3600 * hours_of_a_sparsity - 1.0))
+    return long_suite(specs, Prepared("cpu", protocol, "", SHAPE, n_images, Shared("", {})), workers, lambda: done)
+
+
+def test_a_suite_of_more_than_two_hours_is_announced_with_cheaper_ways() -> None:
+    assert announced(specs_of("sparsity"), LONG, hours_of_a_sparsity=1.99) is None
+    line = announced(specs_of("sparsity"), LONG, hours_of_a_sparsity=2.01)
+    assert line is not None and "about 2.01 hours; cheaper: --scale 0.1, a GPU (" in line and "\n" not in line
+    line = announced(specs_of("sparsity", seeds=(0, 1)), LONG, hours_of_a_sparsity=1.5)
+    assert line is not None and "about 3 hours; cheaper: --scale 0.1, --seeds 0, a GPU (" in line
+    assert announced(specs_of("sparsity", seeds=(0, 1)), LONG, hours_of_a_sparsity=1.5, workers=2) is None
+    line = announced(specs_of("sparsity", "grid"), LONG, hours_of_a_sparsity=1.5)
+    assert line is not None and "cheaper: --searchers sparsity, --scale 0.1, a GPU (" in line
+    assert announced([], LONG, hours_of_a_sparsity=9) is None
+
+
+def test_no_speed_is_measured_for_a_suite_that_no_machine_takes_long_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read() -> pd.DataFrame:
+        raise AssertionError("the results are read for long suites alone")
+
+    (spec,) = specs_of("sparsity")
+    assert search_flops(spec, SHAPE, N_IMAGES) < SLOWEST * 7200 < search_flops(spec, SHAPE, LONG)
+    prepared = Prepared("cpu", Protocol("toy", Named("digits"), MLP), "", SHAPE, N_IMAGES, Shared("", {}))
+    assert long_suite([spec], prepared, 1, read) is None
+    with pytest.raises(AssertionError, match="long suites alone"):
+        long_suite([spec], prepared._replace(n_images=LONG), 1, read)
+
+
+def test_on_a_gpu_of_unknown_speed_nothing_is_announced() -> None:
+    prepared = Prepared("cuda", Protocol("toy", Named("digits"), MLP), "", SHAPE, LONG, Shared("", {}))
+    assert long_suite(specs_of("sparsity", device="cuda"), prepared, 1, pd.DataFrame) is None
 
 
 def test_a_training_counts_what_was_estimated() -> None:

@@ -1,8 +1,12 @@
 """Feature extractors: the classifier trained here, and Inception on weights that the test makes."""
 
 import hashlib
+import io
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
+from typing import Any
+from urllib.response import addinfourl
 
 import pytest
 import torch
@@ -208,6 +212,23 @@ def test_inception_of_broken_images() -> None:
         features(torch.zeros(1, 2, 8, 8))
 
 
+def test_inception_is_downloaded_once(weights_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = weights_file.read_bytes()
+    weights_file.unlink()
+    asked: list[str] = []
+
+    def open_url(url: str) -> Any:
+        asked.append(url)
+        return addinfourl(io.BytesIO(content), Message(), url)
+
+    monkeypatch.setattr("benchmark.datasets.download.open_url", open_url)
+    images = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    first, second = (load_features("inception", _toy(), CPU)(images) for _ in range(2))
+    assert asked == [inception.WEIGHTS_URL] and weights_file.read_bytes() == content
+    assert torch.equal(first, second) and first.shape == (2, 2048)
+
+
+@pytest.mark.usefixtures("no_network")
 def test_inception_missing() -> None:
     with pytest.raises(InputError) as caught:
         load_features("inception", _toy(), CPU)
@@ -228,7 +249,9 @@ def test_inception_wrong_file_is_never_unpickled(
     content = weights_file.read_bytes()
     flipped = content[:500] + bytes([content[500] ^ 1]) + content[501:]
     weights_file.write_bytes(content[:-1] if damage == "size" else flipped)
-    with pytest.raises(InputError, match=damage.replace("size", "bytes, expected").replace("checksum", "SHA-256")):
+    with pytest.raises(
+        InputError, match=rf"is truncated, damaged or another file: .* sha256 .* expected {inception.WEIGHTS_SHA256}"
+    ):
         load_features("inception", _toy(), CPU)
 
 
