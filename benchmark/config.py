@@ -90,9 +90,9 @@ class Training:
 class Evaluation:
     """What the metrics are computed on.
 
-    features: of both FIDs; auto is inception on a GPU and classifier on a CPU. max_images: of a split, for all
-    metrics. silhouette_images: of them, for both silhouettes (2312.06280, figure 1: 500). probe_images: of them, those
-    whose posterior every epoch's row keeps (`ResultsStore.probes()`).
+    features: of both FIDs; auto is inception on a GPU where its weights can be had, else classifier. max_images: of a
+    split, for all metrics. silhouette_images: of them, for both silhouettes (2312.06280, figure 1: 500). probe_images:
+    of them, those whose posterior every epoch's row keeps (`ResultsStore.probes()`).
     """
 
     features: str = "auto"

@@ -30,15 +30,15 @@ class StageDisplay:
         self._lines = Lines()
         self._ended = threading.Event()
         self._printer = threading.Thread(target=self._print_lines, daemon=True)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn())
-        live = self.console.is_terminal
+        columns = (SpinnerColumn("line"), TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn())
+        self._is_live = self.console.is_terminal and not self.console.is_dumb_terminal
         self._progress = Progress(
-            *columns, TextColumn("ETA"), Remaining(), console=self.console, transient=True, disable=not live
+            *columns, TextColumn("ETA"), Remaining(), console=self.console, transient=True, disable=not self._is_live
         )
         self._task = self._progress.add_task(escape(doing), total=None)
 
     def __enter__(self) -> "StageDisplay":
-        if self.console.is_terminal:
+        if self._is_live:
             self._progress.start()
         else:
             self._printer.start()

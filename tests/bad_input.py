@@ -106,7 +106,7 @@ RUN = {
     "--colour '\x1b[2J\nred'": "unrecognized arguments: --colour [2J red; see",
 }
 OTHER_COMMANDS = {
-    "": "the following arguments are required: run|list|show",
+    "": "the following arguments are required: run|prepare|list|show",
     "rnu": "invalid choice: 'rnu'",
     "list all": "unrecognized arguments: all",
     "show": "the following arguments are required: results",

@@ -113,11 +113,14 @@ def test_what_is_over_soon_gets_no_line() -> None:
     assert _printed(lines, 1.75) == []
 
 
-def test_a_pipe_gets_a_line_of_a_stage_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_pipe_gets_a_line_of_a_stage_that_is_stuck(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does a terminal that cannot move its cursor."""
+    monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(stage_display, "PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(stage_display, "LOOK_SECONDS", 0.01)
     pipe = io.StringIO()
-    with StageDisplay("starting", Console(file=pipe, width=40)) as display:
+    with StageDisplay("starting", Console(file=pipe, width=40, force_terminal=terminal)) as display:
         display.show(Stage("connecting to [example].org\x1b[2J, which takes longer than a line is wide"))
         deadline = time.monotonic() + 30
         while not pipe.getvalue() and time.monotonic() < deadline:
@@ -136,7 +139,8 @@ def test_a_quick_start_leaves_a_pipe_empty() -> None:
 # --- a terminal
 
 
-def test_a_terminal_shows_the_stage_with_an_eta_and_keeps_nothing() -> None:
+def test_a_terminal_shows_the_stage_with_an_eta_and_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=120, color_system=None)
     with StageDisplay("starting", console) as display:
