@@ -24,6 +24,7 @@ from benchmark.pool import Death, RunTasks, Task, run_tasks, warm_up
 from benchmark.progress import SuiteDisplay
 from benchmark.ray_pool import Cluster, connect
 from benchmark.store import ResultsStore, SearchFolder
+from benchmark.text import printable
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,15 @@ def _planned(suite: Suite) -> Iterator[_Planned]:
         check_studies(suite.studies)
     with _executor(suite) as (run, device, cluster):
         prepared = _prepare(protocol, device, run)
+        print(f"{printable(protocol.dataset.name)}: {prepared.data}", flush=True)
         specs = plan(
-            prepared.protocol, prepared.fingerprint, suite.searchers, suite.seeds, prepared.device, suite.ahead
+            prepared.protocol,
+            prepared.fingerprint,
+            suite.searchers,
+            suite.seeds,
+            prepared.device,
+            suite.ahead,
+            prepared.data,
         )
         _check_precision(specs)
         if cluster is not None and prepared.shared.code != code_digest():

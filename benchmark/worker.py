@@ -68,7 +68,8 @@ def prepare(connection: Sender, protocol: Protocol, device_name: str) -> None:
         shared = Shared(code_digest(), {str(path.relative_to(cache_root())): path.read_bytes() for path in files})
         n_images = len(dataset.train)
         resolved = replace(protocol, evaluation=evaluation, training=protocol.training.with_epochs(n_images))
-        prepared = Prepared(str(device), resolved, dataset.fingerprint, dataset.image_shape, n_images, shared)
+        data = (dataset.fingerprint, dataset.description, dataset.image_shape)
+        prepared = Prepared(str(device), resolved, *data, n_images, shared)
         connection.send(("ready", prepared))
     except InputError as error:
         connection.send(("input_error", str(error)))
