@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmark.datasets.base import Dataset, make_dataset
 from benchmark.datasets.image_cache import CachedImages, cached_images, listing_key, write_images
 from benchmark.datasets.image_decoding import FITS, TRANSPARENCY, Header, read_header, read_square, reason
-from benchmark.datasets.image_files import ImageFile, Listing, list_images, unreadable
+from benchmark.datasets.image_files import ImageFile, Listing, counted, list_images, unreadable
 from benchmark.datasets.paths import cache_folder
 from benchmark.errors import InputError
 
@@ -126,7 +126,9 @@ def _squares(
 
 
 def _notes(headers: Sequence[Header]) -> list[str]:
-    n_transparent = sum(header.is_transparent for header in headers)
-    n_frames = sum(header.has_frames for header in headers)
-    notes = [f"transparency laid on {TRANSPARENCY} ({n_transparent:,} images)"] if n_transparent else []
-    return notes + ([f"the first frame of {n_frames:,} images that have several"] if n_frames else [])
+    transparent = counted(sum(header.is_transparent for header in headers), "image", "with transparency")
+    frames = counted(sum(header.has_frames for header in headers), "image", "with several frames")
+    return [
+        *([f"{transparent}, laid on {TRANSPARENCY}"] if transparent else []),
+        *([f"{frames}, the first taken"] if frames else []),
+    ]

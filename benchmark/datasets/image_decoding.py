@@ -1,6 +1,9 @@
 """From an image file of any format to a square of pixels."""
 
 import logging
+import struct
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,8 +52,10 @@ def read_square(path: Path, mode: str, size: int, fit: str) -> NDArray[np.uint8]
     mode: L or RGB. fit: a key of FITS. Raises all sorts for broken files.
     """
     with Image.open(path, formats=SAFE_FORMATS) as image:
-        upright = ImageOps.exif_transpose(image)
-        opaque = _laid_on(upright, TRANSPARENCY) if upright.has_transparency_data else upright
+        image.load()
+        with suppress(SyntaxError, ValueError, struct.error):  # of a broken EXIF block: the image itself is whole
+            ImageOps.exif_transpose(image, in_place=True)
+        opaque = _laid_on(image, TRANSPARENCY) if image.has_transparency_data else image
         pixels = opaque.convert(mode)
     square = _fitted(pixels, size, fit)
     return np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1)
@@ -81,12 +86,20 @@ def reason(path: Path, error: Exception) -> str:
         return str(error) or type(error).__name__
     with path.open("rb") as file:
         start = file.read(16)
-        for name in SAFE_FORMATS:
-            decoder, accepts = Image.OPEN.get(name, (None, None))
-            if decoder is not None and accepts is not None and accepts(start) is True:
+        for name in filter(Image.OPEN.__contains__, SAFE_FORMATS):
+            decoder, accepts = Image.OPEN[name]
+            if accepts is not None and _is_accepted(accepts, start):
                 file.seek(0)
                 try:
                     decoder(file, "")
                 except Exception as refusal:  # of all sorts
                     return f"{name}: {refusal}"
-    return "empty file" if not start else "no image format that is known here"
+    return "no image format that is known here" if start else "empty file"
+
+
+def _is_accepted(accepts: Callable[[bytes], bool | str], start: bytes) -> bool:
+    """Whether a decoder takes a file that starts so; a text says that the installed Pillow lacks the decoder."""
+    try:
+        return accepts(start) is True
+    except struct.error:  # too short
+        return False

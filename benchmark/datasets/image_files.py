@@ -88,14 +88,22 @@ def list_images(path: str) -> Listing:
     unique = _once(files)
     beside = [image for part in found.values() for image in part.beside]
     reasons = (
-        _number(len(beside), "image", "beside the class folders"),
-        _number(n_outside, "image", "outside the splits' folders"),
-        _number(len(files) - len(unique), "file", "reached twice"),
+        counted(len(beside), "image", "beside the class folders"),
+        counted(n_outside, "image", "outside the splits' folders"),
+        counted(len(files) - len(unique), "file", "reached twice"),
         _extensions([other for part in found.values() for other in part.others]),
     )
     left = tuple(filter(None, reasons))
     _check_numbers(f"folder:{path}", len(unique), len(beside), left)
-    return Listing(unique, tuple(names), left)
+    for split in found:
+        if all(file.split != split for file in unique):
+            raise InputError(
+                f"folder:{path}: {split} has no image that another split has not; expected images of its own"
+            )
+    used = sorted({file.label for file in unique})  # a class may consist of links to another's files
+    renumbered = {label: number for number, label in enumerate(used)}
+    relabelled = [file._replace(label=renumbered[file.label]) for file in unique]
+    return Listing(relabelled, tuple(names[label] for label in used), left)
 
 
 def _by_split(where: str, root: Path) -> tuple[dict[str, _Found], int]:
@@ -238,7 +246,8 @@ def unreadable(where: str, problems: Sequence[tuple[str, str]]) -> InputError:
     return InputError(f"{where}: {count} cannot be read as an image: {named}{more}; {expected}")
 
 
-def _number(count: int, what: str, where: str) -> str:
+def counted(count: int, what: str, where: str) -> str:
+    """`3 images beside the class folders`, `1 image ...`, and nothing for none."""
     return f"{count:,} {what}{'' if count == 1 else 's'} {where}" if count else ""
 
 
@@ -249,4 +258,4 @@ def _extensions(others: Sequence[Path]) -> str:
     kinds = Counter(printable(other.suffix.lower()) or "without extension" for other in others).most_common()
     named = ", ".join(f"{count:,} {kind}" for kind, count in kinds[:MOST_NAMED])
     more = ", ..." if len(kinds) > MOST_NAMED else ""
-    return f"{_number(len(others), 'file', 'of other formats')} ({named}{more})"
+    return f"{counted(len(others), 'file', 'of other formats')} ({named}{more})"
