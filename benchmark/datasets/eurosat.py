@@ -60,8 +60,9 @@ def _extracted(folder: Path) -> list[Path]:
 def _decode(cache: Path) -> None:
     """The archive holds 2750/CLASS/CLASS_NUMBER.jpg; the labels number the sorted class folders."""
     with zipfile.ZipFile(fetch("eurosat", ARCHIVE)) as archive:
-        names = [zipfile.Path(archive, name) for name in archive.namelist() if name.endswith(".jpg")]
-        _write(cache, sorted(names, key=lambda file: (_kind(file), file.name)))
+        files = [zipfile.Path(archive, name) for name in archive.namelist() if name.endswith(".jpg")]
+        images = [file for file in files if _kind(file) in COUNTS]
+        _write(cache, sorted(images, key=lambda file: (_kind(file), file.name)))
 
 
 def _kind(file: Path | zipfile.Path) -> str:

@@ -83,7 +83,8 @@ def _fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
 def reason(path: Path, error: Exception) -> str:
     """Why a file cannot be read, in the decoder's words; Pillow keeps them from whoever opens a file."""
     if not isinstance(error, UnidentifiedImageError):
-        return str(error) or type(error).__name__
+        own_words = error.strerror if isinstance(error, OSError) else None  # without the path, which the line names
+        return own_words or str(error) or type(error).__name__
     with path.open("rb") as file:
         start = file.read(16)
         for name in filter(Image.OPEN.__contains__, SAFE_FORMATS):

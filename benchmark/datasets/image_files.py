@@ -70,11 +70,10 @@ def list_images(path: str) -> Listing:
     and folders are ignored. Raises InputError unless `path` is a folder with at least MIN_IMAGES images, if most images
     lie beside the class folders, and for splits that do not fit together.
     """
-    given = Path(os.path.expanduser(path))
-    if not given.is_dir():
-        got = "is not a folder" if given.exists() else "does not exist"
-        raise InputError(f"folder:{path}: {given.absolute()} {got}; give a folder of images")
-    root = Path(os.path.realpath(given))
+    root = Path(os.path.expanduser(path))
+    if not root.is_dir():
+        got = "is not a folder" if root.exists() else "does not exist"
+        raise InputError(f"folder:{path}: {root.absolute()} {got}; give a folder of images")
     found, n_outside = _by_split(f"folder:{path}", root)
     names = sorted({name for split in found.values() for name in split.classes})
     labels = {name: label for label, name in enumerate(names)}
@@ -85,7 +84,7 @@ def list_images(path: str) -> Listing:
         for image in images
     ]
     files = _with_stat(f"folder:{path}", root, paths)
-    unique = _once(files)
+    unique = _once(root, files)
     beside = [image for part in found.values() for image in part.beside]
     reasons = (
         counted(len(beside), "image", "beside the class folders"),
@@ -209,15 +208,20 @@ def _with_stat(where: str, root: Path, paths: Iterable[tuple[Path, int, str]]) -
     return files
 
 
-def _once(files: Sequence[ImageFile]) -> list[ImageFile]:
+def _once(root: Path, files: Sequence[ImageFile]) -> list[ImageFile]:
     """Each file once, if links lead to it in several places: the first split's, and rather itself than a link."""
+    place = os.path.realpath(root)
     same: dict[tuple[int, int], list[int]] = {}
     for i, file in enumerate(files):
         same.setdefault((file.stat.st_dev, file.stat.st_ino), []).append(i)
 
     def preference(i: int) -> tuple[int, bool, int]:
         file = files[i]
-        return SPLITS.index(file.split) if file.split else 0, os.path.realpath(file.path) != str(file.path), i
+        return (
+            SPLITS.index(file.split) if file.split else 0,
+            os.path.realpath(file.path) != os.path.join(place, file.name),
+            i,
+        )
 
     kept = [min(numbers, key=preference) if len(numbers) > 1 else numbers[0] for numbers in same.values()]
     return [files[i] for i in sorted(kept)]
