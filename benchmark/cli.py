@@ -23,7 +23,7 @@ from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
 from benchmark.settings import LARGEST
-from benchmark.text import is_url, one_line, results_argument
+from benchmark.text import is_url, one_line, printable, results_argument
 from searchers import SEARCHERS
 
 
@@ -205,8 +205,8 @@ def _prepare(options: argparse.Namespace) -> int:
         from benchmark.runner import prepare
 
     prepared = prepare(protocol, options.device)
-    shape, features = "x".join(map(str, prepared.image_shape)), prepared.protocol.evaluation.features
-    print(f"{name} is ready: {prepared.n_images:,} training images of {shape}, and {features} features for the FIDs")
+    features = prepared.protocol.evaluation.features
+    print(f"{printable(name)}: {prepared.data}; {features} features for the FIDs are ready")
     print(f"downloads are kept in {data_root()}, decoded images and classifiers in {cache_root()}")
     if protocol.evaluation.features == "auto" and prepared.device == "cpu":
         print("on a GPU auto means Inception's features: prepare those too with --features inception")

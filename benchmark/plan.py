@@ -35,16 +35,26 @@ class SearchSpec:
     seed: int
     device: str = "cpu"  # its type: results of another are another search
     ahead: str = ""  # how trainings are done whose sizes are known beforehand: AHEAD, or by the search itself
+    data: str = ""  # a line that says what the data are; no part of the search's identity
 
     @property
     def protocol_hash(self) -> str:
-        """A hash of the conditions that comparable searches share: data, backbone, training, evaluation."""
-        return _hash([self.dataset, self.data_fingerprint, self.backbone, self.training, self.evaluation])
+        """A hash of the conditions that comparable searches share: data, backbone, training, evaluation.
+
+        Of a user's folder the content counts alone: neither its place nor how its path and options are spelled.
+        """
+        dataset = Named("folder") if self._is_folder else self.dataset
+        return _hash([dataset, self.data_fingerprint, self.backbone, self.training, self.evaluation])
+
+    @property
+    def _is_folder(self) -> bool:
+        return self.dataset.name.startswith("folder:")
 
     @property
     def search_id(self) -> str:
         """A folder name: readable, and different whenever anything that the result follows from differs."""
-        parts = (self.dataset.name, self.backbone.name, self.searcher, f"s{self.seed}")
+        dataset = "folder" if self._is_folder else self.dataset.name
+        parts = (dataset, self.backbone.name, self.searcher, f"s{self.seed}")
         items = [self.protocol_hash, self.searcher, self.settings, self.seed, self.device, *filter(None, [self.ahead])]
         return "-".join([*(re.sub(r"[^A-Za-z0-9_]+", "_", part)[-40:] for part in parts), _hash(items)[:8]])
 
@@ -62,6 +72,8 @@ class SearchSpec:
         return {
             "search_id": self.search_id,
             "dataset": self.dataset.name,
+            "data": self.data,
+            "data_fingerprint": self.data_fingerprint,
             "backbone": self.backbone.name,
             "searcher": self.searcher,
             "seed": self.seed,
@@ -85,13 +97,14 @@ class Shared(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What preparing a suite has found out: device and protocol resolved, the data, image_shape [C, H, W] or
-    [C, T, H, W], and the number of training images.
+    """What preparing a suite has found out: device and protocol resolved, the data and a line that describes them,
+    image_shape [C, H, W] or [C, T, H, W], and the number of training images.
     """
 
     device: str
     protocol: Protocol
     fingerprint: str
+    data: str
     image_shape: tuple[int, ...]
     n_images: int
     shared: Shared
@@ -159,9 +172,11 @@ def plan(
     seeds: Sequence[int],
     device: str = "cpu",
     ahead: str = "",
+    data: str = "",
 ) -> list[SearchSpec]:
     """One spec for each searcher and seed; settings and options are written out in full, defaults included.
 
+    data: a line that describes the data.
     ahead: one of AHEAD, where trainings whose sizes are known beforehand are not done one after another: a searcher
     that has such is then a variant of that name, `grid@population`.
     """
@@ -190,6 +205,7 @@ def plan(
                     seed=seed,
                     device=device.partition(":")[0],
                     ahead=own,
+                    data=data,
                 )
             )
     if ahead and not found:

@@ -25,6 +25,7 @@ from benchmark.progress import SuiteDisplay
 from benchmark.ray_pool import Cluster, connect
 from benchmark.stage_display import StageDisplay
 from benchmark.store import ResultsStore, SearchFolder
+from benchmark.text import printable
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,15 @@ def _planned(suite: Suite, dry_run: bool = False) -> Iterator[_Planned]:
         check_studies(suite.studies)
     with _executor(suite) as (run, device, cluster):
         prepared = _prepare(protocol, device, run, with_features=not dry_run)
+        print(f"{printable(protocol.dataset.name)}: {prepared.data}", flush=True)
         specs = plan(
-            prepared.protocol, prepared.fingerprint, suite.searchers, suite.seeds, prepared.device, suite.ahead
+            prepared.protocol,
+            prepared.fingerprint,
+            suite.searchers,
+            suite.seeds,
+            prepared.device,
+            suite.ahead,
+            prepared.data,
         )
         _check_precision(specs)
         if cluster is not None and prepared.shared.code != code_digest():

@@ -60,7 +60,7 @@ def begin_stage(what: str, total: float | None = None, unit: str = "") -> Callab
     return advance
 
 
-def counted(items: Sequence[T], what: str, unit: str) -> Iterator[T]:
+def as_stage(items: Sequence[T], what: str, unit: str) -> Iterator[T]:
     """The items, as a stage that is done when the last of them is."""
     advance = begin_stage(what, len(items), unit)
     for item in items:

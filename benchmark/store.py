@@ -45,8 +45,14 @@ SEARCH_COLUMNS = (
     *("status", "error", "latent_dim", "n_trials", *COSTS, "wall_seconds", "peak_memory_bytes"),
     *(f"test_{metric}" for metric in METRICS),
     *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
+    *("data", "data_fingerprint"),
 )
-_TEXTS = frozenset({*KEYS[:-1], "status", "error", "protocol", "protocol_hash", "fid_features", "test_fid_features"})
+_TEXTS = frozenset(
+    {
+        *(*KEYS[:-1], "status", "error", "protocol", "protocol_hash", "fid_features", "test_fid_features"),
+        *("data", "data_fingerprint"),
+    }
+)
 FINAL_FILES = ("study.journal", "model.pt", "images.npz")
 DIGESTED = ("epochs.arrow", *FINAL_FILES)
 LATENT_ARRAYS = ("latent_id", "latent_mean_variance", "latent_variance_mean", "latent_kl")

@@ -81,7 +81,8 @@ def _prepared(connection: Sender, protocol: Protocol, device_name: str, with_fea
     n_images = len(dataset.train)
     evaluation = replace(protocol.evaluation, features=features)
     resolved = replace(protocol, evaluation=evaluation, training=protocol.training.with_epochs(n_images))
-    return Prepared(str(device), resolved, dataset.fingerprint, dataset.image_shape, n_images, shared)
+    data = (dataset.fingerprint, dataset.description, dataset.image_shape)
+    return Prepared(str(device), resolved, *data, n_images, shared)
 
 
 def _make_features(connection: Sender, asked: str, dataset: Dataset, device: torch.device) -> str:

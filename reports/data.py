@@ -18,7 +18,7 @@ from reports.quantities import COSTS, DEVICE_SECONDS, METRICS
 from reports.style import in_order
 
 _TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
-_TEXT += ["test_fid_features", "fid_features"]
+_TEXT += ["test_fid_features", "fid_features", "data", "data_fingerprint"]
 _NUMBERS = ["seed", "latent_dim", "n_trials", "chosen_trial", "epochs", "trial", "epoch"]
 _NUMBERS += [cost.column for cost in COSTS] + [name for m in METRICS for name in (m.column, m.tested)]
 _KEY = ["dataset", "backbone", "protocol_hash", "fid_features"]
@@ -57,9 +57,15 @@ class Group:
     @property
     def title(self) -> str:
         """Dataset, backbone and, where several groups share them, what tells this one apart."""
-        folder = self.dataset.startswith("folder:")
-        dataset = f"folder {Path(self.dataset.removeprefix('folder:')).name}" if folder else self.dataset
-        return f"{dataset}, {self.backbone}" + (f" ({self.suffix})" if self.suffix else "")
+        return f"{_short(self.dataset)}, {self.backbone}" + (f" ({self.suffix})" if self.suffix else "")
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """What the data are, in a line; several where the same images were described in several ways, as in the store.
+
+        Empty for searches of before version 0.2.
+        """
+        return tuple(sorted(set(self.searches["data"]) - {""}))
 
     @cached_property
     def searchers(self) -> list[str]:
@@ -95,6 +101,7 @@ def read_groups(store: Store, where: str) -> list[Group]:
     searches["device_kind"], searches[DEVICE_SECONDS.column] = _device_time(searches)
     epochs, trials = _cleaned(store.epochs()), _cleaned(store.trials())
     searches["fid_features"] = _features(searches, epochs)
+    searches["dataset"] = _datasets(searches)
     for column, within in (("protocol_hash", _KEY[:2]), ("fid_features", _KEY[:3])):
         searches[column] = _filled(searches, column, within)
     groups: list[Group] = []
@@ -111,6 +118,18 @@ def read_groups(store: Store, where: str) -> list[Group]:
         )
         groups.append(Group(dataset, backbone, protocol_hash, fid_features, suffix, slug, rows, own, tried))
     return groups
+
+
+def _short(dataset: str) -> str:
+    """A dataset's name, or the last part of a folder's path."""
+    return f"folder {Path(dataset.removeprefix('folder:')).name}" if dataset.startswith("folder:") else dataset
+
+
+def _datasets(searches: pd.DataFrame) -> pd.Series[str]:
+    """Each search's dataset; folders with the same content, wherever they are, under the first of their names."""
+    is_folder = searches["dataset"].str.startswith("folder:") & (searches["data_fingerprint"] != "")
+    first = searches[is_folder].groupby("data_fingerprint")["dataset"].min().to_dict()
+    return searches["dataset"].where(~is_folder, searches["data_fingerprint"].map(first))
 
 
 def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
@@ -155,8 +174,8 @@ def _filled(searches: pd.DataFrame, column: str, within: list[str]) -> pd.Series
 
 
 def _suffix(searches: pd.DataFrame, dataset: str, backbone: str, protocol_hash: str, fid_features: str) -> str:
-    """What tells a group from others of its dataset and backbone; empty when it is the only one."""
-    near = searches[(searches["dataset"] == dataset) & (searches["backbone"] == backbone)]
+    """What tells a group from others of its dataset's printed name and backbone; empty when it is the only one."""
+    near = searches[(searches["dataset"].map(_short) == _short(dataset)) & (searches["backbone"] == backbone)]
     same = near[near["protocol_hash"] == protocol_hash]
     parts = [protocol_hash[:6] or "unknown protocol"] if near["protocol_hash"].nunique() > 1 else []
     parts += [fid_features or "no FID"] if same["fid_features"].nunique() > 1 else []

@@ -135,9 +135,9 @@ def page(groups: Sequence[Group], report: Report) -> str:
     )
 
 
-def _told(group: Group, report: Report) -> tuple[Headline, Table]:
+def _told(group: Group, report: Report) -> tuple[Headline, Table, tuple[str, ...]]:
     rows = rows_of(report.comparison, group)
-    return headline(group, rows), summary_table(group, rows)
+    return headline(group, rows), summary_table(group, rows), group.data
 
 
 def _smallest(paths: Sequence[Path], budget: int) -> set[Path]:

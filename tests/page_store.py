@@ -19,6 +19,7 @@ from reports.render import Report, write_report
 IMAGE, SCRIPT, TEMPLATE = "<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "{{7*7}}"
 HOSTILE_SEARCHER = f"my.own:{IMAGE}%{{y}}<b>&lt;"
 HOSTILE_DATASET = f"folder:/data/{SCRIPT}"
+HOSTILE_DATA = f"20 images, grey 8x8; 1 class of 20: {SCRIPT} 20"
 DECISIVE = ("fid_recon", "fid_gen", "recon_nll")
 HOSTILE_ERROR = f"ValueError: {TEMPLATE} {IMAGE}\nin line 2 </pre>{SCRIPT} \u2028 <!-- <script>"
 
@@ -49,8 +50,8 @@ def searches() -> tuple[list[Row], list[Row]]:
     rows.append(search("ald", 3, "failed", error=HOSTILE_ERROR))
     running = search("tpe", 3, "running")
     blind = search("geco-l0arm", 0, **{f"test_{name}": math.nan for name in ("fid_recon", "fid_gen", "recon_nll")})
-    lone = [search(HOSTILE_SEARCHER, 0, dataset=HOSTILE_DATASET, backbone=TEMPLATE, test_fid_features=IMAGE)]
-    lone += [search("grid", 0, dataset=HOSTILE_DATASET, backbone=TEMPLATE, test_fid_features=IMAGE)]
+    hostile = {"dataset": HOSTILE_DATASET, "backbone": TEMPLATE, "test_fid_features": IMAGE, "data": HOSTILE_DATA}
+    lone = [search(searcher, 0, **hostile) for searcher in (HOSTILE_SEARCHER, "grid")]
     logged += [*epochs(running, [9, 9]), *epochs(blind, [5] * 6, fid_recon=math.nan, fid_gen=math.nan)]
     logged += [epoch for row in lone for epoch in epochs(row, [4] * 6, fid_features=IMAGE)]
     return [*rows, running, blind, *lone], logged

@@ -174,16 +174,28 @@ FILES: dict[str, dict[str, tuple[Prepare, str]]] = {
         "weights unreadable": (_at(WEIGHTS, "unreadable"), "Input/output error"),
     },
     "--dataset folder:../images": {
-        "image empty": (_images("x.png", Path.touch), "x.png cannot be read as an image"),
-        "image no image": (_images("x.png", lambda p: p.write_text("x")), "x.png cannot be read as an image"),
-        "image cut short": (_images("x.bmp", lambda p: p.write_bytes(_bitmap(64))), "x.bmp cannot be read as an image"),
+        "image empty": (_images("x.png", Path.touch), "1 file cannot be read as an image: a/x.png (empty file)"),
+        "image no image": (
+            _images("x.png", lambda p: p.write_text("x")),
+            "a/x.png (no image format that is known here)",
+        ),
+        "image cut short": (
+            _images("x.bmp", lambda p: p.write_bytes(_bitmap(64))),
+            "cannot be read as an image: a/x.bmp (",
+        ),
         "image a bomb": (_images("x.bmp", lambda p: p.write_bytes(_bitmap(20_000))), "could be decompression bomb"),
-        "image deep": (_images("x.png", _save("I;16", "PNG")), "x.png has more than 8 bits a channel"),
-        "image PostScript": (_images("x.png", _save("L", "EPS")), "x.png cannot be read as an image"),
-        "image a dead link": (_images("x.png", lambda p: p.symlink_to("nowhere")), "x.png is no file, or a link to"),
-        "image a pipe": (_images("x.png", os.mkfifo), "x.png is no file"),
-        "image unreadable": (_images("x.png", lambda p: p.symlink_to(UNREADABLE)), "x.png cannot be read as an image"),
-        "image of two lines": (_images("x\n\x1b[2Jy.png", Path.touch), "x [2Jy.png cannot be read as an image"),
+        "image deep": (_images("x.png", _save("I;16", "PNG")), "a/x.png (more than 8 bits a channel (mode I;16))"),
+        "image PostScript": (_images("x.png", _save("L", "EPS")), "a/x.png (no image format that is known here)"),
+        "image a dead link": (
+            _images("x.png", lambda p: p.symlink_to("nowhere")),
+            "a/x.png (No such file or directory)",
+        ),
+        "image a pipe": (_images("x.png", os.mkfifo), "a/x.png (a pipe or device)"),
+        "image unreadable": (_images("x.png", lambda p: p.symlink_to(UNREADABLE)), "a/x.png (Input/output error)"),
+        "image of two lines": (
+            _images("x\n\x1b[2Jy.png", Path.touch),
+            "cannot be read as an image: a/x [2Jy.png (empty file)",
+        ),
     },
 }
 
@@ -290,7 +302,12 @@ NO_PERMISSION = {  # what may not be read or written, its mode, the arguments, w
     "protocol": ("own.toml", 0, "run --protocol own.toml", "cannot read protocol own.toml: [Errno 13] Permission"),
     "folder": ("images", 0, "run --dataset folder:images", "Permission denied: 'images'; check the path"),
     "class": ("images/a", 0, "run --dataset folder:images", "Permission denied: 'images/a'; check the path"),
-    "image": ("images/a/3.png", 0, "run --dataset folder:images", "3.png cannot be read as an image ([Errno 13]"),
+    "image": (
+        "images/a/3.png",
+        0,
+        "run --dataset folder:images",
+        "cannot be read as an image: a/3.png (Permission denied)",
+    ),
     "data": ("../data", 0, "run --dataset cars3d", "cannot prepare dataset cars3d: [Errno 13] Permission denied: "),
     "cache": ("../cache", 0o555, "run --dataset dsprites", "cannot make the cache folder"),
     "results": ("locked", 0o555, "run --results locked", "no permission to read and write locked; choose another"),

@@ -12,6 +12,7 @@ import torch
 from commands import TINY, benchmark, environment
 
 import benchmark as latentbench
+from benchmark.datasets import load_dataset
 from benchmark.store import EPOCH_COLUMNS, KEYS, SEARCH_COLUMNS, TRIAL_COLUMNS, ResultsStore
 
 # `benchmark list` names these; other programs rely on them.
@@ -119,6 +120,14 @@ def test_contract_columns_and_sums(folder: Path) -> None:
             search[["test_recon_nll", "test_fid_recon", "test_fid_gen", "test_silhouette"]].tolist()
         ).all()
     assert done["protocol_hash"].nunique() == 1
+
+
+def test_what_the_data_are_is_recorded_and_printed(folder: Path) -> None:
+    searches = ResultsStore(folder / "results").searches()
+    said = "1,797 images, grey 8x8; 10 classes of 174 to 183 images; splits: 1,293 train, 144 validation, 360 test"
+    assert set(searches["data"]) == {said}
+    assert set(searches["data_fingerprint"]) == {load_dataset("digits").fingerprint}
+    assert (folder / "printed").read_text().startswith(f"digits: {said}\n")
 
 
 def test_grid_costs_the_sum_of_its_sizes(folder: Path) -> None:

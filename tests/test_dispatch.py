@@ -51,7 +51,7 @@ class Suite:
         for folder in self.folders:
             folder.path.mkdir(parents=True, exist_ok=True)
         pending = list(zip(self.specs, self.folders, strict=True))
-        self.prepared = Prepared("cpu", protocol, "data", *IMAGES, Shared("code", {}))
+        self.prepared = Prepared("cpu", protocol, "fingerprint", "data", *IMAGES, Shared("code", {}))
         self.units = make_units(self.specs)
         self.dispatch = Dispatch(pending, self.units, self.results, self.prepared, None, on_nodes=False)
         self.display = Display()

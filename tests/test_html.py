@@ -12,7 +12,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-from page_store import HOSTILE_DATASET, HOSTILE_SEARCHER, IMAGE, SCRIPT, TEMPLATE, write_page_of
+from page_store import HOSTILE_DATA, HOSTILE_DATASET, HOSTILE_SEARCHER, IMAGE, SCRIPT, TEMPLATE, write_page_of
 from PIL import Image
 from report_frames import Frames, epochs, group, search, write_store
 
@@ -157,6 +157,7 @@ def test_hostile_names_are_text(reader: Reader) -> None:
     assert all(str(a["src"]).startswith("data:image/") for tag, a in reader.elements if tag == "img")
     for text in (HOSTILE_SEARCHER.removeprefix("my."), HOSTILE_DATASET, f"ValueError: {TEMPLATE} {IMAGE}", SCRIPT):
         assert text in reader.text
+    assert reader.text.count(f"Data: {HOSTILE_DATA}") == 1  # of its group
     assert "49" not in re.findall(r"ValueError: (\S+)", reader.text)
 
 

@@ -185,7 +185,8 @@ def test_prepare_makes_everything_and_says_where(capsys: pytest.CaptureFixture[s
     assert ended.value.code == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[:2] == [
-        "digits is ready: 1,293 training images of 1x8x8, and classifier features for the FIDs",
+        "digits: 1,797 images, grey 8x8; 10 classes of 174 to 183 images; splits: 1,293 train, 144 validation, "
+        "360 test; classifier features for the FIDs are ready",
         f"downloads are kept in {data_root()}, decoded images and classifiers in {cache_root()}",
     ]
     assert err == "" and len(list((cache_root() / "classifiers").iterdir())) == 1

@@ -62,6 +62,25 @@ def test_features_of_a_running_search_come_from_its_epochs() -> None:
     assert group([running], epochs(running, [4], fid_features="inception")).fid_features == "inception"
 
 
+def test_one_folder_under_several_paths_is_one_group() -> None:
+    same = {"data_fingerprint": "f1", "protocol_hash": "aaaaaa99"}
+    searches = [
+        search("grid", dataset="folder:/data/zoo", data="20 images", **same),
+        search("ald", dataset="folder:zoo/", data="20 images", **same),
+        search("tpe", dataset="folder:/mnt/copy", data="20 images; left out: 1 file", **same),
+        search("grid", dataset="folder:/other/zoo", data_fingerprint="f2", protocol_hash="bbbbbb99"),
+        search("grid", dataset="folder:/old/zoo", protocol_hash="cccccc99"),  # of version 0.1: no fingerprint
+    ]
+    groups = {g.dataset: g for g in read_groups(Frames(searches), "results")}
+    assert set(groups) == {"folder:/data/zoo", "folder:/other/zoo", "folder:/old/zoo"}
+    assert groups["folder:/data/zoo"].searchers == ["grid", "tpe", "ald"]
+    assert set(groups["folder:/data/zoo"].searches["dataset"]) == {"folder:/data/zoo"}
+    assert groups["folder:/data/zoo"].data == ("20 images", "20 images; left out: 1 file")
+    assert groups["folder:/old/zoo"].data == ()
+    titles = [g.title for g in groups.values()]
+    assert sorted(titles) == [f"folder zoo, mlp ({h})" for h in ("aaaaaa", "bbbbbb", "cccccc")]
+
+
 def test_no_searches_is_an_input_error() -> None:
     with pytest.raises(InputError, match="no searches in results; run: make benchmark"):
         read_groups(Frames([]), "results")

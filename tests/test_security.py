@@ -297,7 +297,7 @@ def test_links_in_circles_end(tmp_path: Path) -> None:
     for number in range(8):  # 8^40 paths
         (tmp_path / f"images/a/again-{number}").symlink_to("..")
     start = time.perf_counter()
-    assert len(list_images(str(tmp_path / "images"))) == 20
+    assert len(list_images(str(tmp_path / "images")).files) == 20
     assert time.perf_counter() - start < 2
 
 
@@ -311,7 +311,9 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -
     bomb = tmp_path / "images/a/bomb.png"
     bomb.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10**8))) + chunk(b"IEND", b""))
     start = time.perf_counter()
-    with pytest.raises(InputError, match="bomb.png cannot be read as an image .*decompression bomb.*remove it"):
+    with pytest.raises(
+        InputError, match=r"1 file cannot be read as an image: a/bomb\.png .*decompression bomb.*replace or remove"
+    ):
         load_dataset(f"folder:{tmp_path / 'images'}", size=8)
     assert time.perf_counter() - start < 2
     assert Image.MAX_IMAGE_PIXELS is not None and 2 * Image.MAX_IMAGE_PIXELS < 200_000_000
@@ -327,7 +329,7 @@ def test_no_other_program_reads_an_image(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(subprocess, name, run)
     _twenty_images(tmp_path / "images/a")
     Image.new("L", (8, 8)).save(tmp_path / "images/a/x.png", "EPS")
-    with pytest.raises(InputError, match="x.png cannot be read as an image"):
+    with pytest.raises(InputError, match=r"1 file cannot be read as an image: a/x\.png"):
         load_dataset(f"folder:{tmp_path / 'images'}", size=8)
     with pytest.raises(AssertionError, match="was to be run"), Image.open(tmp_path / "images/a/x.png") as image:
         image.load()  # Pillow would ask Ghostscript

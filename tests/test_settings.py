@@ -252,10 +252,26 @@ def test_spelt_out_defaults_are_the_same_search() -> None:
 
 
 def test_names_that_are_no_file_names() -> None:
-    spec = _spec(replace(BASE, dataset=Named("folder:/a b/c")), "searchers.grid:Grid")
-    assert spec.search_id.startswith("folder_a_b_c-mlp-searchers_grid_Grid-s0-")
-    other = _spec(replace(BASE, dataset=Named("folder:/a_b/c")), "searchers.grid:Grid")
-    assert other.search_id != spec.search_id
+    spec = _spec(BASE, "searchers.grid:Grid")
+    assert spec.search_id.startswith("manifold-mlp-searchers_grid_Grid-s0-")
+
+
+def test_a_folder_is_known_by_its_content() -> None:
+    one, other = (
+        _spec(replace(BASE, dataset=Named(name, options)))
+        for name, options in (("folder:/a b/c", {}), ("folder:c/", {"size": 64, "fit": "crop"}))
+    )
+    assert one.search_id == other.search_id and one.search_id.startswith("folder-mlp-ald-s0-")
+    assert one.protocol_hash == other.protocol_hash
+    assert one.identity()["dataset"] == "folder:/a b/c"
+    changed = _spec(replace(BASE, dataset=Named("folder:/a b/c")), fingerprint="g")
+    assert changed.search_id != one.search_id and changed.protocol_hash != one.protocol_hash
+
+
+def test_the_words_about_the_data_are_recorded_and_change_no_id() -> None:
+    (spec,) = plan(BASE, "f", ["ald"], [0], data="7,000 images")
+    assert (spec.search_id, spec.protocol_hash) == (_spec(BASE).search_id, _spec(BASE).protocol_hash)
+    assert spec.identity()["data"] == "7,000 images" and spec.identity()["data_fingerprint"] == "f"
 
 
 def test_infinite_settings_are_refused() -> None:

@@ -1,14 +1,18 @@
 """What a dataset is: uint8 images in memory or memory-mapped, labels, and three fixed splits."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from benchmark.text import printable
+
 HELD_OUT_FRACTION = 0.1
 SPLIT_SEED = 0
 COPIED_AT_ONCE = 4096  # images, on their way to a device
+MOST_CLASSES = 10  # that a description names
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset ready to train on. `fingerprint` is a hash of its content."""
+    """A dataset ready to train on. `fingerprint` is a hash of its content; `description` says in a line what it is."""
 
     name: str
     train: Split
@@ -58,6 +62,7 @@ class Dataset:
     test: Split
     n_classes: int
     fingerprint: str
+    description: str
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -73,26 +78,44 @@ def make_dataset(
     test_labels: Tensor,
     n_classes: int,
     fingerprint: str | None = None,
+    val: tuple[Tensor, Tensor] | None = None,
+    classes: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Dataset:
     """Holds out 10 % of the training rows for validation: the same rows for every searcher and seed.
 
-    Images are uint8 [N, C, H, W], labels int64 [N]. The fingerprint is computed from the content unless given.
-    Raises ValueError for other dtypes or lengths: a loader's mistake, not the user's.
+    Images are uint8 [N, C, H, W], labels int64 [N]. The fingerprint is computed from the content unless given. val:
+    images and labels, where the data have a validation split of their own. classes: their names. notes: what the
+    description says too. Raises ValueError for other dtypes or lengths: a loader's mistake, not the user's.
     """
     _check(name, train_images, train_labels)
     _check(name, test_images, test_labels)
-    val_rows, train_rows = _draw(len(train_images), [_tenth(len(train_images))])
+    if val is None:
+        val_rows, train_rows = _draw(len(train_images), [_tenth(len(train_images))])
+        val_split, train = (Split(train_images, train_labels, rows) for rows in (val_rows, train_rows))
+    else:
+        _check(name, *val)
+        val_split, train = (_whole(*part) for part in (val, (train_images, train_labels)))
+    test = _whole(test_images, test_labels)
     return Dataset(
         name=name,
-        train=Split(train_images, train_labels, train_rows),
-        val=Split(train_images, train_labels, val_rows),
-        test=Split(test_images, test_labels, torch.arange(len(test_images))),
+        train=train,
+        val=val_split,
+        test=test,
         n_classes=n_classes,
         fingerprint=fingerprint or _content_hash(train_images, train_labels, test_images, test_labels),
+        description=describe((train, val_split, test), n_classes, classes, notes),
     )
 
 
-def split_dataset(name: str, images: Tensor, labels: Tensor, n_classes: int, fingerprint: str | None = None) -> Dataset:
+def split_dataset(
+    name: str,
+    images: Tensor,
+    labels: Tensor,
+    n_classes: int,
+    fingerprint: str | None = None,
+    classes: Sequence[str] = (),
+) -> Dataset:
     """A dataset without an official split: a tenth of the rows is the test split, a tenth of the rest validation.
 
     The rows are drawn at random with SPLIT_SEED: the same for every searcher and seed. The three splits share
@@ -100,15 +123,44 @@ def split_dataset(name: str, images: Tensor, labels: Tensor, n_classes: int, fin
     """
     _check(name, images, labels)
     n_test = _tenth(len(images))
-    test, val, train = _draw(len(images), [n_test, _tenth(len(images) - n_test)])
+    parts = _draw(len(images), [n_test, _tenth(len(images) - n_test)])
+    test, val, train = (Split(images, labels, rows) for rows in parts)
     return Dataset(
         name=name,
-        train=Split(images, labels, train),
-        val=Split(images, labels, val),
-        test=Split(images, labels, test),
+        train=train,
+        val=val,
+        test=test,
         n_classes=n_classes,
         fingerprint=fingerprint or _content_hash(images, labels),
+        description=describe((train, val, test), n_classes, classes),
     )
+
+
+def _whole(images: Tensor, labels: Tensor) -> Split:
+    return Split(images, labels, torch.arange(len(images)))
+
+
+def describe(splits: Sequence[Split], n_classes: int, classes: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
+    """In a line: number of images, their shape, classes and how many images each has, the sizes of the three splits.
+
+    splits: train, val, test. classes: their names, none if they have none; of many the first are named. notes: more
+    facts.
+    """
+    counts = torch.stack([split.labels[split.rows].bincount(minlength=n_classes) for split in splits]).sum(0).tolist()
+    channels, *sides = splits[0].images.shape[1:]
+    kind = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
+    named = [f"{printable(name)} {count:,}" for name, count in zip(classes, counts, strict=False) if name]
+    total = f"{n_classes} class{'' if n_classes == 1 else 'es'}"
+    if n_classes > len(named) or n_classes > MOST_CLASSES:
+        total += f" of {min(counts):,} to {max(counts):,} images" if min(counts) < max(counts) else f" of {counts[0]:,}"
+    if named:
+        total += f": {', '.join(named[:MOST_CLASSES])}{', ...' if len(named) > MOST_CLASSES else ''}"
+    parts = [
+        f"{sum(counts):,} images, {kind} {'x'.join(map(str, sides))}",
+        total,
+        f"splits: {len(splits[0]):,} train, {len(splits[1]):,} validation, {len(splits[2]):,} test",
+    ]
+    return "; ".join([*parts, *notes])
 
 
 def _check(name: str, images: Tensor, labels: Tensor) -> None:

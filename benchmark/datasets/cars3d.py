@@ -11,8 +11,10 @@ from scipy.io import loadmat
 
 from benchmark.datasets.base import Dataset, split_dataset
 from benchmark.datasets.download import RemoteFile, fetch
-from benchmark.datasets.image_cache import cached_images, write_images
-from benchmark.datasets.paths import cache_folder
+from benchmark.datasets.extracted import cached_archive
+from benchmark.datasets.image_cache import write_images
+from benchmark.datasets.paths import data_root
+from benchmark.errors import InputError
 from benchmark.stages import begin_stage
 
 # Published over plain http alone, so the user fetches it. The author publishes no checksum; several public loaders
@@ -24,6 +26,7 @@ ARCHIVE = RemoteFile(
 )
 CACHE_VERSION = 1  # raise it when decoding changes
 FOLDER = "data/cars"
+N_CARS = 183
 SIDE = 64
 
 
@@ -31,11 +34,12 @@ def load() -> Dataset:
     """17,568 RGB images [N, 3, 64, 64], memory-mapped; the label is the car (183 classes).
 
     The 128x128 renderings are resized with antialiasing (Lanczos, as disentanglement_lib does). There is no official
-    split: a tenth, drawn at random with a fixed seed, is the test split, so every split has seen every car. The
-    archive is read once; the images stay in the cache (216 MB). Raises InputError if the archive is missing or its
-    checksum is wrong.
+    split: a tenth, drawn at random with a fixed seed, is the test split, so every split has seen every car. Reads
+    the archive, or the 183 files extracted from it to data_root()/cars3d/data/cars, once; the images stay in the cache
+    (216 MB). Raises InputError if both are missing, the archive's checksum is wrong or a file is missing.
     """
-    stored = cached_images(cache_folder("cars3d", f"{CACHE_VERSION}-{ARCHIVE.checksum}"), _decode)
+    folders = [data_root() / "cars3d" / FOLDER]
+    stored = cached_archive(ARCHIVE, CACHE_VERSION, _decode, folders, _extracted, _decode_files)
     n_cars = int(stored.labels.max()) + 1
     return split_dataset("cars3d", stored.images, stored.labels, n_cars, stored.fingerprint)
 
@@ -53,9 +57,27 @@ def _decode(cache: Path) -> None:
                 with file:
                     cars[path.name] = _views(file.read())
                 advance(1)
-    names = sorted(cars)
-    labels = [label for label, name in enumerate(names) for _ in cars[name]]
-    write_images(cache, (len(labels), 3, SIDE, SIDE), labels, (cars[name] for name in names))
+    _write(cache, [cars[name] for name in sorted(cars)])
+
+
+def _extracted(folder: Path) -> list[Path]:
+    """By name. Raises InputError unless every car has its file."""
+    files = sorted(folder.glob("*.mat"))
+    if len(files) != N_CARS:
+        raise InputError(
+            f"cars3d: {folder} holds {len(files)} .mat files, expected {N_CARS}; extract {Path(ARCHIVE.path).name} "
+            "there again"
+        )
+    return files
+
+
+def _decode_files(cache: Path, files: list[Path]) -> None:
+    _write(cache, [_views(file.read_bytes()) for file in files])
+
+
+def _write(cache: Path, cars: list[NDArray[np.uint8]]) -> None:
+    labels = [label for label, views in enumerate(cars) for _ in views]
+    write_images(cache, (len(labels), 3, SIDE, SIDE), labels, cars)
 
 
 def _views(content: bytes) -> NDArray[np.uint8]:

@@ -11,8 +11,10 @@ from torch.nn import functional
 
 from benchmark.datasets.base import Dataset, make_dataset
 from benchmark.datasets.download import RemoteFile, fetch
-from benchmark.datasets.image_cache import cached_images, write_images
-from benchmark.datasets.paths import cache_folder
+from benchmark.datasets.extracted import cached_archive
+from benchmark.datasets.image_cache import write_images
+from benchmark.datasets.paths import data_root
+from benchmark.errors import InputError
 
 # The binary version with the MD5 of its own page: the python version is pickles, which are never loaded.
 ARCHIVE = RemoteFile(
@@ -21,10 +23,12 @@ ARCHIVE = RemoteFile(
     "03b5dce01913d631647c71ecec9e9cb8",
 )
 CACHE_VERSION = 1  # raise it when decoding changes
-FILES = ("cifar-100-binary/train.bin", "cifar-100-binary/test.bin")
-N_TRAIN = 50_000
+FOLDER = "cifar-100-binary"  # in the archive
+FILES = ("train.bin", "test.bin")
+N_TRAIN, N_TEST = 50_000, 10_000
 N_CLASSES = 100
 SIDE = 32
+RECORD = 2 + 3 * SIDE * SIDE  # bytes: the coarse label, the fine label and the red, green and blue planes, row by row
 SCALE = 2
 BATCH = 1000
 
@@ -32,11 +36,13 @@ BATCH = 1000
 def load() -> Dataset:
     """60,000 RGB images [N, 3, 64, 64] of the 100 fine classes, memory-mapped, the official 10,000 as the test split.
 
-    The 32x32 images are upscaled bilinearly (the paper names the size, not the method). The archive is downloaded if
-    it is missing and read once; the upscaled images stay in the cache (737 MB). Raises InputError if it cannot be
-    had or its checksum is wrong.
+    The 32x32 images are upscaled bilinearly (the paper names the size, not the method). Reads the archive
+    of the binary version, or train.bin and test.bin extracted from it to cifar-100-binary below data_root() or
+    data_root()/cifar100; the archive is downloaded if both are missing. It is read once; the upscaled images stay in
+    the cache (737 MB). Raises InputError if it cannot be had or its checksum is wrong.
     """
-    stored = cached_images(cache_folder("cifar100", f"{CACHE_VERSION}-{ARCHIVE.checksum}"), _decode)
+    folders = [data_root() / "cifar100" / FOLDER, data_root() / FOLDER]
+    stored = cached_archive(ARCHIVE, CACHE_VERSION, _decode, folders, _extracted, _decode_files)
     images, labels = stored.images, stored.labels
     return make_dataset(
         "cifar100",
@@ -49,11 +55,30 @@ def load() -> Dataset:
     )
 
 
+def _extracted(folder: Path) -> list[Path]:
+    """Raises InputError unless both files have as many bytes as in the archive."""
+    files = [folder / name for name in FILES]
+    for file, n_images in zip(files, (N_TRAIN, N_TEST), strict=True):
+        got = f"{file.stat().st_size:,} bytes" if file.is_file() else "no such file"
+        if got != f"{n_images * RECORD:,} bytes":
+            raise InputError(
+                f"cifar100: {file}: {got}, expected {n_images * RECORD:,} bytes; extract "
+                f"{Path(ARCHIVE.path).name} there again, or remove the folder to download it"
+            )
+    return files
+
+
 def _decode(cache: Path) -> None:
-    """A record is the coarse label, the fine label and the red, green and blue planes, row by row."""
     with tarfile.open(fetch("cifar100", ARCHIVE)) as archive:
-        content = b"".join(_member(archive, name) for name in FILES)
-    records = np.frombuffer(content, np.uint8).reshape(-1, 2 + 3 * SIDE * SIDE)
+        _write(cache, b"".join(_member(archive, f"{FOLDER}/{name}") for name in FILES))
+
+
+def _decode_files(cache: Path, files: list[Path]) -> None:
+    _write(cache, b"".join(file.read_bytes() for file in files))
+
+
+def _write(cache: Path, content: bytes) -> None:
+    records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
     shape = (len(records), 3, SCALE * SIDE, SCALE * SIDE)
     write_images(cache, shape, records[:, 1].tolist(), _upscaled(records[:, 2:]))
 

@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import hashlib
+import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -27,12 +29,13 @@ REMEDY = "free disk space, or set XDG_CACHE_HOME to a folder that has more"
 class CachedImages:
     """images: uint8 [N, C, H, W] (video [N, C, T, H, W]), memory-mapped, private: writing to them changes no file.
 
-    labels: int64 [N]. fingerprint: a hash of shape, labels and images.
+    labels: int64 [N]. fingerprint: a hash of shape, labels and images. notes: what decoding has met, in words.
     """
 
     images: Tensor
     labels: Tensor
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
 
 def cached_images(cache: Path, decode: Callable[[Path], None]) -> CachedImages:
@@ -50,16 +53,27 @@ def _read(cache: Path) -> CachedImages:
     labels = torch.tensor(done["labels"])
     if len(images) != len(labels):
         raise ValueError(f"{cache}: {len(images)} images and {len(labels)} labels")
-    return CachedImages(images, labels, done["fingerprint"])
+    return CachedImages(images, labels, done["fingerprint"], tuple(done.get("notes", ())))
+
+
+def listing_key(files: Iterable[tuple[str, os.stat_result]], *conditions: object) -> str:
+    """A name for the cache of what is decoded from these files: names, sizes and times, and the `conditions`."""
+    listing = [(name, status.st_size, status.st_mtime_ns) for name, status in files]
+    text = json.dumps([*conditions, listing])
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def write_images(
-    cache: Path, shape: tuple[int, ...], labels: Sequence[int], batches: Iterable[NDArray[np.uint8]]
+    cache: Path,
+    shape: tuple[int, ...],
+    labels: Sequence[int],
+    batches: Iterable[NDArray[np.uint8]],
+    notes: Sequence[str] = (),
 ) -> None:
     """Fills the folder `cache`, holding one batch in memory at a time.
 
     shape: (N, C, H, W) of all images, video (N, C, T, H, W). batches: consecutive images, [n, C, H, W] each, N in all.
-    Raises InputError if the disk is full.
+    notes: as in CachedImages. Raises InputError if the disk is full.
     """
     labels = [int(label) for label in labels]
     digest = hashlib.blake2b(repr((shape, labels)).encode(), digest_size=16)
@@ -70,7 +84,7 @@ def write_images(
             n_written = _write(partial, shape, batches, digest.update)
             if not n_written == shape[0] == len(labels):
                 raise ValueError(f"{cache}: {n_written} images and {len(labels)} labels, expected {shape[0]} of each")
-        write_json(cache / "done.json", {"fingerprint": digest.hexdigest(), "labels": labels})
+        write_json(cache / "done.json", {"fingerprint": digest.hexdigest(), "labels": labels, "notes": list(notes)})
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -17,7 +17,7 @@ from benchmark.datasets.base import Dataset, Split
 from benchmark.datasets.paths import cache_folder
 from benchmark.files import replacing
 from benchmark.metrics.features import frames_as_batch, mean_over_frames
-from benchmark.stages import begin_stage, counted
+from benchmark.stages import as_stage, begin_stage
 
 VERSION = 1  # part of the cache's key: raise it when the network or its training changes
 CHANNELS = (16, 32, 64)
@@ -118,7 +118,7 @@ def _train(network: Network, dataset: Dataset) -> None:
         labels = split.labels[split.rows].cpu() if dataset.n_classes >= 2 else _cluster(split, generator)
         frames = dataset.image_shape[1] if len(dataset.image_shape) == 4 else 1
         optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, fused=True)
-        for _ in counted(range(STEPS), "training the classifier", "steps"):
+        for _ in as_stage(range(STEPS), "training the classifier", "steps"):
             positions = torch.randint(len(split), (max(1, BATCH // frames),), generator=generator)
             loss = F.cross_entropy(network(_pixels(split, positions)), labels[positions])
             optimizer.zero_grad()
