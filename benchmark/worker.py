@@ -41,7 +41,7 @@ from benchmark.problem import BenchProblem
 from benchmark.store import METRICS, SearchFolder
 from benchmark.streams import Purpose, stream
 from benchmark.studies import check_studies
-from benchmark.text import one_line, printable
+from benchmark.text import features_kind, one_line, printable
 from searchers.objectives import reparameterise
 
 GALLERY_IMAGES = 10
@@ -63,8 +63,9 @@ def prepare(connection: Sender, protocol: Protocol, device_name: str) -> None:
         if fewest < 2:
             raise InputError(f"dataset {dataset.name}: a split has {fewest} image; expected at least 2: add images")
         build_vae(protocol.backbone.name, protocol.backbone.options, dataset.image_shape, latent_dim=2, seed=0)
-        load_features(evaluation.features, dataset, device)
-        files = [classifier_file(dataset)] if evaluation.features == "classifier" else []
+        features = load_features(evaluation.features, dataset, device)
+        evaluation = replace(evaluation, features=features.name)
+        files = [classifier_file(dataset)] if features_kind(features.name) == "classifier" else []
         shared = Shared(code_digest(), {str(path.relative_to(cache_root())): path.read_bytes() for path in files})
         n_images = len(dataset.train)
         resolved = replace(protocol, evaluation=evaluation, training=protocol.training.with_epochs(n_images))
