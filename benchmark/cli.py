@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "--studies", metavar="URL", help="a database for Optuna's studies, of these results alone (default: files)"
     )
     run.add_argument("--dry-run", action="store_true", help="print the searches and what they are estimated to cost")
+    run.add_argument("--verify", action="store_true", help="read all results of finished searches to find damage")
     run.add_argument("--jobs", type=int, help="searches at a time (default: one a core)")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run.add_argument("--results", type=results_argument, default="results", help="a folder, or a URL such as s3://...")
@@ -170,6 +171,7 @@ def _run(options: argparse.Namespace) -> int:
         options.executor,
         options.address,
         options.studies,
+        options.verify,
     )
     if options.dry_run:
         show_plan(suite)
