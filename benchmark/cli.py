@@ -23,7 +23,7 @@ from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
 from benchmark.settings import LARGEST
-from benchmark.text import is_url, one_line, printable, results_argument
+from benchmark.text import features_kind, is_url, one_line, printable, results_argument
 from searchers import SEARCHERS
 
 
@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "--studies", metavar="URL", help="a database for Optuna's studies, of these results alone (default: files)"
     )
     run.add_argument("--dry-run", action="store_true", help="print the searches and what they are estimated to cost")
+    run.add_argument("--verify", action="store_true", help="read all results of finished searches to find damage")
     run.add_argument("--jobs", type=int, help="searches at a time (default: one a core)")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run.add_argument("--results", type=results_argument, default="results", help="a folder, or a URL such as s3://...")
@@ -180,6 +181,7 @@ def _run(options: argparse.Namespace) -> int:
         options.executor,
         options.address,
         options.studies,
+        options.verify,
     )
     if options.dry_run:
         show_plan(suite)
@@ -205,7 +207,7 @@ def _prepare(options: argparse.Namespace) -> int:
         from benchmark.runner import prepare
 
     prepared = prepare(protocol, options.device)
-    features = prepared.protocol.evaluation.features
+    features = features_kind(prepared.protocol.evaluation.features)
     print(f"{printable(name)}: {prepared.data}; {features} features for the FIDs are ready")
     print(f"downloads are kept in {data_root()}, decoded images and classifiers in {cache_root()}")
     if protocol.evaluation.features == "auto" and prepared.device == "cpu":

@@ -13,6 +13,7 @@ from benchmark.pool import Death, Offer, RunTasks, Task
 from benchmark.progress import SuiteDisplay
 from benchmark.store import SearchFolder
 
+ENDED = ("done", "failed")
 SHARED_SECONDS = 60.0  # until what one machine wrote is seen by another, at the latest
 
 
@@ -53,6 +54,7 @@ class Dispatch:
         self._with: dict[Unit, dict[Unit, int]] = {}  # those of the companions that a worker claims too
         self._lost: dict[Unit, int] = {}  # how often their node was lost
         self._gone: dict[Unit, int] = {}  # the number of a claim that went with its node
+        self._unseen: dict[Unit, float] = {}  # those that ended elsewhere: until when their result must be seen here
 
     def run(self, run_tasks: RunTasks, jobs: int, display: SuiteDisplay) -> None:
         """Returns when all have ended."""
@@ -63,6 +65,8 @@ class Dispatch:
         """The task of a unit, unless it waits or has ended elsewhere."""
         unit = self.units[index]
         spec, folder = self.pending[unit.search]
+        if unit in self._unseen:
+            return self._offer_unseen(unit)
         if self._leaders.get(unit.search) in self._leading - {unit.search}:
             return Offer.LATER
         if self._has_ended(unit):
@@ -170,18 +174,21 @@ class Dispatch:
         if death is not None and folder.status() != "done":
             folder.finish("failed", error=death.cause, **spec.identity())
             self._results.publish(spec.search_id)
-        if self._on_nodes:
-            self._wait_for_result(folder)
+        if self._on_nodes and folder.status() not in ENDED:
+            self._unseen[unit] = time.monotonic() + SHARED_SECONDS
+            return True
         self._display.ended(unit.search, _outcome(folder.read()))
         return False
 
-    @staticmethod
-    def _wait_for_result(folder: SearchFolder) -> None:
-        deadline = time.monotonic() + SHARED_SECONDS
-        while folder.status() not in ("done", "failed"):
-            if time.monotonic() > deadline:
-                raise InputError(f"{folder.path} is not where its node wrote it; expected a path that all nodes share")
-            time.sleep(0.1)
+    def _offer_unseen(self, unit: Unit) -> Offer:
+        """Others go on while a shared file system is slow to show what a node wrote. Raises InputError at last."""
+        folder = self.pending[unit.search][1]
+        if folder.status() in ENDED:
+            del self._unseen[unit]
+            return Offer.ENDED
+        if time.monotonic() > self._unseen[unit]:
+            raise InputError(f"{folder.path} is not where its node wrote it; expected a path that all nodes share")
+        return Offer.LATER
 
 
 def make_units(specs: Sequence[SearchSpec]) -> list[Unit]:

@@ -1,10 +1,12 @@
 """Files that appear at once and whole, or not at all, and that say when they have been damaged since."""
 
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,10 @@ from benchmark.errors import Damaged
 DIGEST_BYTES = hashlib.sha256().digest_size
 SEAL_NAME = b"sha256:"
 SEAL = SEAL_NAME + b"0" * 2 * DIGEST_BYTES  # as long as the hexadecimal digest that takes its place
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}\..+")  # the names that `replacing` and `benchmark.claims` write under
+
+Checked = dict[str, Any]
+"""Files that were found whole, by path: [bytes, time of the last change in ns, SHA-256]."""
 
 
 @contextmanager
@@ -34,6 +40,27 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """True for the name of a file that is being written, or was when its process was killed."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def is_hidden(path: Path) -> bool:
+    """True for what no results are in: `.DS_Store`, `.ipynb_checkpoints`, a network file system's `.nfs...`."""
+    return path.name.startswith(".")
+
+
+def remove_folder(folder: Path) -> None:
+    """Deletes a folder, if it is there. Hidden files may stay: `.nfs...` of files that somebody still reads.
+
+    Raises OSError where another file cannot be deleted.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for path in folder.rglob("*"):
+        if not is_hidden(path) and not path.is_dir():
+            raise OSError(errno.ENOTEMPTY, "cannot be deleted", str(path))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -92,13 +119,23 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: _digest(folder / name) for name in names if (folder / name).is_file()}
 
 
-def check_digests(folder: Path, expected: dict[str, str], only: str | None = None) -> None:
-    """Raises Damaged where a file, or the one of this name, is not as `digests` saw it."""
-    for name, digest in expected.items():
-        if only not in (name, None):
-            continue
-        if not (folder / name).is_file() or _digest(folder / name) != digest:
-            raise Damaged(folder / name)
+def check_digests(folder: Path, expected: dict[str, str], checked: Checked | None = None) -> None:
+    """Raises Damaged where a file is not as `digests` saw it.
+
+    checked: a file that is there with its size and time as they are now is not read again; others are added.
+    """
+    checked = {} if checked is None else checked
+    for path, digest in ((folder / name, digest) for name, digest in expected.items()):
+        try:
+            status = path.stat()
+            seen = [status.st_size, status.st_mtime_ns, digest]
+            if checked.get(str(path.absolute())) == seen:
+                continue
+            if not path.is_file() or _digest(path) != digest:
+                raise Damaged(path)
+        except FileNotFoundError as error:
+            raise Damaged(path) from error
+        checked[str(path.absolute())] = seen
 
 
 def _digest(path: Path) -> str:

@@ -7,7 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmark.errors import InputError
 
+ROOT = Path(__file__).resolve().parent.parent  # that holds the packages
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "pandas", "scikit-learn", "optuna")
 
 
@@ -63,13 +64,12 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 def code_digest() -> str:
     """A hash of the code that results follow from."""
-    root = Path(__file__).parent.parent
-    paths = sorted(path for package in ("benchmark", "searchers") for path in (root / package).rglob("*.py"))
+    paths = sorted(path for package in ("benchmark", "searchers") for path in (ROOT / package).rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """Versions, hardware, threads and the code's commit."""
+    """Versions, hardware, threads and, where the code is a git checkout, its commit."""
     return {
         "python": platform.python_version(),
         **{package.replace("-", "_"): version(package) for package in PACKAGES},
@@ -77,7 +77,8 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": threads,
-        "git_commit": _git_commit(),
+        "latentbench": _own_version(),
+        "git_commit": _git_commit(ROOT),
     }
 
 
@@ -89,10 +90,27 @@ def _cpu_model() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _git_commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+def _own_version() -> str | None:
+    with contextlib.suppress(PackageNotFoundError):  # run from its sources, never installed
+        return version("latentbench")
+    return None
+
+
+def _git_commit(root: Path) -> str | None:
+    """The commit of the repository that `root` is the top of; None where that is not the package's own.
+
+    In an environment inside a user's repository, git would else answer with the user's commit.
+    """
+    own_file = Path(__file__).resolve().relative_to(ROOT).as_posix()
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != root.resolve() or _git(root, "ls-files", own_file) != own_file:
+        return None
+    return _git(root, "rev-parse", "HEAD")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None

@@ -190,7 +190,7 @@ def _files(folder: Path, parts: Sequence[str]) -> set[str]:
 
 
 def _is_part(name: str, parts: Sequence[str]) -> bool:
-    return name.startswith(tuple(parts)) and not Path(name).name.startswith(".")
+    return name.startswith(tuple(parts)) and not any(part.startswith(".") for part in Path(name).parts)
 
 
 def _signature(path: Path) -> tuple[int, int]:

@@ -118,13 +118,15 @@ def run_tasks(count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_e
             for receiver in ready:
                 index, process = running[receiver]
                 try:
-                    on_message(index, receiver.recv())
-                except (EOFError, ConnectionError):  # the worker has ended: its side is closed
+                    message = receiver.recv()
+                except (EOFError, OSError):  # the worker has ended, or died in the middle of a message
                     process.join()
                     receiver.close()
                     del running[receiver]
                     if on_end(index, _cause_of_death(process.exitcode)):
                         waiting.append(index)
+                else:
+                    on_message(index, message)
     finally:
         for _, process in running.values():
             process.terminate()

@@ -1,6 +1,5 @@
 """What a searcher is handed: trainings that survive a kill, on one dataset, backbone and budget."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from benchmark.backbones.vae import VAE
 from benchmark.clock import Clock
 from benchmark.datasets.base import Dataset
 from benchmark.errors import Damaged
+from benchmark.files import remove_folder
 from benchmark.machine import peak_memory_bytes
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.plan import SearchSpec
@@ -116,7 +116,7 @@ class BenchProblem:
             return finished
         if before is not None and not self._ahead:  # the searcher's code has changed: what it asked for then is void
             self._discard(number)
-        shutil.rmtree(folder.path, ignore_errors=True)  # a kill amid a deletion may have left the checkpoint
+        remove_folder(folder.path)  # a kill amid a deletion may have left the checkpoint
         folder.begin(request)
         return None
 
@@ -128,7 +128,7 @@ class BenchProblem:
             return folder.request(), folder.finished()
         except Damaged as damage:
             self._notice(f"{damage.path} is damaged: that training is done anew")
-            shutil.rmtree(folder.path)
+            remove_folder(folder.path)
             return None, None
 
     def discard_rest(self) -> None:
@@ -136,8 +136,9 @@ class BenchProblem:
         self._discard(self._trials)
 
     def _discard(self, first: int) -> None:
-        for folder in list(self._folder.trials())[first:]:
-            shutil.rmtree(folder.path)
+        for folder in list(self._folder.trials()):
+            if folder.number >= first:
+                remove_folder(folder.path)
 
     def _member(self, number: int, latent_dim: int, controller: Controller) -> Member:
         backbone, device = self._spec.backbone, self.clock.device

@@ -177,6 +177,13 @@ def _check_reachable(address: str | None) -> None:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
 
 
+def _silence(ray: Any) -> None:
+    """Keeps pages of a lost node's log off the display; a Ray that has no such function shows them."""
+    worker: Any = getattr(getattr(ray, "_private", None), "worker", None)
+    if hasattr(worker, "listen_error_messages"):
+        worker.listen_error_messages = lambda *_: None
+
+
 @contextmanager
 def connect(address: str | None, protocol: Protocol, device: str) -> Iterator[Cluster]:
     """A connection to the cluster at the address, or to the running one (`auto`), or, None, to one on this machine.
@@ -191,7 +198,7 @@ def connect(address: str | None, protocol: Protocol, device: str) -> Iterator[Cl
         import ray.util.scheduling_strategies
     except ImportError as error:
         raise InputError(f"executor ray: {error}; run: pip install 'latentbench[ray]'") from error
-    ray._private.worker.listen_error_messages = lambda *_: None  # pages of a lost node's log, on the display
+    _silence(ray)
     own = address is None and not os.environ.get("RAY_ADDRESS")
     options: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if own else {}
     terminate = signal.getsignal(signal.SIGTERM)

@@ -10,12 +10,14 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.checked_files import checked_files
 from benchmark.claims import Watch, clear
 from benchmark.config import Protocol
 from benchmark.dispatch import Dispatch, Unit, make_units
 from benchmark.dry_run import long_suite, print_plan
 from benchmark.errors import Damaged, InputError
 from benchmark.estimate import search_flops, training_flops
+from benchmark.files import Checked
 from benchmark.machine import code_digest
 from benchmark.mirror import Results
 from benchmark.placement import longest_first
@@ -34,7 +36,7 @@ class Suite:
 
     jobs: searches at a time; None is one a core on a CPU, one on a GPU, and as many as a cluster has room for.
     ahead: see `plan`. executor: one of `benchmark.config.EXECUTORS`. address: see `benchmark.ray_pool.connect`.
-    studies: see `BenchProblem`.
+    studies: see `BenchProblem`. verify: reads all files of finished searches, also those that seem unchanged.
     """
 
     protocol: Protocol
@@ -47,6 +49,7 @@ class Suite:
     executor: str = "local"
     address: str | None = None
     studies: str | None = None
+    verify: bool = False
 
 
 def run_suite(suite: Suite) -> pd.DataFrame:
@@ -57,7 +60,12 @@ def run_suite(suite: Suite) -> pd.DataFrame:
     with _planned(suite) as planned:
         specs, cluster = planned.specs, planned.cluster
         folders = [SearchFolder(planned.results.path / "searches" / spec.search_id) for spec in specs]
-        pending = [(s, f) for s, f in zip(specs, folders, strict=True) if not _has_result(f, planned.results)]
+        with checked_files(planned.results.path, suite.verify) as checked:
+            pending = [
+                (spec, folder)
+                for spec, folder in zip(specs, folders, strict=True)
+                if not _has_result(folder, planned.results, checked)
+            ]
         open_specs = [spec for spec, _ in pending]
         units = make_units(open_specs)
         if cluster is not None:
@@ -173,16 +181,19 @@ def _longest_first(units: Sequence[Unit], specs: Sequence[SearchSpec], prepared:
     return [units[i] for i in longest_first([flops(unit) for unit in units])]
 
 
-def _has_result(folder: SearchFolder, results: Results, copied: bool = False) -> bool:
-    """Whether the search is done and its files are as they were then; damage is said, and that search not done."""
+def _has_result(folder: SearchFolder, results: Results, checked: Checked, copied: bool = False) -> bool:
+    """True where the search is done and its files are as they were then; damage is said, and that search not done.
+
+    checked: see `benchmark.files.check_digests`.
+    """
     try:
         if folder.read().get("status") != "done":
             return False
-        folder.check()
+        folder.check(checked)
     except Damaged as damage:
         if results.url is not None and not copied:  # the copy may be damaged, and not what is at the URL
             results.refresh(folder.path.name)
-            return _has_result(folder, results, copied=True)
+            return _has_result(folder, results, checked, copied=True)
         if damage.path.parent == folder.path:  # of a training's files the search itself says it
             print(f"{damage.path} is damaged: what it belongs to is done anew")
         folder.reopen()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from benchmark.files import is_hidden
 from benchmark.store import ResultsStore, SearchFolder, TrialFolder
 from benchmark.text import printable
 
@@ -55,7 +56,8 @@ class Name:
 class Running:
     """A search that has begun and not ended, and the training that it is at.
 
-    training: counted from 1, 0 before the first. n_trainings: None where the search has not noted it. epochs: of this
+    training: counted from 1, 0 before the first. n_trainings: None where the search has not noted it, or takes more
+    than it has noted. epochs: of this
     training, at most. training_ended: the next training or the scoring of the chosen model has not shown yet.
     curves: a value an epoch, by column of `ResultsStore.epochs()`. seconds_left: until the search ends where
     n_trainings is known, else until this training does; None before an epoch tells. silent_seconds: since a file of
@@ -131,15 +133,16 @@ def snapshot(store: ResultsStore, files: FileCache, now: float) -> Snapshot:
 
 
 def _running(folder: Path, search: Mapping[str, Any], files: FileCache, now: float) -> Running:
-    trials = sorted(path for path in _entries(folder / "trials") if path.name.isdigit())
-    silent = _seconds_since([*_entries(folder), *(_entries(trials[-1]) if trials else [])], now)
+    trial = _newest_trial(folder)
+    silent = _seconds_since([*_entries(folder), *(_entries(trial.path) if trial else [])], now)
     name, n_trainings = _name(search), search.get("n_trainings")
-    if not trials:
+    if trial is None:
         return Running(name, n_trainings=n_trainings, silent_seconds=silent)
-    trial = TrialFolder(trials[-1])
+    number = trial.number + 1
+    if n_trainings is not None and number > n_trainings:  # a searcher need not say how many it takes
+        n_trainings = None
     request = files.read(trial.path / "request.json", trial.request) or {}
     ended = (trial.path / "trial.json").exists()
-    number = int(trial.path.name) + 1
     begun = Running(name, number, n_trainings, request.get("epochs"), ended, silent_seconds=silent)
     rows = files.read(trial.rows, lambda: pd.read_feather(trial.rows, columns=_COLUMNS))
     if rows is None or rows.empty:
@@ -178,9 +181,14 @@ def _name(search: Mapping[str, Any]) -> Name:
     return Name(*(printable(search.get(key, "?")) for key in ("dataset", "backbone", "searcher", "seed")))
 
 
+def _newest_trial(folder: Path) -> TrialFolder | None:
+    trials = [TrialFolder(path) for path in _entries(folder / "trials") if path.name.isdecimal()]
+    return max(trials, key=lambda trial: trial.number, default=None)
+
+
 def _entries(folder: Path) -> list[Path]:
     try:
-        return list(folder.iterdir())
+        return [path for path in folder.iterdir() if not is_hidden(path)]
     except OSError:  # not there yet, or gone since: a training that its searcher no longer asks for is removed
         return []
 

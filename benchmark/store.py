@@ -26,7 +26,19 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmark.errors import Damaged, InputError
-from benchmark.files import SEAL, check_digests, check_seal, digests, read_json, replacing, seal, write_json
+from benchmark.files import (
+    SEAL,
+    Checked,
+    check_digests,
+    check_seal,
+    digests,
+    is_hidden,
+    is_temporary,
+    read_json,
+    replacing,
+    seal,
+    write_json,
+)
 
 LAST_EPOCHS = 5  # as in `searchers.selection`, whose import would load torch
 KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
@@ -58,6 +70,7 @@ DIGESTED = ("epochs.arrow", *FINAL_FILES)
 LATENT_ARRAYS = ("latent_id", "latent_mean_variance", "latent_variance_mean", "latent_kl")
 PROBE_ARRAYS = ("probe_label", "probe_mean", "probe_variance")
 ARRAYS = (*LATENT_ARRAYS, *PROBE_ARRAYS)
+_ARRAY_TYPES = dict(zip(ARRAYS, ("int64", *3 * ["float64"], "int64", "object", "object"), strict=True))  # one element's
 
 
 class SearchFolder:
@@ -105,8 +118,8 @@ class SearchFolder:
             (self.path / "search.json").unlink()
 
     def tidy(self) -> None:
-        """Removes half-written files of processes that were killed."""
-        for leftover in self.path.rglob(".*"):
+        """Removes half-written files of processes that were killed; other hidden files and folders are not ours."""
+        for leftover in filter(is_temporary, self.path.rglob(".*")):
             leftover.unlink(missing_ok=True)
 
     def update(self, **values: Any) -> None:
@@ -118,16 +131,18 @@ class SearchFolder:
         return TrialFolder(self.path / "trials" / f"{number:03d}")
 
     def trials(self) -> Iterator["TrialFolder"]:
-        """The trainings that have begun, in order."""
+        """The trainings that have begun, in the order of their numbers."""
         if (self.path / "trials").is_dir():
-            paths = sorted((self.path / "trials").iterdir())
-            yield from (TrialFolder(path) for path in paths if path.name.isdecimal())
+            folders = [TrialFolder(path) for path in (self.path / "trials").iterdir() if path.name.isdecimal()]
+            for folder in sorted(folders, key=lambda folder: folder.number):
+                if not all(map(is_hidden, folder.path.iterdir())):  # else it was deleted, but for an open file
+                    yield folder
 
-    def check(self) -> None:
+    def check(self, checked: Checked | None = None) -> None:
         """Raises Damaged where a file of a finished search is not as it was when the search ended."""
-        check_digests(self.path, self.read().get("files", {}))
+        check_digests(self.path, self.read().get("files", {}), checked)
         for trial in self.trials():
-            trial.check()
+            trial.check(checked)
 
     def finish(self, status: str, **values: Any) -> None:
         """Closes the search as done or failed, with its trainings' costs summed from their rows."""
@@ -147,6 +162,11 @@ class TrialFolder:
         self.checkpoint = path / "checkpoint.pt"
         self.model = path / "model.pt"
         self.rows = path / "epochs.arrow"
+
+    @property
+    def number(self) -> int:
+        """The training's place among those of its search, from 0."""
+        return int(self.path.name)
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replaces the training's rows."""
@@ -181,10 +201,10 @@ class TrialFolder:
             return None
         return _read_record(path, required=("trial", "status", "latent_dim", *COSTS), optional=TRIAL_COLUMNS)
 
-    def check(self) -> None:
+    def check(self, checked: Checked | None = None) -> None:
         """Raises Damaged where a file of a finished training is not as it was when the training ended."""
         self.request()
-        check_digests(self.path, (self._record() or {}).get("files", {}))
+        check_digests(self.path, (self._record() or {}).get("files", {}), checked)
 
     def summary(self) -> dict[str, Any]:
         """The training's row of `ResultsStore.trials()`, without the search's keys."""
@@ -192,7 +212,7 @@ class TrialFolder:
         if finished is not None:
             return finished
         if not self.rows.exists():
-            return {"trial": int(self.path.name), "status": "running", **dict.fromkeys(COSTS, 0)}
+            return {"trial": self.number, "status": "running", **dict.fromkeys(COSTS, 0)}
         return summarise(_read_arrow(self.rows, skip=ARRAYS).to_pandas(), status="running")
 
 
@@ -292,7 +312,8 @@ class ResultsStore:
     def _exploded(self, arrays: Sequence[str]) -> pd.DataFrame:
         columns = ("trial", "epoch", *arrays)
         tables = (pair for pair in self._tables(only=columns) if arrays[-1] in pair[1].column_names)
-        return self._concat(tables, columns).explode(list(arrays), ignore_index=True)
+        types = {name: _ARRAY_TYPES[name] for name in arrays}
+        return self._concat(tables, columns).explode(list(arrays), ignore_index=True).astype(types)
 
     def gallery(self, search_id: str) -> dict[str, np.ndarray] | None:
         """The chosen model's uint8 images [N, C, H, W]: originals (test split) with their labels [N], reconstructions,
@@ -302,7 +323,8 @@ class ResultsStore:
         path = folder.path / "images.npz"
         if not path.exists():
             return None
-        check_digests(folder.path, folder.read().get("files", {}), only=path.name)
+        files = folder.read().get("files", {})
+        check_digests(folder.path, {path.name: files[path.name]} if path.name in files else {})
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
@@ -311,7 +333,7 @@ class ResultsStore:
 
     def _searches(self) -> Iterator[dict[str, Any]]:
         for path in sorted((self.path / "searches").iterdir()):
-            content = SearchFolder(path).read()
+            content = {} if is_hidden(path) else SearchFolder(path).read()
             if content:
                 yield content
 
@@ -332,7 +354,7 @@ class ResultsStore:
             name: np.repeat(np.array([values[i] for values, _ in pairs], dtype=object), lengths)
             for i, name in enumerate(KEYS)
         }
-        frame: pd.DataFrame = pa.concat_tables([table for _, table in pairs], promote_options="default").to_pandas()
+        frame: pd.DataFrame = pa.concat_tables([t for _, t in pairs], promote_options="permissive").to_pandas()
         first = pd.DataFrame({**keys, "seed": keys["seed"].astype(np.int64)})
         rest = [name for name in frame.columns if name not in columns]
         return pd.concat([first, frame[[*columns, *rest]]], axis=1)
@@ -369,6 +391,14 @@ def _read_arrow(path: Path, skip: Sequence[str] = (), only: Sequence[str] | None
             table.validate(full=True)  # offsets from a damaged file would be followed anywhere
             if not len(table):
                 raise Damaged(path)
-            return table.replace_schema_metadata(None)
+            return _traces_as_floats(table).replace_schema_metadata(None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise Damaged(path) from error
+
+
+def _traces_as_floats(table: pa.Table) -> pa.Table:
+    """Older results hold some as integers or booleans, which do not go with another search's floats."""
+    for i, (name, kind) in enumerate(zip(table.schema.names, table.schema.types, strict=True)):
+        if name.startswith("ctl_") and kind in (pa.int64(), pa.bool_()):
+            table = table.set_column(i, name, table[i].cast(pa.float64(), safe=False))
+    return table

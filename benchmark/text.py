@@ -19,6 +19,11 @@ def one_line(value: object) -> str:
     return " ".join(printable(value).split())
 
 
+def features_kind(name: str) -> str:
+    """What FID features are, without the digest of their weights: `classifier` of `classifier:1a2b3c4d`."""
+    return name.partition(":")[0]
+
+
 def short_number(value: float) -> str:
     """Three digits, or all before the point where there are more."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -16,6 +16,7 @@ from benchmark.backbones.linear import FLOP_FORMULAS
 from benchmark.backbones.vae import VAE
 from benchmark.clock import Clock
 from benchmark.config import Training
+from benchmark.controller_checks import check_decision, explained, open_of, shapes_of, traces_of
 from benchmark.cuda_graph import Replay, Step
 from benchmark.datasets.base import Split
 from benchmark.metrics.evaluation import Evaluator
@@ -39,6 +40,9 @@ class TrainingState:
     images_seen: int = 0
     stopped: bool = False
     replay: Replay | None = None  # the step as a CUDA graph
+
+    def __post_init__(self) -> None:
+        self.controller_shapes = shapes_of(self.controller)  # at the start
 
     def keep_latents(self, indices: tuple[int, ...]) -> None:
         """Removes all other latents from the model and the optimizer."""
@@ -81,15 +85,16 @@ def train(
     while len(state.rows) < settings.epochs and not state.stopped:
         epoch = len(state.rows) + 1
         seconds: list[float] = []
-        with clock.lap(seconds):
-            train_loss = train_epoch(
-                state,
-                split,
-                settings,
-                order=stream(Purpose.ORDER, *streams, epoch),
-                noise=stream(Purpose.NOISE, *streams, epoch, clock.device),
-            )
-        end_epoch(state, train_loss, seconds[0], settings.epochs, evaluator, streams, clock)
+        with explained(state.controller, state.rows, state.vae.latent_dim):
+            with clock.lap(seconds):
+                train_loss = train_epoch(
+                    state,
+                    split,
+                    settings,
+                    order=stream(Purpose.ORDER, *streams, epoch),
+                    noise=stream(Purpose.NOISE, *streams, epoch, clock.device),
+                )
+            end_epoch(state, train_loss, seconds[0], settings.epochs, evaluator, streams, clock)
         after_epoch(state)
     _remove_closed(state)
 
@@ -108,7 +113,7 @@ def end_epoch(
     seconds: list[float] = []
     with clock.lap(seconds):
         state.vae.eval()
-        open_latents = state.controller.open_latents()
+        open_latents = open_of(state.controller, state.vae.latent_dim)
         generator = stream(Purpose.EVALUATION, *streams, epoch, clock.device)
         metrics, latents = evaluator.evaluate(state.vae, open_latents, generator)
     row = {
@@ -127,8 +132,8 @@ def end_epoch(
     }
     diverged = not np.isfinite(train_loss)
     decision = KEEP_ALL if diverged else state.controller.after_epoch(pd.DataFrame([*state.rows, row]))
-    traces = {f"ctl_{name}": value for name, value in state.controller.traces().items()}
-    state.rows.append({**row, **traces})
+    check_decision(state.controller, decision, open_latents, state.controller_shapes)
+    state.rows.append({**row, **traces_of(state.controller)})
     state.stopped = decision.stop or diverged
     if decision.keep is not None and not state.stopped and epoch < epochs:
         state.keep_latents(decision.keep)
@@ -192,8 +197,8 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def _remove_closed(state: TrainingState) -> None:
-    open_latents = state.controller.open_latents()
-    if open_latents is None or len(open_latents) != state.vae.latent_dim:
+    open_latents = open_of(state.controller, state.vae.latent_dim)
+    if open_latents is None:
         return
     indices = tuple(open_latents.nonzero().flatten().tolist())
     if not indices:

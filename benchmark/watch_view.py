@@ -7,6 +7,7 @@ from rich.text import Text
 
 from benchmark.braille import braille_chart
 from benchmark.snapshot import CURVES, Ended, Name, Running, Snapshot
+from benchmark.text import features_kind
 
 _HEADINGS = {
     "recon_nll": "recon_nll ↓",
@@ -80,7 +81,7 @@ def _number(value: float, digits: int) -> str:
 
 def _legend(running: Sequence[Running]) -> str:
     """What the blocks' numbers are, at most 80 characters for known features."""
-    features = " or ".join(sorted({search.fid_features for search in running} - {""}))
+    features = " or ".join(sorted({features_kind(search.fid_features) for search in running} - {""}))
     units = "recon_nll: nats/image" + (f"; FID: {features} features" if features else "")
     return f"first → last, [min, max] so far; {units}"
 

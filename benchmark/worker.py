@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ from benchmark.stages import listening
 from benchmark.store import METRICS, SearchFolder
 from benchmark.streams import Purpose, stream
 from benchmark.studies import check_studies
-from benchmark.text import one_line, printable
+from benchmark.text import features_kind, one_line, printable
 from searchers.objectives import reparameterise
 
 GALLERY_IMAGES = 10
@@ -75,8 +76,10 @@ def _prepared(connection: Sender, protocol: Protocol, device_name: str, with_fea
         raise InputError(f"dataset {dataset.name}: a split has {fewest} image; expected at least 2: add images")
     build_vae(protocol.backbone.name, protocol.backbone.options, dataset.image_shape, latent_dim=2, seed=0)
     asked = protocol.evaluation.features
-    features = _make_features(connection, asked, dataset, device) if with_features else _planned_features(asked, device)
-    files = [path for path in (classifier_file(dataset),) if features == "classifier" and path.is_file()]
+    make = partial(_make_features, connection) if with_features else _planned_features
+    features = make(asked, dataset, device)
+    is_classifier = features_kind(features) == "classifier"
+    files = [path for path in (classifier_file(dataset),) if is_classifier and path.is_file()]
     shared = Shared(code_digest(), {str(path.relative_to(cache_root())): path.read_bytes() for path in files})
     n_images = len(dataset.train)
     evaluation = replace(protocol.evaluation, features=features)
@@ -89,24 +92,24 @@ def _make_features(connection: Sender, asked: str, dataset: Dataset, device: tor
     """Which features the suite has: where `auto` means Inception and its weights cannot be had, the classifier."""
     name = resolve_features(asked, device)
     try:
-        load_features(name, dataset, device)
+        return load_features(name, dataset, device).name
     except InputError as error:
         if name == asked or name == "classifier":
             raise
         connection.send(("notice", f"FIDs are on the classifier's features, as Inception's cannot be had: {error}"))
-        name = "classifier"
-        load_features(name, dataset, device)
-    return name
+        return load_features("classifier", dataset, device).name
 
 
-def _planned_features(asked: str, device: torch.device) -> str:
+def _planned_features(asked: str, dataset: Dataset, device: torch.device) -> str:
     """Which features suites have had here, without making them: where weights are missing, `auto` did without them."""
     name = resolve_features(asked, device)
-    if name == asked or name == "classifier":
-        return name
-    from benchmark.metrics.inception import WEIGHTS_PATH  # torch-fidelity takes a while
+    if name != asked and name == "inception":
+        from benchmark.metrics.inception import WEIGHTS_PATH  # torch-fidelity takes a while
 
-    return name if (data_root() / WEIGHTS_PATH).is_file() else "classifier"
+        name = name if (data_root() / WEIGHTS_PATH).is_file() else "classifier"
+    if name == "classifier" and classifier_file(dataset).is_file():
+        return load_features(name, dataset, device).name  # whose digest belongs to the searches' ids
+    return name
 
 
 def resolve_features(name: str, device: torch.device) -> str:

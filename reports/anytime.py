@@ -45,18 +45,16 @@ class Anytime:
 def anytime_data(group: Group, store: Store) -> Anytime | None:
     """Curves of the group's finished searches against training FLOPs and wall-clock; None where there is none.
 
-    A curve is the running minimum of the mean rank (see `candidates`) over the search's candidates, in the order in
-    which they were trained, against the cost of all the search's trainings so far. It starts at the first candidate
-    and ends at the search's total cost. A searcher's mean curve starts where every seed has a candidate and ends with
+    A curve is the running minimum of the mean rank (see `candidates`) over the search's candidates, in the order of
+    their cost, which is that of all the search's trainings so far. It starts at the first candidate and ends at the
+    search's total cost. A searcher's mean curve starts where every seed has a candidate and ends with
     its longest search; a search that has ended keeps its best.
     """
     done = group.searches[group.searches["status"] == "done"]
     rows = candidates(done, group.epochs)
-    best = rows.groupby("search_id")["mean_rank"].cummin()
-    steps = rows.assign(best_rank=best)[best < best.groupby(rows["search_id"]).shift(fill_value=np.inf)]
     notes, parts = unfinished(group), []
     for axis in AXES:
-        curves = _ended(steps, done, axis.column)
+        curves = _ended(_steps(rows, axis.column), done, axis.column)
         label = axis.heading("")
         lost = done.loc[~done["search_id"].isin(curves["search_id"].unique()), "searcher"]
         if len(lost):
@@ -122,10 +120,20 @@ def _recent_means(rows: pd.DataFrame, training: DataFrameGroupBy[Any, Any]) -> d
     return dict(zip(_SCORES, means.T, strict=True))
 
 
+def _steps(rows: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """The candidates of known cost that were the search's best when they were there, by rising cost.
+
+    Trainings that ran at the same time overlap on the wall-clock, so their order is the clock's and not their numbers'.
+    """
+    by_cost = rows.assign(cost=rows[axis]).dropna(subset=["cost"]).sort_values(["search_id", "cost"], kind="stable")
+    best = by_cost.groupby("search_id")["mean_rank"].cummin()
+    is_step = best < best.groupby(by_cost["search_id"]).shift(fill_value=np.inf)
+    return by_cost.assign(best_rank=best)[is_step]
+
+
 def _ended(steps: pd.DataFrame, done: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """The steps by their cost, and below each search's last one the search's total cost at the same rank."""
-    curves = steps.assign(cost=steps[axis]).dropna(subset=["cost"])
-    curves = curves[["searcher", "seed", "search_id", "cost", "best_rank"]]
+    """The steps, and below each search's last one the search's total cost at the same rank."""
+    curves = steps[["searcher", "seed", "search_id", "cost", "best_rank"]]
     ends = curves.groupby("search_id").tail(1)
     total = ends["search_id"].map(done.set_index("search_id")[axis])
     ends = ends.assign(cost=np.fmax(total, ends["cost"]))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
+from benchmark.text import features_kind
 from reports.data import Group
 from reports.quantities import CURVES, TRAIN_FLOPS, Quantity
 from reports.stats import ALPHA, Friedman, block_ranks, friedman
@@ -15,6 +17,7 @@ from reports.style import in_order
 # The mean of a searcher's ranks by the four decision metrics inside a block; metrics that nobody has do not count.
 OVERALL = Quantity("overall_rank", "overall score", "mean rank")
 _BLOCK = ["slug", "seed"]
+MOST_TABLES = 500  # of one number of searchers, in the search for the largest: 462 is 6 of 11
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Blocks:
         values = self.values(quantity.tested).dropna(how="all")
         if not quantity.is_fid:
             return [Measure(quantity, quantity.label, values)]
-        features = self.searches.groupby(_BLOCK)["fid_features"].first().reindex(values.index)
+        features = self.searches.groupby(_BLOCK)["fid_features"].first().map(features_kind).reindex(values.index)
         return [
             Measure(quantity, f"{quantity.label} ({name or 'unknown'} features)", own)
             for name, own in values.groupby(features, sort=True)
@@ -88,7 +91,7 @@ class Blocks:
 
 
 def complete_blocks(groups: list[Group]) -> Blocks:
-    """The searchers and blocks to compare: of all tables without gaps the one with the most pairs of searches.
+    """The searchers and blocks to compare: of all tables without gaps the one with the most pairs of searches found.
 
     Two blocks with two searchers are preferred to any single block; of equal tables that with more searchers is taken.
     """
@@ -105,19 +108,44 @@ def complete_blocks(groups: list[Group]) -> Blocks:
 
 def _table(finished: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, float], ...]]:
     """Searchers and blocks of the largest table; both empty where nothing is finished."""
-    sets = [frozenset(finished.columns[row]) for row in finished.to_numpy()]
-    # The best table's searchers are those that all of its blocks share: an intersection of some blocks' sets.
-    shared: set[frozenset[str]] = set()
-    for own in set(sets):
-        shared |= {own, *(own & other for other in shared)}
-
-    def worth(searchers: frozenset[str]) -> tuple[bool, int, int, list[str]]:
-        blocks = sum(searchers <= own for own in sets)
-        pairs = len(searchers) * (len(searchers) - 1) // 2
-        return blocks > 1 and pairs > 0, blocks * pairs, len(searchers), sorted(searchers)
-
-    chosen = max(shared, key=worth, default=frozenset())
-    if not chosen:
+    names = sorted(finished.columns)
+    done = finished[names].to_numpy(dtype=bool)  # [blocks, searchers]
+    chosen = largest_table(done)
+    if not chosen.any():
         return (), ()
-    blocks = [block for block, own in zip(finished.index, sets, strict=True) if chosen <= own]
-    return tuple(in_order(chosen)), tuple(blocks)
+    shared = done[:, chosen].all(axis=1)
+    searchers = [name for name, is_in in zip(names, chosen, strict=True) if is_in]
+    return tuple(in_order(searchers)), tuple(finished.index[np.flatnonzero(shared)])
+
+
+def largest_table(done: np.ndarray, most: int = MOST_TABLES) -> np.ndarray:
+    """Which searchers, bool [N], make the largest table that has no gaps; done: bool [blocks, N], N > 0.
+
+    All False where nothing is done. Tables grow by a searcher at a time; of each number of searchers the `most` largest
+    are carried on. That is all of them, and the answer is the best, with up to 11 searchers; to find the best of many
+    is NP-hard.
+    """
+    patterns, n_blocks = np.unique(done, axis=0, return_counts=True)
+    each = np.eye(done.shape[1], dtype=bool)
+    best, tables = np.zeros_like(each[:1]), each
+    while len(tables):
+        tables = _largest_first(tables, patterns, n_blocks)[:most]
+        best = np.concatenate([best, tables[:1]])
+        tables = (tables[:, None] | each)[~tables]  # [T, N, N], of these where the searcher is new
+    chosen: np.ndarray = _largest_first(best, patterns, n_blocks)[0]
+    return chosen
+
+
+def _largest_first(tables: np.ndarray, patterns: np.ndarray, n_blocks: np.ndarray) -> np.ndarray:
+    """The different tables, bool [T, N], that some block fills, by their pairs of searches, then their searchers.
+
+    Of equal ones that without the first name comes first. patterns: bool [P, N], each in so many blocks.
+    """
+    packed = np.ascontiguousarray(np.packbits(tables, axis=1))  # as bytes they sort fast, and by the names
+    tables = tables[np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True)[1]]
+    gaps = tables.astype(np.float32) @ (~patterns.T).astype(np.float32)  # [T, P]: searchers that the block lacks
+    blocks = (gaps == 0) @ n_blocks
+    searchers = tables.sum(axis=1)
+    pairs = searchers * (searchers - 1) // 2
+    order = np.lexsort([-searchers, -blocks * pairs, ~((blocks > 1) & (pairs > 0))])
+    return tables[order[blocks[order] > 0]]

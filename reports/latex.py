@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.text import features_kind
 from reports.data import Group
 from reports.latex_table import Column, floating, heading_lines, tabular
 from reports.latex_text import escape, number, prose, shortened
@@ -118,7 +119,7 @@ def _caption(group: Group, rows: pd.DataFrame) -> str:
         f"Ways of choosing the latent size on {group.title}: size and cost above, quality on the test split below.",
         f"Dataset {group.dataset}, backbone {group.backbone}, protocol {protocols} "
         f"(hash {group.protocol_hash or 'unknown'}), epochs per training: {epochs}, "
-        f"FID on {group.fid_features or 'unknown'} features.",
+        f"FID on {features_kind(group.fid_features) or 'unknown'} features.",
         f"Mean ± standard deviation over finished seeds ({seeds} a searcher); bold: the best mean; "
         + ("×: multiple of the grid search's mean; " if _has_multiples(rows) else "")
         + "arrows point to the better direction.",

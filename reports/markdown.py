@@ -6,6 +6,7 @@ import re
 
 import pandas as pd
 
+from benchmark.text import features_kind
 from reports.data import Group
 from reports.quantities import COSTS, METRICS, Quantity
 from reports.significance import claims
@@ -67,7 +68,7 @@ def _group(group: Group, rows: pd.DataFrame) -> list[str]:
     about = (
         f"Dataset {escape(group.dataset)}, backbone {escape(group.backbone)}, protocol {escape(protocols)} "
         f"(hash {escape(group.protocol_hash) or 'unknown'}), epochs per training: {epochs}, "
-        f"FID on {escape(group.fid_features) or 'unknown'} features."
+        f"FID on {escape(features_kind(group.fid_features)) or 'unknown'} features."
     )
     parts = [f"## {escape(group.title)}", about, "### Latent size and cost", table(cost_header, costs)]
     parts += ["### Quality on the test split", table(quality_header, quality)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from benchmark.text import features_kind
 from reports.data import Group
 from reports.quantities import COSTS, DEVICE_SECONDS, IMAGES_SEEN, METRICS, TRAIN_FLOPS, WALL_SECONDS, Quantity
 from reports.style import in_order, searcher_style
@@ -105,7 +106,7 @@ def number_cell(value: float) -> Cell:
 def searches_table(groups: Sequence[Group]) -> Table:
     """One row a search, of all groups and statuses; protocol and FID features where the groups differ in them."""
     protocols = len({group.protocol_hash for group in groups}) > 1
-    features = {group.fid_features for group in groups}
+    features = {features_kind(group.fid_features) for group in groups}
     common = next(iter(features)) if len(features) == 1 else "given"
     columns = [Column("dataset"), Column("backbone"), *([Column("protocol")] if protocols else [])]
     columns += [Column("searcher"), Column("seed", True), Column("status"), Column("latent size", True)]
@@ -120,7 +121,7 @@ def searches_table(groups: Sequence[Group]) -> Table:
         cells += [Cell(search["status"], status=search["status"]), number_cell(search["latent_dim"])]
         cells += [number_cell(search[cost.column]) for cost in _SHOWN_COSTS]
         cells += [number_cell(search[metric.tested]) for metric in METRICS]
-        cells += [Cell(group.fid_features or "unknown")] if len(features) > 1 else []
+        cells += [Cell(features_kind(group.fid_features) or "unknown")] if len(features) > 1 else []
         lines = search["error"].strip().splitlines()
         rows.append((*cells, Cell(lines[0] if lines else "", link="#failures" if lines else "")))
     return Table(tuple(columns), tuple(rows))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.text import features_kind
 from reports.axes import fold, log_scale, worth_log
 from reports.curves_plot import size_ticks
 from reports.paper_ald import ALDCurves, DatasetCurves, Training
@@ -90,10 +91,10 @@ def _rows_figure(data: ALDCurves, looks: dict[str, _Look], names: list[str], sto
     n = len(data.rows)
     figure = Figure(figsize=(PAGE_WIDTH, 0.75 + 1.5 * n), layout="constrained")
     axes: list[list[Axes]] = figure.subplots(n, len(CURVES), squeeze=False).tolist()
-    features = sorted({row.fid_features for row in data.rows})
+    features = sorted({features_kind(row.fid_features) for row in data.rows})
     common = features[0] if len(features) == 1 else ""
     for r, row in enumerate(data.rows):
-        about = row.about if common else (*row.about, f"{row.fid_features} features")
+        about = row.about if common else (*row.about, f"{features_kind(row.fid_features)} features")
         label = "\n".join(fold(line, _LABEL_LETTERS) for line in (row.dataset, *about))
         axes[r][0].set_ylabel(label, rotation=0, ha="right", va="center", multialignment="right")
         for k, ax in enumerate(axes[r]):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmark.text import features_kind
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -26,8 +28,8 @@ class Quantity:
         return f"test_{self.column}"
 
     def unit_with(self, fid_features: str) -> str:
-        """The unit; that of a Frechet distance is its features."""
-        return f"{fid_features or 'unknown'} features" if self.is_fid else self.unit
+        """The unit; that of a Frechet distance is the kind of its features."""
+        return f"{features_kind(fid_features) or 'unknown'} features" if self.is_fid else self.unit
 
     def heading(self, fid_features: str, separator: str = " ") -> str:
         """Name with its unit in parentheses."""

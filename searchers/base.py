@@ -25,7 +25,8 @@ class Decision:
     """What to do after an epoch: go on, keep only some latents, or end the training.
 
     keep: indices (into the latents the network has now, ascending) of the latents that stay; None keeps all. It is not
-        carried out after a training's last epoch: the finished model is one that was trained and evaluated.
+        carried out after a training's last epoch: the finished model is one that was trained and evaluated. Not for a
+        controller with `open_latents`, or with state for each latent, which could not follow: that is a TypeError.
     stop: end this training before its budget is used up.
     """
 
@@ -76,7 +77,7 @@ class Controller(nn.Module, ABC):
         return None
 
     def traces(self) -> dict[str, float]:
-        """Values to log this epoch, read after the decision; `name` becomes the column `ctl_name`."""
+        """Numbers to log this epoch, read after the decision; `name` becomes the column `ctl_name`, of floats."""
         return {}
 
 

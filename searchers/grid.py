@@ -44,5 +44,9 @@ class Unsampled(Controller):
     def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
         return unsampled_loss(vae, x)
 
+    @property
+    def capturable(self) -> bool:
+        return True
+
     def after_epoch(self, history: pd.DataFrame) -> Decision:
         return KEEP_ALL

@@ -1,5 +1,6 @@
 """Random and TPE search over the latent size by Optuna's samplers, as a study of four objectives."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,21 +31,25 @@ class SizeRange:
 
 @dataclass(frozen=True)
 class RandomSearch(Searcher):
-    """Sizes drawn by Optuna's RandomSampler."""
+    """Different sizes drawn by Optuna's RandomSampler: a size that comes again is drawn anew while others are left."""
 
     sizes: SizeRange = SizeRange()
     weights: Weights = Weights()
 
     @property
     def n_trainings(self) -> int:
-        return self.sizes.n_trials
+        return min(self.sizes.n_trials, self.sizes.high - self.sizes.low + 1)
 
     def known_sizes(self, seed: int) -> tuple[int, ...]:
         study = optuna.create_study(sampler=RandomSampler(seed=seed))
-        return tuple(_propose(study.ask(), self.sizes) for _ in range(self.sizes.n_trials))
+        drawn: dict[int, None] = {}  # in the order in which they came
+        while len(drawn) < self.n_trainings:
+            drawn[_propose(study.ask(), self.sizes)] = None
+        return tuple(drawn)
 
     def search(self, problem: Problem) -> Choice:
-        return _run_study(problem, RandomSampler(seed=problem.seed), self.sizes, self.weights)
+        sampler = RandomSampler(seed=problem.seed)
+        return _run_study(problem, sampler, self.sizes, self.weights, self.known_sizes(problem.seed))
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,19 @@ def _propose(proposal: optuna.Trial, sizes: SizeRange) -> int:
     return proposal.suggest_int("latent_dim", sizes.low, sizes.high, log=True)
 
 
-def _run_study(problem: Problem, sampler: BaseSampler, sizes: SizeRange, weights: Weights) -> Choice:
+def _run_study(
+    problem: Problem, sampler: BaseSampler, sizes: SizeRange, weights: Weights, drawn: Sequence[int] = ()
+) -> Choice:
+    """drawn: the sizes to train; without them the sampler proposes `sizes.n_trials`."""
     directions = [
         StudyDirection.MAXIMIZE if metric in HIGHER_IS_BETTER else StudyDirection.MINIMIZE for metric in METRICS
     ]
     study = problem.create_study(sampler, directions)
     study.set_user_attr("metrics", list(METRICS))
+    for size in drawn:
+        study.enqueue_trial({"latent_dim": size})
     trials = []
-    for _ in range(sizes.n_trials):
+    for _ in range(len(drawn) or sizes.n_trials):
         proposal = study.ask()
         trial = problem.train(_propose(proposal, sizes))
         values = list(final_metrics(trial.history).values())

@@ -69,6 +69,21 @@ def test_wall_clock_ends_with_the_search() -> None:
     assert [cost for cost, _ in curve(data, "geco-l0arm", SECONDS)] == [60, 70]
 
 
+def test_trainings_that_overlap_in_time_are_in_the_order_of_the_clock() -> None:
+    """Of a spread search all trainings begin together: the best so far never gets worse."""
+    own = search("grid", pareto=[0, 1], chosen_trial=0, wall_seconds=40.0, train_flops=6.0)
+    logged = [*training(own, [9.0, 7.0, 1.0]), *training(own, [5.0, 2.0, 2.0], 1, begin=5.0)]
+    assert [row["wall_seconds"] for row in logged] == [10, 20, 30, 15, 25, 35]
+    data = anytime_data(group([own], logged), NO_STORE)
+    # The candidates' means are 9, 8, 17/3 and 5, 3.5, 3, so their ranks 1, 0.8, 0.6 and 0.4, 0.2, 0.
+    assert curve(data, "grid", SECONDS) == [
+        [c, pytest.approx(r)] for c, r in ((10, 1), (15, 0.4), (25, 0.2), (35, 0), (40, 0))
+    ]
+    assert curve(data, "grid", FLOPS) == [
+        [c, pytest.approx(r)] for c, r in ((1, 1), (2, 0.8), (3, 0.6), (4, 0.4), (5, 0.2), (6, 0))
+    ]
+
+
 def test_a_cost_is_unknown_after_a_training_of_unknown_cost() -> None:
     searches, logged = by_hand()
     for row in logged:

@@ -193,6 +193,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, record: Callable[..., Callable[[]
 
 CONTROLLERS: dict[str, Callable[[], Controller]] = {
     "elbo": FixedSize,
+    "unsampled": Unsampled,
     **{f"geco {name}": lambda name=name: GecoController(N, TAU, estimator=name) for name in ESTIMATORS},  # type: ignore[misc]
 }
 
@@ -332,9 +333,10 @@ def test_capturable() -> None:
         SparsityController(Sparsity()),
         *(GecoController(N, TAU, gated, name) for gated in (True, False) for name in ESTIMATORS),
         OwnDecision(),
+        Unsampled(),
     ):
         assert controller.capturable is True, controller
-    for other in (OwnLoss(), OwnAfterStep(), Unsampled(), LatentNoiseController(LatentNoise()), Eager()):
+    for other in (OwnLoss(), OwnAfterStep(), LatentNoiseController(LatentNoise()), Eager()):
         assert other.capturable is False, other
 
 
@@ -350,7 +352,8 @@ def test_captured_on_a_gpu(controller: str, monkeypatch: pytest.MonkeyPatch) -> 
     states, losses = [], []
     for capturable in (False, True):
         monkeypatch.setattr(Controller, "capturable", capturable)
-        monkeypatch.setattr(GecoController, "capturable", capturable)
+        for own in (GecoController, Unsampled):
+            monkeypatch.setattr(own, "capturable", capturable)
         state = _state(CONTROLLERS[controller](), device)
         losses.append([])
         for epoch in (1, 2, 3):

@@ -7,7 +7,8 @@ import pytest
 
 from benchmark.claims import claim, clear
 from benchmark.config import parse_protocol
-from benchmark.dispatch import Dispatch, Unit, make_units
+from benchmark.dispatch import SHARED_SECONDS, Dispatch, Unit, make_units
+from benchmark.errors import InputError
 from benchmark.mirror import Mirror, Results
 from benchmark.plan import Assignment, Prepared, Shared, plan
 from benchmark.pool import Death, Offer, Task
@@ -43,7 +44,14 @@ class Display:
 class Suite:
     """A dispatch whose tasks are never started."""
 
-    def __init__(self, results: str | Path, searchers: str = "grid", seeds: tuple[int, ...] = (0,), ahead: str = ""):
+    def __init__(
+        self,
+        results: str | Path,
+        searchers: str = "grid",
+        seeds: tuple[int, ...] = (0,),
+        ahead: str = "",
+        on_nodes: bool = False,
+    ) -> None:
         protocol = parse_protocol(PROTOCOL, "tiny")
         self.specs = plan(protocol, "data", searchers.split(), seeds, ahead=ahead)
         self.results = Results(results)
@@ -53,7 +61,7 @@ class Suite:
         pending = list(zip(self.specs, self.folders, strict=True))
         self.prepared = Prepared("cpu", protocol, "fingerprint", "data", *IMAGES, Shared("code", {}))
         self.units = make_units(self.specs)
-        self.dispatch = Dispatch(pending, self.units, self.results, self.prepared, None, on_nodes=False)
+        self.dispatch = Dispatch(pending, self.units, self.results, self.prepared, None, on_nodes)
         self.display = Display()
         self.dispatch.run(lambda *_: None, 1, self.display)  # type: ignore[arg-type]
 
@@ -109,6 +117,24 @@ def test_a_training_that_another_command_has_finished_holds_nothing_up(tmp_path:
     assert not suite.end(second)
     assert suite.offer(search) is Offer.ENDED and not suite.end(search)
     assert suite.display.outcomes == {0: "4 latents (0.0 s)"}
+
+
+def test_others_go_on_while_a_result_is_not_seen_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("benchmark.dispatch.time.monotonic", lambda: now)
+    suite = Suite(tmp_path, seeds=(0, 1), on_nodes=True)
+    for unit in suite.units:
+        suite.offer(unit)
+        assert suite.end(unit)  # at once, and it is put back
+        assert suite.offer(unit) is Offer.LATER
+    suite.finish(0)
+    assert suite.offer(Unit(0)) is Offer.ENDED and not suite.end(Unit(0))
+    assert suite.display.outcomes == {0: "4 latents (0.0 s)"}
+    now += SHARED_SECONDS
+    assert suite.offer(Unit(1)) is Offer.LATER
+    now += 0.1
+    with pytest.raises(InputError, match="is not where its node wrote it; expected a path that all nodes share"):
+        suite.offer(Unit(1))
 
 
 def test_a_search_that_failed_elsewhere_is_shown(tmp_path: Path) -> None:

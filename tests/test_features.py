@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.response import addinfourl
 
@@ -14,12 +16,16 @@ from torch import Tensor
 from torch_fidelity import feature_extractor_inceptionv3
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from benchmark.config import parse_protocol
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Dataset, make_dataset
 from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
+from benchmark.files import DIGEST_BYTES
 from benchmark.metrics import classifier, inception
 from benchmark.metrics.features import load_features
+from benchmark.plan import plan
+from benchmark.worker import prepare
 
 CPU = torch.device("cpu")
 
@@ -62,7 +68,8 @@ def test_unknown_features() -> None:
 def test_classifier_learns_digits() -> None:
     dataset = load_dataset("digits")
     features = load_features("classifier", dataset, CPU)
-    assert isinstance(features, classifier.ClassifierFeatures) and features.name == "classifier"
+    assert isinstance(features, classifier.ClassifierFeatures)
+    assert re.fullmatch("classifier:[0-9a-f]{8}", features.name)
     images = dataset.test.images.float() / 255
     accuracy = (features.network(images).argmax(1) == dataset.test.labels).float().mean()
     assert accuracy > 0.95
@@ -98,19 +105,72 @@ def test_training_depends_on_the_content_alone(n_classes: int, monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("few_steps")
-@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "another network", "a number"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "another network", "a number", "a flipped bit"])
 def test_torn_cache_is_trained_again(damage: str) -> None:
     first = _weights(_toy())
     (file,) = (cache_root() / "classifiers").iterdir()
     content = file.read_bytes()
     if damage in ("another network", "a number"):
         torch.save({"weight": torch.zeros(1)} if damage == "another network" else 1, file)
+    elif damage == "a flipped bit":  # of a weight: torch would load the file
+        place = content.index(first["head.weight"].numpy().tobytes())
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
     else:
         file.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "garbage": b"x" * 99}[damage])
     second = _weights(_toy())
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert list((cache_root() / "classifiers").iterdir()) == [file]
-    torch.load(file, weights_only=True)  # whole again
+    assert file.read_bytes()[:DIGEST_BYTES] == content[:DIGEST_BYTES]  # whole again
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_the_name_is_that_of_the_weights() -> None:
+    name = classifier.load(_toy(), CPU).name
+    assert classifier.load(_toy(), CPU).name == name  # from the cache
+    assert load_features(name, _toy(), CPU).name == name
+    _forget()
+    assert classifier.load(_toy(), CPU).name == name  # trained anew, to the same bits
+    network = classifier.load(_toy(), CPU).network
+    weight = network.head.bias.data
+    weight[0] = torch.nextafter(weight[0], torch.tensor(9.0))
+    assert f"classifier:{classifier._digest(network)}" != name
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_another_machine_s_classifier_is_refused() -> None:
+    name = classifier.load(_toy(), CPU).name
+    with pytest.raises(InputError) as caught:
+        load_features("classifier:00000000", _toy(), CPU)
+    assert str(caught.value) == (
+        f"features is classifier:00000000, but of dataset toy this machine has {name}; "
+        "expected the same weights: run the suite again, with features classifier"
+    )
+
+
+def test_searches_with_different_classifiers_are_not_comparable() -> None:
+    text = 'dataset = {name = "digits"}\nbackbone = {name = "mlp", hidden = [8]}\nevaluation.features = "%s"\n'
+    names = ("classifier", "classifier:00000000", "classifier:00000001")
+    specs = [plan(parse_protocol(text % name, "tiny"), "data", ("grid",), (0,))[0] for name in names]
+    assert len({spec.protocol_hash for spec in specs}) == len({spec.search_id for spec in specs}) == 3
+    with pytest.raises(InputError, match="unknown features 'classifier:0000'"):
+        parse_protocol(text % "classifier:0000", "tiny")
+
+
+def test_preparing_a_suite_names_its_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches of a machine whose torch trains another classifier get another hash, and share no group."""
+    text = 'dataset = {name = "digits"}\nbackbone = {name = "mlp", hidden = [8]}\nevaluation.features = "classifier"\n'
+    found = []
+    for steps in (5, 6):  # to other weights
+        monkeypatch.setattr(classifier, "STEPS", steps)
+        sent: list[tuple[str, Any]] = []
+        prepare(SimpleNamespace(send=sent.append), parse_protocol(text, "tiny"), "cpu")
+        ((kind, prepared),) = sent
+        assert kind == "ready" and len(prepared.shared.cache_files) == 1
+        (spec,) = plan(prepared.protocol, prepared.fingerprint, ("grid",), (0,))
+        assert spec.evaluation.features == classifier.load(load_dataset("digits"), CPU).name
+        found.append((prepared.fingerprint, spec.protocol_hash))
+        _forget()
+    assert found[0][0] == found[1][0] and found[0][1] != found[1][1]
 
 
 def test_without_labels_it_learns_clusters() -> None:

@@ -43,6 +43,25 @@ def test_a_folder_is_mirrored(tmp_path: Path, store: Path) -> None:
     assert _read(store) == {"search.json": "done"}  # neither claims nor half-written files
 
 
+def test_what_other_programs_hide_is_not_mirrored(tmp_path: Path, store: Path) -> None:
+    here = tmp_path / "here"
+    _write(here, search_json="done")
+    hidden = [
+        here / ".ipynb_checkpoints" / "search.json",
+        here / "trials" / ".cache" / "deep" / "x",
+        here / ".DS_Store",
+    ]
+    for path in hidden:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    Mirror(f"file://{store}", here).push()
+    assert _read(store) == {"search.json": "done"}
+    (store / ".Trash").mkdir()
+    (store / ".Trash" / "search.json").write_text("old")
+    pull(f"file://{store}", here)
+    assert all(path.exists() for path in hidden) and not (here / ".Trash").exists()
+
+
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are uploaded from now on."""

@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from toy import N_FACTORS, SSE, ToyProblem
@@ -15,7 +16,7 @@ from toy import N_FACTORS, SSE, ToyProblem
 from benchmark.plan import make_searcher
 from searchers import SEARCHERS
 from searchers.base import Choice
-from searchers.optuna_search import SizeRange
+from searchers.optuna_search import RandomSearch, SizeRange
 from searchers.selection import METRICS, Weights, final_metrics
 from searchers.sparsity import Sparsity, SparsityController
 
@@ -156,14 +157,35 @@ def test_study_marks_a_training_without_metrics_failed(name: str) -> None:
 
 def test_random_sizes_are_log_uniform() -> None:
     """Half of the sizes of 2..32 fall in each half of the logarithmic range: 2..7 and 8..32."""
-    toy = ToyProblem(epochs=1)
-    SEARCHERS["random"].load()(sizes=SizeRange(2, 32, n_trials=300)).search(toy)
-    sizes = np.array([size for size, _ in toy.starts])
+    sizes = np.concatenate([RandomSearch(SizeRange(2, 32, n_trials=1)).known_sizes(seed) for seed in range(300)])
     assert sizes.min() == 2 and sizes.max() > 28
     edges = math.log(1.5), math.log(7.5), math.log(32.5)  # Optuna rounds a log-uniform draw in [1.5, 32.5]
     expected = (edges[1] - edges[0]) / (edges[2] - edges[0])
     assert np.mean(sizes < 8) == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 300))
     assert abs(np.mean(sizes < 8) - 6 / 31) > 0.2  # not uniform
+
+
+def test_random_draws_no_size_twice() -> None:
+    for seed in range(20):
+        sampler = optuna.create_study(sampler=RandomSampler(seed=seed))
+        drawn = [sampler.ask().suggest_int("latent_dim", 2, 9, log=True) for _ in range(200)]
+        expected = list(dict.fromkeys(drawn))
+        assert sorted(expected) == list(range(2, 10))
+        for n_trials in (1, 5, 8, 9):  # of more than there are it trains all
+            searcher = RandomSearch(SizeRange(2, 9, n_trials))
+            assert list(searcher.known_sizes(seed)) == expected[:n_trials]
+            assert searcher.n_trainings == min(n_trials, 8)
+
+
+def test_random_trains_the_sizes_that_it_knows() -> None:
+    toy = ToyProblem(seed=3, epochs=2)
+    searcher = RandomSearch(SizeRange(2, 5, n_trials=9))
+    searcher.search(toy)
+    assert tuple(size for size, _ in toy.starts) == searcher.known_sizes(3) and len(toy.starts) == 4
+    (study,) = toy.storage.get_all_studies()
+    trials = toy.storage.get_all_trials(study._study_id)
+    assert [trial.params["latent_dim"] for trial in trials] == [size for size, _ in toy.starts]
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,19 @@ import pytest
 from commands import ROOT
 
 from benchmark.errors import InputError
-from benchmark.files import replacing
-from benchmark.store import EPOCH_COLUMNS, KEYS, LAST_EPOCHS, METRICS, ResultsStore, SearchFolder, summarise
+from benchmark.files import remove_folder, replacing
+from benchmark.problem import BenchProblem
+from benchmark.snapshot import FileCache, snapshot
+from benchmark.store import (
+    EPOCH_COLUMNS,
+    KEYS,
+    LAST_EPOCHS,
+    LATENT_ARRAYS,
+    METRICS,
+    ResultsStore,
+    SearchFolder,
+    summarise,
+)
 from searchers import selection
 
 
@@ -56,6 +68,89 @@ def test_latents_are_a_row_each(tmp_path: Path) -> None:
     latents = ResultsStore(tmp_path).latents()
     assert latents[["epoch", "latent_id"]].to_numpy().tolist() == [[1, 0], [1, 1], [1, 2], [2, 0], [2, 2]]
     assert latents["latent_mean_variance"].tolist() == [1.0, 0.1, 1 / 3, 0.5, 0.25]
+
+
+def test_numbers_of_latents_and_probes_have_numbers_types(tmp_path: Path) -> None:
+    probes = {"probe_label": np.array([3, 1]), "probe_mean": np.ones((2, 3)), "probe_variance": np.zeros((2, 3))}
+    _search(tmp_path, "a").trial(0).write_rows([_row(1, **probes)])
+    for _ in range(2):
+        store = ResultsStore(tmp_path)
+        latents, found = store.latents(), store.probes()
+        assert latents["latent_id"].dtype == found["probe_label"].dtype == np.int64
+        assert {latents[name].dtype for name in LATENT_ARRAYS[1:]} == {np.dtype(np.float64)}
+        shutil.rmtree(tmp_path / "searches" / "a", ignore_errors=True)  # an empty table's too
+    assert len(latents) == len(found) == 0
+
+
+@pytest.mark.parametrize("own", [2, True, 2**60, [2, 2.5], [None, 3]])
+def test_an_older_result_s_trace_of_another_type(own: Any, tmp_path: Path) -> None:
+    values = own if isinstance(own, list) else [own]
+    rows = [_row(n + 1, **({} if value is None else {"ctl_active": value})) for n, value in enumerate(values)]
+    _search(tmp_path, "a").trial(0).write_rows(rows)
+    _search(tmp_path, "b").trial(0).write_rows([_row(1, ctl_active=0.5)])
+    found = ResultsStore(tmp_path).epochs()["ctl_active"]
+    assert found.dtype == np.float64
+    assert found.dropna().tolist() == [*(float(value) for value in values if value is not None), 0.5]
+
+
+def test_trainings_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    folder = _search(tmp_path, "a")
+    numbers = [1001, 99, 101, 1000, 999, 100]
+    for number in numbers:
+        folder.trial(number).write_rows([_row(1, trial=number)])
+    assert [trial.number for trial in folder.trials()] == sorted(numbers)
+    assert ResultsStore(tmp_path).trials()["trial"].tolist() == sorted(numbers)
+    assert ResultsStore(tmp_path).epochs()["trial"].tolist() == sorted(numbers)
+
+
+def test_trainings_beyond_a_number_are_deleted_by_their_numbers(tmp_path: Path) -> None:
+    folder = _search(tmp_path, "a")
+    for number in (0, 999, 1000, 1001):
+        folder.trial(number).write_rows([_row(1, trial=number)])
+    shutil.rmtree(folder.trial(0).path)  # what is at which place says nothing
+    BenchProblem._discard(SimpleNamespace(_folder=folder), 1000)  # type: ignore[arg-type]
+    assert [trial.number for trial in folder.trials()] == [999]
+
+
+def test_what_other_programs_hide_in_results_does_no_harm(tmp_path: Path) -> None:
+    folder = _search(tmp_path, "a")
+    folder.trial(0).write_rows([_row(1)])
+    before = ResultsStore(tmp_path).trials()
+    hidden = []
+    for place in (tmp_path / "searches", folder.path, folder.path / "trials", folder.trial(0).path):
+        (place / ".ipynb_checkpoints").mkdir()
+        (place / ".ipynb_checkpoints" / "search.json").write_text("{}")
+        hidden += [place / ".ipynb_checkpoints", place / ".DS_Store", place / ".nfs000000000001a2b300000001"]
+        for path in hidden[-2:]:
+            path.write_text("")
+    half = [folder.path / ".0123456789ab.search.json", folder.trial(0).path / ".0123456789ab.model.pt"]
+    for path in half:
+        path.write_text("half")
+    folder.trial(1).path.mkdir()
+    (folder.trial(1).path / ".nfs000000000001a2b300000002").write_text("")  # a deleted training, still open elsewhere
+    folder.tidy()
+    assert all(path.exists() for path in hidden) and not any(path.exists() for path in half)
+    store = ResultsStore(tmp_path)
+    pd.testing.assert_frame_equal(store.trials(), before)
+    assert len(store.searches()) == len(store.epochs()) == 1 and len(store.latents()) == 3
+    folder.check()
+    assert snapshot(store, FileCache(), 0.0).n_unreadable == 0
+
+
+def test_a_folder_is_removed_but_for_what_is_still_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (".nfs01", "model.pt"):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / "a" / name).write_text("")
+    remove_folder(tmp_path / "a")
+    remove_folder(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # as where nothing can be deleted
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / ".nfs01").write_text("")
+    remove_folder(tmp_path / "b")
+    (tmp_path / "b" / "model.pt").write_text("")
+    with pytest.raises(OSError, match="cannot be deleted: .*model.pt"):
+        remove_folder(tmp_path / "b")
 
 
 def test_columns_that_only_some_searchers_have(tmp_path: Path) -> None:

@@ -94,6 +94,26 @@ def test_the_time_left_counts_the_trainings_that_the_search_has_noted(store: Res
     assert running.seconds_left == pytest.approx(2 * 6 * 7 / 3, rel=1e-3)
 
 
+def test_more_trainings_than_the_search_has_noted(store: ResultsStore) -> None:
+    """A user's searcher that does not say how many it takes says 1."""
+    folder = _grid(store)
+    folder.update(n_trainings=1)
+    _touch(folder.path, NOW)
+    (running,) = snapshot(store, FileCache(), NOW).running
+    assert (running.training, running.n_trainings) == (2, None)
+    shown = view(snapshot(store, FileCache(), NOW), 100, None).plain
+    assert "training 2, epoch 3/6 (7 s left), 7 latents" in shown and " of 1" not in shown and "ETA" not in shown
+
+
+def test_the_newest_of_a_thousand_trainings_is_shown(store: ResultsStore) -> None:
+    folder = _grid(store)
+    for number in (1000, 999):
+        folder.trial(number).begin({"latent_dim": 4, "epochs": 6, "controller": "FixedSize"})
+    (folder.path / "trials" / ".ipynb_checkpoints").mkdir()
+    (running,) = snapshot(store, FileCache(), NOW).running
+    assert running.training == 1001
+
+
 def test_a_silent_search_is_without_news_and_later_given_up(store: ResultsStore) -> None:
     files = FileCache()
     fresh, silent, gone = (snapshot(store, files, NOW + wait).running[0] for wait in (50, 70, 3600))

@@ -1,6 +1,7 @@
 """Features of a small classifier trained on the dataset itself: no download, and made for small grey images."""
 
 import hashlib
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,11 @@ from torch import Generator, Tensor, nn
 
 from benchmark.datasets.base import Dataset, Split
 from benchmark.datasets.paths import cache_folder
-from benchmark.files import replacing
+from benchmark.files import read_checked, write_checked
 from benchmark.metrics.features import frames_as_batch, mean_over_frames
 from benchmark.stages import as_stage, begin_stage
 
-VERSION = 1  # part of the cache's key: raise it when the network or its training changes
+VERSION = 2  # part of the cache's key: raise it when the network, its training or the file's form changes
 CHANNELS = (16, 32, 64)
 N_FEATURES = 64
 STEPS = 1_000
@@ -57,10 +58,13 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class ClassifierFeatures:
-    """The trained network's penultimate features, [B, 64]."""
+    """The trained network's penultimate features, [B, 64]. name: `classifier:` and a digest of its weights.
+
+    Another machine or another torch may train other weights, whose distances do not compare.
+    """
 
     network: Network
-    name: str = "classifier"
+    name: str
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -77,9 +81,11 @@ def load(dataset: Dataset, device: torch.device) -> ClassifierFeatures:
     file = classifier_file(dataset)
     if not _restore(network, file):
         _train(network, dataset)
-        with replacing(file) as partial:
-            torch.save(network.state_dict(), partial)
-    return ClassifierFeatures(network.requires_grad_(False).to(device))
+        buffer = io.BytesIO()
+        torch.save(network.state_dict(), buffer)
+        write_checked(file, buffer.getvalue())
+    name = f"classifier:{_digest(network)}"
+    return ClassifierFeatures(network.requires_grad_(False).to(device), name)
 
 
 def classifier_file(dataset: Dataset) -> Path:
@@ -101,12 +107,22 @@ def _empty_network(image_shape: tuple[int, ...], n_classes: int) -> Network:
 
 
 def _restore(network: Network, file: Path) -> bool:
-    """Loads the weights; False if the file is missing, torn or another network's."""
+    """Loads the weights; False if the file is missing, damaged or another network's."""
     try:
-        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        content = io.BytesIO(read_checked(file))
+        network.load_state_dict(torch.load(content, map_location="cpu", weights_only=True))
     except Exception:  # from broken files torch raises all sorts
         return False
     return True
+
+
+def _digest(network: Network) -> str:
+    """Eight hexadecimal digits that weights which differ in a bit do not share; whatever torch wrote the file."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:8]
 
 
 @torch.enable_grad()

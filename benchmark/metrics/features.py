@@ -8,6 +8,7 @@ from torch import Tensor
 
 from benchmark.datasets.base import Dataset
 from benchmark.errors import InputError
+from benchmark.text import features_kind
 from searchers.registry import Entry, unknown_name
 
 
@@ -16,7 +17,7 @@ class Features(Protocol):
 
     @property
     def name(self) -> str:
-        """The extractor's key in FEATURES; stored beside every distance."""
+        """The extractor's key in FEATURES, of the classifier with a digest of its weights; beside every distance."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] or video [B, C, T, H, W], float in [0, 1] on the extractor's device -> float32 [B, F].
@@ -32,15 +33,20 @@ FEATURES: dict[str, Entry] = {
 
 
 def load_features(name: str, dataset: Dataset, device: torch.device) -> Features:
-    """The extractor `name` on `device`, ready for `dataset`'s images.
+    """The extractor `name` on `device`, ready for `dataset`'s images; `classifier:DIGEST` is the one of these weights.
 
     The first call of `classifier` for a dataset trains it, that of `inception` downloads its weights. Raises
-    InputError for an unknown name, and for weights that cannot be had.
+    InputError for an unknown name, and for weights that cannot be had or are others.
     """
-    if name not in FEATURES:
+    kind = features_kind(name)
+    if kind not in FEATURES:
         raise InputError(unknown_name("features", name, FEATURES))
-    load: Callable[[Dataset, torch.device], Features] = FEATURES[name].load()
-    return load(dataset, device)
+    load: Callable[[Dataset, torch.device], Features] = FEATURES[kind].load()
+    features = load(dataset, device)
+    if name not in (kind, features.name):
+        got = f"features is {name}, but of dataset {dataset.name} this machine has {features.name}"
+        raise InputError(f"{got}; expected the same weights: run the suite again, with features {kind}")
+    return features
 
 
 def frames_as_batch(images: Tensor) -> Tensor:
