@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import reports.headless  # noqa: F401
 from benchmark.cli import OneLineParser, add_report_options
 from benchmark.errors import InputError
 from benchmark.mirror import local_results

@@ -20,8 +20,8 @@ RUN = {
     "--protocol протокол": "unknown protocol 'протокол'",
     "--protocol empty.toml": "protocol empty: dataset is None; expected a table with a name",
     "--protocol binary.toml": "cannot read protocol binary.toml",
-    "--protocol utf16.toml": "cannot read protocol utf16.toml: 'utf-8' codec can't decode byte 0xff in position 0: invalid "
-    "start byte; expected a TOML file: save it as UTF-8",
+    "--protocol utf16.toml": "cannot read protocol utf16.toml: 'utf-8' codec can't decode byte 0xff in position 0: "
+    "invalid start byte; expected a TOML file: save it as UTF-8",
     "--protocol latin1.toml": "expected a TOML file: save it as UTF-8",
     "--protocol bom.toml --searchers gird": "unknown searcher 'gird'",
     "--protocol '~/bom.toml' --searchers gird": "unknown searcher 'gird'",
