@@ -15,11 +15,11 @@ RESULTS ?= results
 OPTIONS ?=
 
 BIN := .venv/bin
-RUN := $(BIN)/python -m benchmark run --device $(DEVICE) --results "$(RESULTS)" \
+RUN := $(BIN)/latentbench run --device $(DEVICE) --results "$(RESULTS)" \
 	$(if $(SEARCHERS),--searchers $(SEARCHERS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCALE),--scale $(SCALE)) \
 	$(if $(DATASET),--dataset "$(DATASET)") $(if $(PROTOCOL),--protocol "$(PROTOCOL)") $(if $(EPOCHS),--epochs $(EPOCHS)) \
 	$(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(FEATURES),--features $(FEATURES)) $(if $(JOBS),--jobs $(JOBS)) $(OPTIONS)
-REPORT := $(BIN)/python -m reports --results "$(RESULTS)" --out "$(if $(findstring ://,$(RESULTS)),results,$(RESULTS))/report"
+REPORT := $(BIN)/latentbench report --results "$(RESULTS)" --out "$(if $(findstring ://,$(RESULTS)),results,$(RESULTS))/report"
 
 .PHONY: benchmark report figures test faults lint audit bench clean
 

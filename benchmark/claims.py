@@ -11,12 +11,13 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmark.processes import STARTS_ARE_EXACT, machine, started
 
 PREFIX = "claim-"
 BEAT_SECONDS = 10.0
@@ -57,7 +58,7 @@ def claim(folder: Path, number: int, on_lost: Callable[[], None]) -> Claim | Non
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{PREFIX}{number:06d}"
-    content = {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
+    content = {"machine": machine(), "pid": os.getpid(), "started": started(os.getpid())}
     temporary = _write(folder / f".{secrets.token_hex(6)}.{path.name}", content)
     try:
         os.link(temporary, path)  # unlike a rename it fails where the name is taken
@@ -65,7 +66,7 @@ def claim(folder: Path, number: int, on_lost: Callable[[], None]) -> Claim | Non
         return None
     except OSError:  # a file system without hard links
         try:
-            with path.open("x") as file:
+            with path.open("x", encoding="utf-8") as file:
                 json.dump(content, file)
         except FileExistsError:
             return None
@@ -90,17 +91,19 @@ class Watch:
     def _is_held(self, path: Path) -> bool:
         try:
             modified = path.stat().st_mtime_ns
-            text = path.read_text()
+            content = path.read_bytes()
         except FileNotFoundError:  # released just now
             return False
         try:
-            holder: dict[str, Any] = json.loads(text)
+            holder: dict[str, Any] = json.loads(content)
         except ValueError:  # not written yet, or torn
             holder = {"machine": None}
         if not holder:  # released
             return False
-        if holder["machine"] == _machine():
-            return bool(_started(holder["pid"]) == holder["started"])
+        if holder["machine"] == machine():
+            now_started = started(holder["pid"])
+            if now_started in (None, holder["started"]) or STARTS_ARE_EXACT:
+                return bool(now_started == holder["started"])
         now = time.monotonic()
         if self._seen.get(path, (None, 0.0))[0] != modified:
             self._seen[path] = (modified, now)
@@ -128,32 +131,5 @@ def newest_claim(folder: Path) -> int:
 
 
 def _write(path: Path, content: dict[str, Any]) -> Path:
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
-
-
-def _machine() -> list[str]:
-    """Where process numbers mean the same processes: host, boot and, in a container, its process namespace."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:  # not Linux
-        boot = namespace = ""
-    return [socket.gethostname(), boot, namespace]
-
-
-def _started(pid: int) -> str | None:
-    """When a process started, as the kernel counts it; None where there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if stat[0] in "ZX" else stat[19]
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return None
-    try:  # not Linux
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return "running"

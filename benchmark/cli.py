@@ -1,7 +1,8 @@
-"""The command line: run, prepare, list, show, watch."""
+"""The command line: run, prepare, list, show, watch, report."""
 
 import argparse
 import math
+import multiprocessing
 import os
 import signal
 import sys
@@ -9,6 +10,9 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
+import shtab
+
+from benchmark import __version__
 from benchmark.backbones import BACKBONES
 from benchmark.config import (
     EXECUTORS,
@@ -23,17 +27,24 @@ from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
 from benchmark.settings import LARGEST
-from benchmark.text import features_kind, is_url, one_line, printable, results_argument
+from benchmark.stdio import mend_streams
+from benchmark.text import features_kind, is_url, one_line, path_argument, printable, results_argument
 from searchers import SEARCHERS
+from searchers.registry import Entry
+
+REPORT = "reports.__main__:report"  # by name: reports import this package, never the other way round
 
 
-class _OneLineParser(argparse.ArgumentParser):
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line, without the usage text."""
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script `latentbench`: exit code 2 with one line on bad input, 130 or 143 when interrupted."""
+    mend_streams()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         options = _parser().parse_args(arguments)
@@ -68,8 +79,10 @@ def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog="latentbench", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch")
+    parser = OneLineParser(prog="latentbench", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"latentbench {__version__}")
+    shtab.add_argument_to(parser, "--print-completion", help="print a completion script for this shell")
+    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report")
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
@@ -105,14 +118,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="print the searches and what they are estimated to cost")
     run.add_argument("--verify", action="store_true", help="read all results of finished searches to find damage")
     run.add_argument("--jobs", type=int, help="searches at a time (default: one a core)")
-    run.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    run.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (Apple's)")
     run.add_argument("--results", type=results_argument, default="results", help="a folder, or a URL such as s3://...")
     run.set_defaults(command=_run)
     prepare = commands.add_parser("prepare", help="download and decode a dataset and make its features beforehand")
     prepare.add_argument("dataset", help="a dataset's name, or folder:PATH")
     prepare.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     prepare.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
-    prepare.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    prepare.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (Apple's)")
     prepare.set_defaults(command=_prepare)
     commands.add_parser("list", help="searchers, datasets, backbones, protocols").set_defaults(command=_list)
     show = commands.add_parser("show", help="the searches of a results folder")
@@ -123,12 +136,30 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
     watch.add_argument("--once", action="store_true", help="one look; so do a pipe and a URL")
     watch.set_defaults(command=_watch)
+    report = commands.add_parser("report", help="tables, figures and a page from a results folder")
+    add_report_options(report)
+    report.set_defaults(command=lambda options: Entry(REPORT, "").load()(options))
     return parser
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `latentbench report` and `python -m reports`."""
+    parser.add_argument(
+        "--results", type=results_argument, default="results", help="a folder (default: results) or URL"
+    )
+    parser.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/report)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--figures", nargs="*", metavar="NAME", help="the papers' figures and tables, all or by name, to OUT/papers"
+    )
+    what.add_argument("--list", action="store_true", help="the papers' figures, and which the results have runs for")
 
 
 def _run(options: argparse.Namespace) -> int:
     """Exit code 1 where a search failed."""
-    sys.path.insert(0, "")  # a user's own searcher is imported from the working directory
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        raise InputError("run cannot work on Windows, which cannot fork; expected Linux or macOS: run it in WSL")
+    sys.path.append(os.getcwd())  # of a user's own searcher; last, lest a queue.py there is taken for Python's own
     if options.dataset is not None:
         check_dataset_name(options.dataset)
     dataset = options.dataset or "digits"

@@ -1,6 +1,7 @@
 """A protocol: one experiment, read from a TOML file, with what the command line says otherwise."""
 
 import math
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -188,13 +189,15 @@ def load_protocol(name: str) -> Protocol:
 
     Raises InputError where there is none or a key or value does not fit.
     """
-    path = Path(name) if name.endswith(".toml") else PROTOCOLS / f"{name}.toml"
+    path = Path(os.path.expanduser(name)) if name.endswith(".toml") else PROTOCOLS / f"{name}.toml"
     if not path.is_file():
         raise InputError(unknown_name("protocol", name, protocol_names()) + ", or the path of a .toml file")
     try:
-        return parse_protocol(path.read_text(), path.stem)
-    except (OSError, UnicodeDecodeError) as error:
+        return parse_protocol(path.read_text(encoding="utf-8-sig"), path.stem)  # with or without a byte-order mark
+    except OSError as error:
         raise InputError(f"cannot read protocol {path}: {error}; expected a TOML file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read protocol {path}: {error}; expected a TOML file: save it as UTF-8") from error
 
 
 def parse_protocol(text: str, name: str) -> Protocol:

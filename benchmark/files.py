@@ -66,13 +66,13 @@ def remove_folder(folder: Path) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes a JSON object with its checksum, atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps({**content, "checksum": _checksum(content)}, indent=1) + "\n")
+        temporary.write_text(json.dumps({**content, "checksum": _checksum(content)}, indent=1) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object that `write_json` wrote. Raises Damaged where it is not what was written."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is a ValueError
         if isinstance(content, dict) and content.pop("checksum", None) == _checksum(content):
             return content

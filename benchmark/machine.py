@@ -4,13 +4,13 @@ import contextlib
 import hashlib
 import os
 import platform
-import resource
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -21,17 +21,29 @@ PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "pandas", "scikit
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of this name; `auto` is a GPU where there is one, else the CPU. InputError where it is not there."""
+    """The device of this name; `auto` is a CUDA GPU where there is one, else the CPU. Raises InputError if missing."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-        if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
-            raise RuntimeError(f"{device} is neither")
+        if device.type not in ("cpu", "cuda", "mps") or (device.type == "cpu" and device.index):
+            raise RuntimeError(f"{device} is none of them")
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r} cannot be used here; expected auto, cpu or cuda (with a GPU)") from error
+        expected = "auto, cpu, cuda (with a GPU) or mps (Apple's)"
+        raise InputError(f"device {name!r} cannot be used here; expected {expected}") from error
     return device
+
+
+def float64_device(device: torch.device) -> torch.device:
+    """Where float64 numbers about tensors on the device are computed: there, or, as Apple's GPUs have none, the CPU."""
+    return device if device.type in ("cpu", "cuda") else torch.device("cpu")
+
+
+def n_cpus() -> int:
+    """CPUs that this process may use."""
+    process = psutil.Process()
+    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1  # not on macOS
 
 
 def limit_threads(threads: int) -> None:
@@ -51,13 +63,15 @@ def set_determinism(deterministic: bool) -> None:
 def reset_peak_memory() -> None:
     """Forgets what this process has held before, in an earlier search."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # resident memory's high-water mark (proc(5))
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resident memory's high-water mark (proc(5))
 
 
 def peak_memory_bytes(device: torch.device) -> int:
     """The most memory this process has held so far: on a GPU torch's allocations there, else resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    import resource  # here because Windows, where results can be read, has none
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -75,7 +89,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         **{package.replace("-", "_"): version(package) for package in PACKAGES},
         "platform": platform.platform(),
         "cpu": _cpu_model(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": threads,
         "latentbench": _own_version(),
         "git_commit": _git_commit(ROOT),
@@ -84,7 +98,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
 
 def _cpu_model() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,7 +1,7 @@
 """What a worker does before and after a search that the command's own machine has not made ready for it."""
 
 import contextlib
-import fcntl
+import hashlib
 import os
 import shutil
 import socket
@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from benchmark import worker
 from benchmark.datasets import load_dataset
@@ -19,9 +21,9 @@ from benchmark.machine import code_digest
 from benchmark.mirror import Mirror
 from benchmark.plan import Assignment, SearchSpec, Shared
 from benchmark.pool import Sender
+from benchmark.processes import machine, started
 from benchmark.stages import listening
 
-SCRATCH = "latentbench-scratch-"  # and a process's number
 _ready: set[str] = set()  # fingerprints of the data that this process has seen here
 
 
@@ -41,7 +43,7 @@ def run_search(
         worker.run_search(connection, task, companions, device_name, studies)
         return
     _remove_abandoned()
-    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=f"{_scratch()}{os.getpid()}-") as scratch:
         here = [one._replace(path=Path(scratch) / one.path.name) for one in (task, *companions)]
         parts = ("",) if task.training is None else (f"trials/{task.training:03d}/",)
         mirrors = [Mirror(f"{url}/searches/{one.path.name}", one.path, parts) for one in here]
@@ -72,11 +74,16 @@ class _Mirrored:
             raise RuntimeError(f"the files cannot be mirrored ({type(error).__name__}: {error})") from error
 
 
+def _scratch() -> str:
+    """How scratch folders' names begin here; a process's number follows. Containers may share their parent folder."""
+    return f"latentbench-scratch-{hashlib.sha256(repr(machine()).encode()).hexdigest()[:8]}-"
+
+
 def _remove_abandoned() -> None:
     """Removes what killed processes of this machine have left."""
-    for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
-        pid = path.name.removeprefix(SCRATCH).partition("-")[0]
-        if pid.isdecimal() and not Path("/proc", pid).exists():
+    for path in Path(tempfile.gettempdir()).glob(f"{_scratch()}*"):
+        pid = path.name.removeprefix(_scratch()).partition("-")[0]
+        if pid.isdecimal() and started(int(pid)) is None:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -105,7 +112,7 @@ def make_ready(spec: SearchSpec, shared: Shared) -> None:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """One process of this machine at a time."""
-    with path.open("w") as file:
-        with contextlib.suppress(OSError):  # a file system without locks: the caches are then made more than once
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, NotImplementedError):  # no locks here: the caches are made more than once
+            stack.enter_context(FileLock(path))
         yield

@@ -3,13 +3,15 @@
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from enum import Enum
-from multiprocessing import forkserver, parent_process, resource_tracker
+from multiprocessing import forkserver, parent_process, resource_tracker, util
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, Protocol
 
+from benchmark.errors import InputError
 from searchers.registry import Entry
 
 _context = multiprocessing.get_context("forkserver")  # imports torch once, and forks workers from there
@@ -18,6 +20,7 @@ _context.set_forkserver_preload(["benchmark.worker"])
 
 POLL_SECONDS = 1.0  # between two looks at tasks that wait
 START_TRIES = 3  # of a process
+LONGEST_TEMPORARY = 70  # bytes: a socket's path has at most 103, and /pymp-xxxxxxxx/listener-xxxxxxxx is added
 
 
 class Sender(Protocol):
@@ -68,14 +71,31 @@ class RunTasks(Protocol):
 def warm_up() -> None:
     """Starts the process that workers are forked from, which imports while this one goes on.
 
-    Ctrl-C reaches it too; only after its imports would it ignore that by itself.
+    Ctrl-C reaches it too; only after its imports would it ignore that by itself. Raises InputError where TMPDIR is
+    longer than the path of a socket may be and there is no /tmp.
     """
+    os.environ["PYTHONSAFEPATH"] = "1"  # else it takes a queue.py in the working folder for Python's own
+    _choose_socket_folder()
     resource_tracker.ensure_running()  # the fork server starts it, which unblocks the signal
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
+def _choose_socket_folder() -> None:
+    """Makes multiprocessing's folder for sockets, which it keeps, in /tmp where the temporary folder's name is long."""
+    given = tempfile.gettempdir()
+    if len(os.fsencode(given)) <= LONGEST_TEMPORARY:
+        return
+    if not os.access("/tmp", os.W_OK | os.X_OK):
+        raise InputError(f"TMPDIR {given} is too long; expected at most {LONGEST_TEMPORARY} bytes: set it to a shorter")
+    tempfile.tempdir = "/tmp"
+    try:
+        util.get_temp_dir()
+    finally:
+        tempfile.tempdir = given
 
 
 def _work(connection: Connection, task: Task) -> None:

@@ -57,7 +57,7 @@ def _work(mailbox: Any, key: tuple[int, int], task: Task, folder: str) -> None:
     with suppress(OSError):  # the command's machine may be another
         os.chdir(folder)
     if folder not in sys.path:
-        sys.path.insert(0, folder)
+        sys.path.append(folder)
     sender = _RaySender(mailbox, key)
     sender.send(("started", socket.gethostname()))
     try:
@@ -166,7 +166,7 @@ def _needs(protocol: Protocol, device: str) -> dict[str, float]:
     """What one search takes of a node: CPU, GPU, memory in bytes."""
     own = protocol.resources
     cpus = protocol.training.threads if own.cpus is None else own.cpus
-    needs = {"CPU": float(cpus), "GPU": 0.0 if device == "cpu" else own.gpus}
+    needs = {"CPU": float(cpus), "GPU": own.gpus if device.startswith("cuda") else 0.0}
     return needs if own.memory_gb is None else {**needs, "memory": own.memory_gb * 1e9}
 
 
@@ -191,6 +191,7 @@ def connect(address: str | None, protocol: Protocol, device: str) -> Iterator[Cl
     device: auto, cpu or cuda; auto is a GPU where the cluster has one, now.
     RAY_ADDRESS counts where there is no address. Raises InputError where Ray or the cluster is not there.
     """
+    os.environ["PYTHONSAFEPATH"] = "1"  # see `benchmark.pool.warm_up`
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as it will be; Ray warns where nothing is set
     try:

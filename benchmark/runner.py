@@ -18,7 +18,7 @@ from benchmark.dry_run import long_suite, print_plan
 from benchmark.errors import Damaged, InputError
 from benchmark.estimate import search_flops, training_flops
 from benchmark.files import Checked
-from benchmark.machine import code_digest
+from benchmark.machine import code_digest, n_cpus
 from benchmark.mirror import Results
 from benchmark.placement import longest_first
 from benchmark.plan import Prepared, SearchSpec, plan
@@ -234,7 +234,7 @@ def _prepare(protocol: Protocol, device: str, run_tasks: RunTasks, with_features
 
 
 def _default_jobs(device: str, threads: int) -> int:
-    return 1 if device.startswith("cuda") else max(1, len(os.sched_getaffinity(0)) // threads)
+    return max(1, n_cpus() // threads) if device.startswith("cpu") else 1
 
 
 def _check_precision(specs: Sequence[SearchSpec]) -> None:

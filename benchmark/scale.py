@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = "\n\n".join(tables) + "\n"
     print(text, end="")
     if options.markdown:
-        options.markdown.write_text(text)
+        options.markdown.write_text(text, encoding="utf-8")
 
 
 def _options(backbone: Named) -> str:

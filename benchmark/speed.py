@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None, effort: Effort = FULL) -> None:
             tables.append(table)
     if options.markdown:
         options.markdown.write_text(
-            "\n\n".join([_machine(effort), *(markdown(table.title, table.cells()) for table in tables)]) + "\n"
+            "\n\n".join([_machine(effort), *(markdown(table.title, table.cells()) for table in tables)]) + "\n",
+            encoding="utf-8",
         )
     print(json.dumps({table.title: table.numbers() for table in tables}))
 

@@ -144,7 +144,7 @@ def search_overhead(dataset: str, rounds: int) -> list[float]:
     """
     with tempfile.TemporaryDirectory() as folder:
         protocol = Path(folder) / "tiny.toml"
-        protocol.write_text(PROTOCOL.format(dataset=dataset))
+        protocol.write_text(PROTOCOL.format(dataset=dataset), encoding="utf-8")
         _suite(protocol, Path(folder) / "cached", (0,))  # makes the classifier
         overheads = []
         for i in track(range(rounds), description="overheads: a search"):

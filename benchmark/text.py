@@ -33,7 +33,10 @@ def path_argument(argument: str) -> Path:
     """A path from the command line, as argparse's `type`."""
     if not argument:  # Path("") is the working folder
         raise argparse.ArgumentTypeError("got ''; expected a folder's name")
-    return Path(argument)
+    try:
+        return Path(argument).expanduser()
+    except RuntimeError as error:  # no home folder, or no such user
+        raise argparse.ArgumentTypeError(f"no home folder is known for {argument!r}; expected a full path") from error
 
 
 def is_url(results: str | Path) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Generator, Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.backbones.linear import FLOP_FORMULAS
@@ -62,9 +63,14 @@ def make_optimizer(parameters: Sequence[Tensor], learning_rate: float) -> torch.
     return torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=parameters[0].is_cuda)
 
 
-def flop_counter() -> FlopCounterMode:
-    """Counts the FLOPs of what runs within it."""
-    return FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS)
+@contextmanager
+def flop_counter() -> Iterator[FlopCounterMode]:
+    """Counts the FLOPs of what runs within it, attention as the matrix products of its definition.
+
+    Which fused attention kernels torch takes, counts and gives padded input depends on device and version.
+    """
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) as counter:
+        yield counter
 
 
 def train(
@@ -145,8 +151,7 @@ def train_epoch(state: TrainingState, split: Split, settings: Training, order: G
 
     def step(images: Tensor, generators: Sequence[Generator], totals: Tensor) -> None:
         x = images.float().div_(255)
-        counter = flop_counter() if state.flops_per_step is None else None
-        with counter or nullcontext():
+        with flop_counter() if state.flops_per_step is None else nullcontext() as counter:
             with autocast(x.device, settings.precision):
                 loss = state.controller.loss(state.vae, x, generators[0]).total
             loss.backward()

@@ -198,7 +198,7 @@ def _run_claimed(
             raise
         what = f"{type(error).__name__}: {error}"
         if number is None:
-            (folder.path / "error.txt").write_text(traceback.format_exc())
+            (folder.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="replace")
             folder.finish("failed", error=printable(what.splitlines()[0]))
         else:  # the search will meet it again
             left = f"training {number + 1} of {spec.search_id} is left to its search: {one_line(what)}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
@@ -114,8 +114,9 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=place)
 
 
-def paper_style() -> AbstractContextManager[None]:
-    """Matplotlib settings for print: small sans-serif text, thin axes, fonts embedded as TrueType."""
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Matplotlib settings for print, whatever the user's: small text, thin axes, fonts embedded as TrueType."""
     settings: dict[Any, object] = {
         "font.family": "DejaVu Sans",
         "font.size": 8,
@@ -140,4 +141,7 @@ def paper_style() -> AbstractContextManager[None]:
         "savefig.dpi": 200,
         "text.parse_math": False,  # names from the store may hold dollar signs
     }
-    return mpl.rc_context(settings)
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(settings)
+        yield

@@ -257,6 +257,10 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "empty.toml").touch()
     (folder / "binary.toml").write_bytes(bytes(range(256)))
     (folder / "utf16.toml").write_text("summary = 'x'", encoding="utf-16")
+    (folder / "latin1.toml").write_text("summary = 'é'", encoding="latin-1")
+    named = "summary = 'é'\ndataset.name = 'digits'\nbackbone.name = 'mlp'\n"
+    (folder / "bom.toml").write_text(named, encoding="utf-8-sig")
+    monkeypatch.setenv("HOME", str(folder))
     (folder / "dangling.toml").symlink_to("nowhere")
     (folder / "loop").symlink_to("loop")
     for name, code in (("syntax", "def f(:"), ("zero", "1 / 0"), ("exit", "raise SystemExit(0)"), ("module", MODULE)):

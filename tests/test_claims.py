@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from benchmark import claims
+from benchmark import claims, processes
 from benchmark.claims import Watch, claim, newest_claim
 
 
@@ -57,8 +58,57 @@ def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
 
 def test_a_reused_process_number_holds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "claim-000001"
-    path.write_text(json.dumps({"machine": claims._machine(), "pid": os.getpid(), "started": "12"}))
+    path.write_text(json.dumps({"machine": processes.machine(), "pid": os.getpid(), "started": "12"}))
     assert Watch().next_number(tmp_path) == 2
+
+
+@pytest.fixture
+def not_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a system without /proc: process starts are times of day that psutil tells."""
+    monkeypatch.setattr(processes, "STARTS_ARE_EXACT", False)
+    monkeypatch.setattr(claims, "STARTS_ARE_EXACT", False)
+
+
+@pytest.mark.usefixtures("not_linux")
+def test_without_proc_the_living_hold_and_the_dead_do_not(tmp_path: Path) -> None:
+    own = claim(tmp_path, 1, _never)
+    assert own is not None and Watch().next_number(tmp_path) is None
+    own.release(finished=True)
+    dead = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    assert processes.started(dead.pid) is None  # a zombie
+    dead.wait()
+    assert processes.started(dead.pid) is None
+    path = tmp_path / "claim-000001"
+    path.write_text(json.dumps({"machine": processes.machine(), "pid": dead.pid, "started": "1.0"}))
+    assert Watch().next_number(tmp_path) == 2
+
+
+@pytest.mark.usefixtures("not_linux")
+def test_without_proc_a_clock_that_jumps_frees_no_living_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = claim(tmp_path, 1, _never)
+    assert own is not None
+    create_time = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: create_time(process) + 3600)
+    now, watch = 0.0, Watch()
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now)
+    assert watch.next_number(tmp_path) is None
+    own.release(finished=False)
+    assert watch.next_number(tmp_path) == 2
+    # Another process has the dead one's number.
+    holder = {"machine": processes.machine(), "pid": os.getpid(), "started": "1.0"}
+    (tmp_path / "claim-000002").write_text(json.dumps(holder))
+    assert watch.next_number(tmp_path) is None
+    now += claims.STALE_SECONDS
+    assert watch.next_number(tmp_path) == 3
+
+
+def test_on_linux_starts_are_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil makes times of day of them, which differ once the clock has jumped."""
+    if processes.STARTS_ARE_EXACT:
+        monkeypatch.setattr(psutil, "Process", None)
+        stat = Path(f"/proc/{os.getpid()}/stat").read_text()
+        assert processes.started(os.getpid()) == stat.rpartition(")")[2].split()[19]
 
 
 def test_another_machines_claim_is_stale_when_nothing_touches_it(

@@ -1,4 +1,7 @@
-"""Imports run one way: reports -> benchmark -> searchers; and the command line starts without torch."""
+"""Imports run one way: reports -> benchmark -> searchers; and the command line starts without torch.
+
+`latentbench report` alone finds what is above it, by the name in `benchmark.cli.REPORT`.
+"""
 
 import ast
 import subprocess

@@ -1,13 +1,16 @@
 """What a worker does on a machine that is not the command's."""
 
+import errno
+import multiprocessing
 import os
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmark import node
+from benchmark import node, processes
 from benchmark.config import parse_protocol
 from benchmark.datasets import load_dataset
 from benchmark.datasets.paths import cache_root
@@ -53,8 +56,43 @@ def test_only_scratch_folders_of_dead_processes_are_removed(tmp_path: Path, monk
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead = subprocess.Popen(["true"])
     dead.wait()
-    names = [f"{node.SCRATCH}{dead.pid}-abc", f"{node.SCRATCH}{os.getpid()}-abc", "latentbench-results", node.SCRATCH]
+    here, elsewhere = node._scratch(), "latentbench-scratch-0123abcd-"  # of another container that shares /tmp
+    others = [f"{here}{os.getpid()}-abc", f"{elsewhere}{dead.pid}-abc", "latentbench-results", here]
+    names = [f"{here}{dead.pid}-abc", *others]
     for name in names:
         (tmp_path / name / "searches").mkdir(parents=True)
     node._remove_abandoned()
-    assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
+    assert {path.name for path in tmp_path.iterdir()} == set(others)
+
+
+def test_without_proc_a_living_process_keeps_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "STARTS_ARE_EXACT", False)
+    test_only_scratch_folders_of_dead_processes_are_removed(tmp_path, monkeypatch)
+
+
+def _hold(path: Path, order: Path) -> None:
+    with node._locked(path):
+        with order.open("a") as file:
+            file.write("in ")
+        time.sleep(0.2)
+        with order.open("a") as file:
+            file.write("out ")
+
+
+def test_one_process_at_a_time_has_the_lock(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    both = [context.Process(target=_hold, args=(tmp_path / "x.lock", tmp_path / "order")) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert (tmp_path / "order").read_text() == "in out in out "
+
+
+def test_a_file_system_without_locks_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_lock(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(node.FileLock, "acquire", no_lock)
+    with node._locked(tmp_path / "x.lock"):
+        pass

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmark import load_model
 from benchmark.backbones import BACKBONES
@@ -17,6 +17,7 @@ from benchmark.backbones.export import build_vae, make_backbone, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.backbones.video import AxialAttention
 from benchmark.errors import InputError
+from benchmark.training import flop_counter
 from searchers.objectives import elbo_loss, frozen_batchnorm_statistics
 
 N = 6
@@ -183,14 +184,40 @@ def test_attention_reaches_three_lines() -> None:
     assert torch.equal(changed, expected)
 
 
-def test_attention_flops_are_counted() -> None:
+@pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION])
+def test_attention_flops_are_counted_whatever_kernel_torch_takes(backend: SDPBackend) -> None:
     b, c, grid = 2, 8, (2, 3, 5)
     positions = b * 2 * 3 * 5
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        AxialAttention(c, 2)(_rand(b, c, *grid))
     linear = 2 * positions * (c * 9 * c + 3 * c * c)
     pairs = sum(2 * 2 * positions * side * c for side in grid)  # q k' and the weighted sum of v
-    assert counter.get_total_flops() == linear + pairs
+    x = _rand(b, c, *grid)
+    with sdpa_kernel(backend):
+        with flop_counter() as forward, torch.no_grad():
+            AxialAttention(c, 2)(x)
+        with flop_counter() as training:
+            torch.autograd.backward(AxialAttention(c, 2)(x + x.clone().requires_grad_()).sum())
+    assert forward.get_total_flops() == linear + pairs == 111_360
+    assert training.get_total_flops() == 3 * (linear + pairs)  # two products backward for each forward
+
+
+@pytest.mark.parametrize(
+    "name, shape, flops",
+    [
+        ("mlp", (1, 28, 28), 20_454_400),
+        ("conv", (3, 64, 64), 336_740_352),
+        ("geco-conv", (3, 64, 64), 1_036_591_104),
+        ("geco-conv", (1, 28, 28), 147_329_024),
+        ("video", (3, 8, 64, 64), 6_297_894_912),
+        ("asperti-dense", (1, 28, 28), 8_472_064),
+        ("asperti-conv", (1, 28, 28), 82_100_736),
+    ],
+)
+def test_no_version_of_torch_bends_the_flops_of_a_step(name: str, shape: tuple[int, ...], flops: int) -> None:
+    """Of torch 2.11.0, 2.14.1 and 2.15.0 alike."""
+    with flop_counter() as counter:
+        loss = elbo_loss(_vae(name, shape, n=8), _rand(4, *shape), Generator().manual_seed(1))
+        torch.autograd.backward(loss.total)
+    assert counter.get_total_flops() == flops
 
 
 def test_the_grid_of_the_paper() -> None:

@@ -52,7 +52,7 @@ IMPORTERS = {  # of what only these may import
     "http": {"benchmark/datasets/download.py"},
     "requests": set(),
     # the machine's name; whether a cluster answers
-    "socket": {"benchmark/claims.py", "benchmark/node.py", "benchmark/ray_pool.py"},
+    "socket": {"benchmark/processes.py", "benchmark/node.py", "benchmark/ray_pool.py"},
     "ray": {"benchmark/ray_pool.py"},
     "fsspec": {"benchmark/mirror.py"},
     "sqlalchemy": {"benchmark/studies.py"},

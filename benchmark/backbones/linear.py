@@ -10,8 +10,8 @@ from torch.autograd.function import once_differentiable
 def _onednn_is_faster() -> bool:
     """On AMD's CPUs with AVX-512, MKL (torch's choice for float32) stays at AVX2; oneDNN takes half the time."""
     try:
-        with open("/proc/cpuinfo") as file:
-            amd = "AuthenticAMD" in file.read(4096)
+        with open("/proc/cpuinfo", "rb") as file:
+            amd = b"AuthenticAMD" in file.read(4096)
     except OSError:
         return False
     return amd and torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"

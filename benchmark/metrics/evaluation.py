@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from benchmark.config import Evaluation
 from benchmark.datasets.base import Split
+from benchmark.machine import float64_device
 from benchmark.metrics.features import Features
 from benchmark.metrics.frechet import feature_stats, frechet_distance
 from benchmark.metrics.latents import active_units, kmeans_silhouette, label_silhouette, posterior_stats
@@ -58,13 +59,13 @@ class Evaluator:
         n = vae.latent_dim
         gate = torch.ones(n, device=self.device) if open_latents is None else open_latents.float()
         means, logvars, latents, real, fake = [], [], [], [], []
-        nll, sse = torch.zeros(2, dtype=torch.float64, device=self.device)
+        nll, sse = torch.zeros(2, dtype=torch.float64, device=float64_device(self.device))
         for x in self._batches():
             mean, logvar = vae.encode(x)
             z = reparameterise(mean, logvar, generator) * gate
             logits = vae.decode(z)
-            nll += bernoulli_nll(logits, x) * len(x)
-            sse += squared_error(logits, x).sum()
+            nll += (bernoulli_nll(logits, x) * len(x)).to(nll.device)
+            sse += squared_error(logits, x).sum().to(sse.device)
             real.append(self.features(torch.sigmoid(logits)))
             prior = torch.empty_like(z).normal_(generator=generator) * gate
             fake.append(self.features(torch.sigmoid(vae.decode(prior))))

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmark.machine import float64_device
+
 
 @dataclass(frozen=True)
 class FeatureStats:
-    """Mean and covariance of N feature vectors of length F, all float64 on the features' device.
+    """Mean and covariance of N feature vectors of length F, all float64 on `float64_device` of the features' device.
 
     mean: [F].
     factor: [R, F] with R = min(N, F); the covariance, divided by N - 1, is factor' factor.
@@ -26,8 +28,9 @@ def feature_stats(features: Tensor) -> FeatureStats:
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"got features of shape {tuple(features.shape)}, expected [N, F] with at least 2 rows")
     n, f = features.shape
-    mean = features.double().mean(0)
-    factor = (features.double() - mean) / math.sqrt(n - 1)
+    features = features.to(float64_device(features.device)).double()
+    mean = features.mean(0)
+    factor = (features - mean) / math.sqrt(n - 1)
     if n > f:
         factor = torch.linalg.qr(factor, mode="r").R  # R'R = (QR)'(QR): the same covariance in F rows
     return FeatureStats(mean, factor, float(factor.square().sum()))

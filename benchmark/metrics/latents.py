@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
 from torch import Tensor
 
+from benchmark.machine import float64_device
 from searchers.objectives import kl_per_dim
 
 ACTIVE_THRESHOLD = 0.01
@@ -36,7 +37,8 @@ class PosteriorStats:
 
 def posterior_stats(mean: Tensor, logvar: Tensor) -> PosteriorStats:
     """Statistics of posterior means and log-variances, both [N, n]. The variance over the data divides by N."""
-    mean, logvar = mean.detach().double(), logvar.detach().double()
+    device = float64_device(mean.device)
+    mean, logvar = mean.detach().to(device).double(), logvar.detach().to(device).double()
     return PosteriorStats(
         mean_variance=mean.var(0, correction=0).cpu().numpy(),
         variance_mean=logvar.exp().mean(0).cpu().numpy(),
