@@ -17,7 +17,7 @@ from benchmark.metrics.evaluation import Evaluator
 from benchmark.plan import SearchSpec
 from benchmark.progress import SuiteDisplay
 from benchmark.stage_display import Lines, StageDisplay
-from benchmark.stages import Stage, begin_stage, counted, listening
+from benchmark.stages import Stage, as_stage, begin_stage, listening
 
 DECODING = Stage("decoding", 12_000, 27_000, "images")
 Clock = Callable[[float], None]
@@ -60,7 +60,7 @@ def test_a_stage_is_told_of_when_it_begins_and_a_few_times_a_second(set_clock: C
 def test_counted_is_a_stage_of_its_items(set_clock: Clock) -> None:
     told: list[Stage] = []
     with listening(told.append):
-        for item in counted("abc", "spelling", "letters"):
+        for item in as_stage("abc", "spelling", "letters"):
             set_clock(float("abc".index(item) + 1))
     assert told == [Stage("spelling", done, 3, "letters") for done in range(4)]
 
