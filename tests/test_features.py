@@ -164,7 +164,7 @@ def test_preparing_a_suite_names_its_classifier(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(classifier, "STEPS", steps)
         sent: list[tuple[str, Any]] = []
         prepare(SimpleNamespace(send=sent.append), parse_protocol(text, "tiny"), "cpu")
-        ((kind, prepared),) = sent
+        kind, prepared = sent[-1]  # after the stages
         assert kind == "ready" and len(prepared.shared.cache_files) == 1
         (spec,) = plan(prepared.protocol, prepared.fingerprint, ("grid",), (0,))
         assert spec.evaluation.features == classifier.load(load_dataset("digits"), CPU).name
