@@ -11,7 +11,7 @@ FID_IMAGES_PER_FEATURE, FEWEST_FID_IMAGES = 10, 100
 MOST_NAMED = 10  # searches in a sentence
 NONE_IN_USE = "no latent is in use"
 
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]
 """A row of `ResultsStore.searches()` or of `trials()`; what is unknown is missing, None or NaN."""
 
 

@@ -145,8 +145,8 @@ def print_summary(searches: pd.DataFrame) -> None:
     console.print(table)
     for _, row in searches[searches["status"] == "failed"].iterrows():
         console.print(f"failed: {row['search_id']}: {one_line(row['error'])}", markup=False, style="red")
-    records = [{str(key): value for key, value in row.items()} for _, row in searches.iterrows()]
-    for sentence in sentences(records, lambda row: printable(f"{row['searcher']} seed {row['seed']}")):
+    rows = searches.to_dict("records")
+    for sentence in sentences(rows, lambda row: printable(f"{row['searcher']} seed {row['seed']}")):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True, style="yellow")
 
 

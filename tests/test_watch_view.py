@@ -45,7 +45,7 @@ def _running(n: int, name: str = "ald", **values: object) -> Running:
 
 
 def _ended(n: int, error: str | None = None) -> Ended:
-    return Ended(Name("digits", "mlp", "grid", str(n)), 8.0, 17.5, error, 200.0)
+    return Ended(Name("digits", "mlp", "grid", str(n)), 8.0, 5.0, 17.5, error, 200.0)
 
 
 def _lines(now: Snapshot, width: int, height: int | None) -> list[str]:
