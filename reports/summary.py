@@ -19,8 +19,8 @@ from reports.render import Report
 from reports.tables import active_range, counts, doubt_sentences, plus_minus, ratio, rows_of, size_range
 
 _HEADER = (
-    *("searcher", "done/failed/\nrunning", "latent size", "in use"),
-    *("wall-clock\n(s)", "x grid", "test NLL\n(nats/image)"),
+    *("searcher", "done/\nfailed/\nrunning", "latent size", "in use"),
+    *("wall-\nclock (s)", "x grid", "test NLL\n(nats/\nimage)"),
 )
 
 _LIST_WIDTH = 150

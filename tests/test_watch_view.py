@@ -67,7 +67,7 @@ def test_a_block_of_curves() -> None:
         "[19.25, 103.4]  [19.25, 103.4]  [-0.01235, 0.5] no value        [18, 32]",
         "first → last, [min, max] so far; recon_nll: nats/image; FID: classifier features",
         "",
-        "digits mlp grid seed 3  8 latents in 18 s, 3 min ago",
+        "digits mlp grid seed 3  8 latents (5 in use) in 18 s, 3 min ago",
         "digits mlp grid seed 4  failed 3 min ago: ValueError: x",
     ]
 
