@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.claims import Watch, newest_claim
+from benchmark.doubts import doubts
 from benchmark.errors import Damaged, InputError
 from benchmark.mirror import Results
 from benchmark.plan import Assignment, Prepared, SearchSpec, claim_path
@@ -208,4 +209,6 @@ def _leaders(specs: Sequence[SearchSpec]) -> dict[int, int]:
 
 def _outcome(search: dict[str, Any]) -> str:
     what = f"failed, {search['error']}" if search["status"] == "failed" else f"{search['latent_dim']} latents"
-    return f"{what} ({search['train_seconds'] + search['eval_seconds']:.1f} s)"
+    active = search.get("test_active_units")
+    what += "" if active is None else f", {active} in use"
+    return "; ".join([f"{what} ({search['train_seconds'] + search['eval_seconds']:.1f} s)", *doubts(search)])

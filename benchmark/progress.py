@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.table import Table
 
+from benchmark.doubts import sentences
 from benchmark.plan import SearchSpec
 from benchmark.stages import Stage
 from benchmark.store import ResultsStore
@@ -130,21 +131,28 @@ def print_latents(store: ResultsStore, searches: pd.DataFrame) -> None:
 
 
 def print_summary(searches: pd.DataFrame) -> None:
-    """One row a search on the terminal: size, costs, metrics on the test split; then each failed search's error."""
+    """One row a search on the terminal: size, latents in use, costs, metrics on the test split.
+
+    Then each failed search's error, and what speaks against the finished ones' answers.
+    """
     table = Table(title="metrics on the test split; wall: seconds to the finished model", box=SIMPLE, padding=(0, 1))
-    for name in ("dataset", "searcher", "seed", "status", "latents", "wall", *SUMMARY_METRICS):
+    for name in ("dataset", "searcher", "seed", "status", "latents", "in use", "wall", *SUMMARY_METRICS):
         table.add_column(name, justify="left" if name in ("dataset", "searcher", "status") else "right", no_wrap=True)
     for _, row in searches.iterrows():
         cells = [printable(row[name]) for name in ("dataset", "searcher", "seed", "status")]
         if row["status"] == "done":
             metrics = [_number(row[f"test_{name}"], ".4g") for name in SUMMARY_METRICS]
-            cells += [_number(row["latent_dim"], ".0f"), _number(row["wall_seconds"], ".1f"), *metrics]
+            sizes = [_number(row[name], ".0f") for name in ("latent_dim", "test_active_units")]
+            cells += [*sizes, _number(row["wall_seconds"], ".1f"), *metrics]
         table.add_row(*map(escape, cells))
     console = Console()
     console.width = max(console.width, 160)  # rather a wrapped line than a cut name
     console.print(table)
     for _, row in searches[searches["status"] == "failed"].iterrows():
         console.print(f"failed: {row['search_id']}: {one_line(row['error'])}", markup=False, style="red")
+    rows = searches.to_dict("records")
+    for sentence in sentences(rows, lambda row: printable(f"{row['searcher']} seed {row['seed']}")):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True, style="yellow")
 
 
 def _number(value: float | None, form: str) -> str:

@@ -14,7 +14,7 @@ from benchmark.store import ResultsStore, SearchFolder, TrialFolder
 from benchmark.text import printable
 
 CURVES = ("recon_nll", "fid_recon", "fid_gen", "silhouette", "latent_dim")
-_COLUMNS = [*CURVES, "fid_features", "train_seconds", "eval_seconds", "wall_seconds"]
+_COLUMNS = [*CURVES, "active_units", "fid_features", "train_seconds", "eval_seconds", "wall_seconds"]
 _RECENT_EPOCHS = 10  # that the pace is measured on
 _NEWS_SECONDS = 60.0  # without a change of its files, a search is said to be without news
 _GONE_SECONDS = 1800.0  # and after these it is not waited for any longer
@@ -61,7 +61,7 @@ class Running:
     training, at most. training_ended: the next training or the scoring of the chosen model has not shown yet.
     curves: a value an epoch, by column of `ResultsStore.epochs()`. seconds_left: until the search ends where
     n_trainings is known, else until this training does; None before an epoch tells. silent_seconds: since a file of
-    the search last changed. longest_epoch: in seconds, of this training.
+    the search last changed. longest_epoch: in seconds, of this training. active_units: after the last epoch.
     """
 
     name: Name
@@ -74,6 +74,7 @@ class Running:
     seconds_left: float | None = None
     silent_seconds: float = 0.0
     longest_epoch: float = 0.0
+    active_units: float = math.nan
 
     @property
     def epoch(self) -> int:
@@ -93,10 +94,14 @@ class Running:
 
 @dataclass(frozen=True)
 class Ended:
-    """A finished or failed search. latent_dim and wall_seconds: NaN for a failed one. seconds_ago: since it ended."""
+    """A finished or failed search. seconds_ago: since it ended.
+
+    latent_dim, active_units (on the test split) and wall_seconds: NaN for a failed one.
+    """
 
     name: Name
     latent_dim: float
+    active_units: float
     wall_seconds: float
     error: str | None
     seconds_ago: float
@@ -160,6 +165,7 @@ def _with_rows(begun: Running, rows: pd.DataFrame, since_epoch: float) -> Runnin
     return replace(
         begun,
         curves={name: rows[name].astype(float).tolist() for name in CURVES},
+        active_units=float(rows["active_units"].iloc[-1]),
         fid_features=printable(rows["fid_features"].iloc[-1]),
         seconds_left=max(0.0, left * pace - min(since_epoch, pace)) if left else 0.0,
         longest_epoch=float(seconds.max()),
@@ -167,11 +173,14 @@ def _with_rows(begun: Running, rows: pd.DataFrame, since_epoch: float) -> Runnin
 
 
 def _ended(search: Mapping[str, Any], seconds_ago: float) -> Ended:
-    latent_dim, wall_seconds, error = (search.get(key) for key in ("latent_dim", "wall_seconds", "error"))
+    numbers = [search.get(key) for key in ("latent_dim", "test_active_units", "wall_seconds")]
+    error = search.get("error")
+    latent_dim, active_units, wall_seconds = (math.nan if value is None else float(value) for value in numbers)
     return Ended(
         _name(search),
-        math.nan if latent_dim is None else float(latent_dim),
-        math.nan if wall_seconds is None else float(wall_seconds),
+        latent_dim,
+        active_units,
+        wall_seconds,
         None if error is None else printable(error),
         seconds_ago,
     )

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from benchmark.doubts import flags
 from benchmark.errors import Damaged, InputError
 from benchmark.files import (
     SEAL,
@@ -51,20 +52,22 @@ EPOCH_COLUMNS = (
 )
 TRIAL_COLUMNS = (
     *("trial", "status", "start_latent_dim", "latent_dim", *COSTS, "wall_seconds", "peak_memory_bytes"),
-    *(*METRICS, "fid_features"),
+    *(*METRICS, "fid_features", "fid_images", "n_fid_features"),
 )
 SEARCH_COLUMNS = (
     *("status", "error", "latent_dim", "n_trials", *COSTS, "wall_seconds", "peak_memory_bytes"),
     *(f"test_{metric}" for metric in METRICS),
     *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
+    *("settled", "n_diverged", "diverged_sizes", "fid_images", "test_fid_images", "n_fid_features"),
     *("data", "data_fingerprint"),
 )
 _TEXTS = frozenset(
     {
         *(*KEYS[:-1], "status", "error", "protocol", "protocol_hash", "fid_features", "test_fid_features"),
-        *("data", "data_fingerprint"),
+        *("diverged_sizes", "data", "data_fingerprint"),
     }
 )
+_FLAGS = frozenset({"settled"})
 FINAL_FILES = ("study.journal", "model.pt", "images.npz")
 DIGESTED = ("epochs.arrow", *FINAL_FILES)
 LATENT_ARRAYS = ("latent_id", "latent_mean_variance", "latent_variance_mean", "latent_kl")
@@ -151,6 +154,8 @@ class SearchFolder:
         totals: dict[str, Any] = {name: sum(record[name] for record in records) for name in COSTS}
         peak = max((record.get("peak_memory_bytes") or 0 for record in records), default=0)
         totals |= {"n_trials": len(records), "peak_memory_bytes": peak or None}
+        diverged = [record["latent_dim"] for record in records if record["status"] == "failed"]
+        totals |= {"n_diverged": len(diverged), "diverged_sizes": ", ".join(map(str, diverged))}
         self.update(status=status, files=files, **totals, **values)
 
 
@@ -249,6 +254,7 @@ def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
         "images_seen": int(last["images_seen"]),
         "train_flops": float(last["train_flops"]),
         "fid_features": str(last["fid_features"]),
+        **{name: int(last[name]) for name in ("fid_images", "n_fid_features") if name in last},
         **{metric: float(frame[metric].tail(LAST_EPOCHS).mean(skipna=False)) for metric in METRICS},
         **values,
     }
@@ -269,25 +275,34 @@ class ResultsStore:
         return SearchFolder(self.path / "searches" / search_id)
 
     def searches(self) -> pd.DataFrame:
-        """One row a search, failed and running ones included; settings as `setting_*`, environment as `env_*`."""
+        """One row a search, failed and running ones included; settings as `setting_*`, environment as `env_*`.
+
+        settled: False where the size was still changing at the end. n_diverged: of its trainings, those whose loss was
+        not finite; diverged_sizes: their sizes. fid_images and test_fid_images: the images of the validation and of the
+        test FIDs. collapsed, few_fid_images: see `benchmark.doubts`.
+        """
         rows = [
             {
                 **{key: search.get(key) for key in (*KEYS, *SEARCH_COLUMNS)},
+                **flags(search),
                 **{f"setting_{key}": str(value) for key, value in search.get("settings", {}).items()},
                 **{f"env_{key}": value for key, value in search.get("environment", {}).items()},
             }
             for search in self._searches()
         ]
-        return pd.DataFrame(rows, columns=None if rows else [*KEYS, *SEARCH_COLUMNS])
+        return pd.DataFrame(rows, columns=None if rows else [*KEYS, *SEARCH_COLUMNS, *flags({})])
 
     def trials(self) -> pd.DataFrame:
-        """One row a training. Metrics are on validation data, means over its last 5 epochs."""
+        """One row a training. Metrics are on validation data, means over its last 5 epochs.
+
+        collapsed, few_fid_images: see `benchmark.doubts`.
+        """
         rows = [
-            {**{key: search[key] for key in KEYS}, **dict.fromkeys(TRIAL_COLUMNS), **trial.summary()}
+            {**{key: search[key] for key in KEYS}, **dict.fromkeys(TRIAL_COLUMNS), **row, **flags(row)}
             for search in self._searches()
-            for trial in self.folder(search["search_id"]).trials()
+            for row in (trial.summary() for trial in self.folder(search["search_id"]).trials())
         ]
-        return pd.DataFrame(rows, columns=[*KEYS, *TRIAL_COLUMNS])
+        return pd.DataFrame(rows, columns=[*KEYS, *TRIAL_COLUMNS, *flags({})])
 
     def epochs(self) -> pd.DataFrame:
         """One row an epoch of every training: metrics on validation data, a searcher's own `ctl_*`, costs.
@@ -369,6 +384,7 @@ def _read_record(path: Path, required: Sequence[str], optional: Sequence[str]) -
     for name in (*required, *optional):
         value = content.get(name)
         fits = isinstance(value, str) if name in _TEXTS else type(value) is float or _is_int64(value)
+        fits = type(value) is bool if name in _FLAGS else fits
         if not (fits or (value is None and name not in required) or name == "pareto"):
             raise Damaged(path)
     return content

@@ -110,7 +110,7 @@ def _state(search: Running) -> Text:
     elif left and not search.n_trainings:
         text.append(f" ({left} left)")
     if search.epoch:
-        text.append(f", {search.curves['latent_dim'][-1]:g} latents")
+        text.append(f", {_size(search.curves['latent_dim'][-1], search.active_units)}")
     if left and search.n_trainings:
         text.append(f", ETA {left}")
     if search.without_news:
@@ -135,9 +135,14 @@ def _ended(search: Ended) -> Text:
     if search.error is not None:
         text.append(f"  failed {_duration(search.seconds_ago)} ago: {search.error}", "red")
     else:
-        text.append(f"  {search.latent_dim:g} latents in {_duration(search.wall_seconds)}")
+        size = _size(search.latent_dim, search.active_units)
+        text.append(f"  {size} in {_duration(search.wall_seconds)}")
         text.append(f", {_duration(search.seconds_ago)} ago", "dim")
     return text
+
+
+def _size(latent_dim: float, active_units: float) -> str:
+    return f"{latent_dim:g} latents" + ("" if math.isnan(active_units) else f" ({active_units:g} in use)")
 
 
 def _at_most(room: int, lines: Sequence[Text], what: str) -> list[Text]:

@@ -264,8 +264,12 @@ def _search(bench: _Bench, task: Assignment, companions: Sequence[Assignment]) -
         latent_dim=choice.latent_dim,
         chosen_trial=choice.trial.number,
         pareto=list(choice.pareto),
+        settled=None if choice.settled is None else bool(choice.settled),
         wall_seconds=wall_seconds,
         test_fid_features=metrics["fid_features"],
+        n_fid_features=metrics["n_fid_features"],
+        fid_images=len(bench.validation.split),
+        test_fid_images=metrics["fid_images"],
         **{f"test_{name}": metrics[name] for name in METRICS},
     )
 

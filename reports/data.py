@@ -18,8 +18,9 @@ from reports.quantities import COSTS, DEVICE_SECONDS, METRICS
 from reports.style import in_order
 
 _TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
-_TEXT += ["test_fid_features", "fid_features", "data", "data_fingerprint"]
-_NUMBERS = ["seed", "latent_dim", "n_trials", "chosen_trial", "epochs", "trial", "epoch"]
+_TEXT += ["test_fid_features", "fid_features", "diverged_sizes", "data", "data_fingerprint"]
+_NUMBERS = ["seed", "latent_dim", "n_trials", "chosen_trial", "epochs", "trial", "epoch", "active_units", "settled"]
+_NUMBERS += ["test_active_units", "n_diverged", "fid_images", "test_fid_images", "n_fid_features"]
 _NUMBERS += [cost.column for cost in COSTS] + [name for m in METRICS for name in (m.column, m.tested)]
 _KEY = ["dataset", "backbone", "protocol_hash", "fid_features"]
 

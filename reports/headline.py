@@ -15,7 +15,7 @@ from reports.legend import counted
 from reports.quantities import RECON_NLL, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
 from reports.stats import FEW_SEEDS
 from reports.style import in_order, searcher_style
-from reports.tables import cautions, mean_sd, ratio, stat
+from reports.tables import active_range, cautions, mean_sd, ratio, stat
 
 GRID = "grid"
 
@@ -51,7 +51,8 @@ def headline(group: Group, rows: pd.DataFrame) -> Headline:
     """The sentences of one group; `rows` is its part of `comparison(groups)`."""
     means = {str(row["searcher"]): row for _, row in rows.iterrows()}
     told = tuple((searcher, _sentence(group, searcher, means[searcher])) for searcher in group.searchers)
-    return Headline(group.title, _lead(group, means), told, tuple(_unfinished(group) + cautions(group)))
+    lead = _lead(group, means) + _collapsed(rows)
+    return Headline(group.title, lead, told, tuple(_unfinished(group) + cautions(group)))
 
 
 def interval(values: pd.Series[float]) -> Interval:
@@ -94,6 +95,13 @@ def _lead(group: Group, means: dict[str, pd.Series]) -> str:
     return text + (f" Not ranked, for want of finished seeds: {', '.join(map(_label, left_out))}." if left_out else "")
 
 
+def _collapsed(rows: pd.DataFrame) -> str:
+    """Of which searchers models have collapsed."""
+    found = rows[rows["n_collapsed"] > 0]
+    named = [f"{_label(row['searcher'])} {row['n_collapsed']:g} of {row['n_done']}" for _, row in found.iterrows()]
+    return f" Careful: models have collapsed ({', '.join(named)}); the notes below name them." if named else ""
+
+
 def _cheapest(rows: Sequence[pd.Series]) -> str:
     """Which of these searchers costs the fewest training FLOPs, as a multiple of the grid's where there is a grid."""
     known = [row for row in rows if np.isfinite(row[stat(TRAIN_FLOPS, "mean")])]
@@ -125,9 +133,10 @@ def _sizes(row: pd.Series) -> str:
     if not np.isfinite(median):
         return f"a latent size that was not recorded ({seeds})"
     latents = f"{median:g} latent{'' if median == 1 else 's'}"
+    in_use = f", {active_range(row)} in use" if np.isfinite(row["active_units_median"]) else ""
     if low != high:
-        return f"{latents} ({low:g}–{high:g} over {seeds})"
-    return f"{latents} in each of {seeds}" if row["n_done"] > 1 else f"{latents} (one seed)"
+        return f"{latents} ({low:g}–{high:g} over {seeds}){in_use}"
+    return (f"{latents} in each of {seeds}" if row["n_done"] > 1 else f"{latents} (one seed)") + in_use
 
 
 def _amount(row: pd.Series, cost: Quantity) -> str:

@@ -30,13 +30,17 @@ _GREY = "#666666"
 
 @dataclass(frozen=True)
 class ImageRow:
-    """One row of images [N, H, W, 3], what it shows, and its search; `latent_dim`: the chosen size, None if unknown."""
+    """One row of images [N, H, W, 3], what it shows, and its search.
+
+    latent_dim, active_units: the chosen size and how many of it are in use, None if unknown.
+    """
 
     kind: Kind
     searcher: str
     search_id: str
     seed: int
     latent_dim: int | None
+    active_units: int | None
     images: Images
 
 
@@ -53,9 +57,10 @@ class ImagesData:
 
     def frame(self) -> pd.DataFrame:
         """One row a row of images: what it shows, and of which search (for test images: the one that kept them)."""
-        keys = ["kind", "searcher", "search_id", "seed", "latent_dim"]
+        keys = ["kind", "searcher", "search_id", "seed", "latent_dim", "active_units"]
         rows = [[*(getattr(row, key) for key in keys), len(row.images)] for row in self.rows]
-        return pd.DataFrame(rows, columns=["row", *keys[1:], "n_images"]).astype({"latent_dim": "Int64"})
+        frame = pd.DataFrame(rows, columns=["row", *keys[1:], "n_images"])
+        return frame.astype({"latent_dim": "Int64", "active_units": "Int64"})
 
 
 def images_data(group: Group, store: Store) -> ImagesData | None:
@@ -74,7 +79,8 @@ def images_data(group: Group, store: Store) -> ImagesData | None:
                 continue
             originals = to_rgb(gallery["originals"][:N_IMAGES])
             size = None if np.isnan(search["latent_dim"]) else int(search["latent_dim"])
-            keys = (searcher, search["search_id"], int(search["seed"]), size)
+            in_use = None if np.isnan(search["test_active_units"]) else int(search["test_active_units"])
+            keys = (searcher, search["search_id"], int(search["seed"]), size, in_use)
             if shown is None or not np.array_equal(shown, originals):
                 rows.append(ImageRow("originals", *keys, originals))
                 shown = originals
@@ -135,6 +141,7 @@ def _heading(rows: tuple[ImageRow, ...], n: int) -> str:
     if n == 0 or (n > 1 and rows[n - 1].searcher == row.searcher):
         return ""
     size = "unknown" if row.latent_dim is None else row.latent_dim
+    size = size if row.active_units is None else f"{size} ({row.active_units} in use)"
     return fold(f"{searcher_style(row.searcher).label}, size {size}, seed {row.seed}", _HEADING_LETTERS)
 
 

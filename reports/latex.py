@@ -19,7 +19,7 @@ from reports.latex_table import Column, floating, heading_lines, tabular
 from reports.latex_text import escape, number, prose, shortened
 from reports.quantities import COSTS, METRICS, Quantity, scaled
 from reports.style import searcher_style
-from reports.tables import cautions, mean_sd_text, ratio, rows_of, size_range, stat
+from reports.tables import active_range, cautions, mean_sd_text, ratio, rows_of, size_range, stat
 
 _NARROW_LETTERS = 52  # of footnotesize that fit one of a page's two columns
 _NAME_LETTERS = 28  # of a searcher in a table
@@ -68,7 +68,9 @@ def frame_latex(frame: pd.DataFrame, caption: str, label: str) -> str:
 
 def _costs(rows: pd.DataFrame) -> list[str]:
     sizes = Column("latent size: median (min–max)", "r", [escape(size_range(row)) for _, row in rows.iterrows()])
-    columns, below = [*_searchers(rows), sizes], [[""] * len(rows)] * 3
+    in_use = Column("latents in use", "r", [escape(active_range(row)) for _, row in rows.iterrows()])
+    columns = [*_searchers(rows), sizes, in_use]
+    below = [[""] * len(rows) for _ in columns]
     for cost in COSTS:
         divisor, unit = scaled(cost.column, rows[stat(cost, "mean")].max())
         unit = re.sub(r"\bs\b", unit, cost.unit) or unit  # core-s in minutes are core-min

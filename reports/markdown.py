@@ -10,7 +10,7 @@ from benchmark.text import features_kind
 from reports.data import Group
 from reports.quantities import COSTS, METRICS, Quantity
 from reports.significance import claims
-from reports.tables import cautions, counts, plus_minus, ratio, rows_of, size_range
+from reports.tables import active_range, cautions, counts, plus_minus, ratio, rows_of, size_range
 
 _ERROR_LENGTH = 300
 _TESTS = (
@@ -56,11 +56,11 @@ def comparison_page(groups: list[Group], frame: pd.DataFrame) -> str:
 
 def _group(group: Group, rows: pd.DataFrame) -> list[str]:
     costs = [
-        [row["searcher"], counts(row), size_range(row), *(_cost(row, cost) for cost in COSTS)]
+        [row["searcher"], counts(row), size_range(row), active_range(row), *(_cost(row, cost) for cost in COSTS)]
         for _, row in rows.iterrows()
     ]
     quality = [[row["searcher"], *(plus_minus(row, metric) for metric in METRICS)] for _, row in rows.iterrows()]
-    cost_header = ["searcher", "done/failed/running", "latent size: median (min–max)"]
+    cost_header = ["searcher", "done/failed/running", "latent size: median (min–max)", "latents in use"]
     cost_header += [cost.heading(group.fid_features) for cost in COSTS]
     quality_header = ["searcher", *(f"{m.heading(group.fid_features)} {m.arrow}" for m in METRICS)]
     protocols = ", ".join(sorted(set(group.searches["protocol"]) - {""})) or "unknown"

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from benchmark.doubts import doubts
 from benchmark.text import features_kind
 from reports.data import Group
 from reports.quantities import COSTS, DEVICE_SECONDS, IMAGES_SEEN, METRICS, TRAIN_FLOPS, WALL_SECONDS, Quantity
 from reports.style import in_order, searcher_style
-from reports.tables import counts, mean_sd_text, plus_minus, ratio, size_range
+from reports.tables import active_range, counts, mean_sd_text, plus_minus, ratio, size_range
 
 _SHOWN_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
 _LONG = 60  # letters from which a cell asks for a wide column
@@ -34,6 +35,11 @@ DEFINITIONS = {
     "fid_gen": "Fréchet distance between the features of real images and of samples from the prior.",
     "silhouette": "Of K-means clusters, as many as there are classes, of 500 sampled latents; from -1 to 1.",
 }
+
+IN_USE = (
+    "Latents whose posterior mean varies over the images with a variance above 0.01 (Burda et al. 2016), on the test "
+    "split; of running searches on validation data."
+)
 
 
 @dataclass(frozen=True)
@@ -110,18 +116,21 @@ def searches_table(groups: Sequence[Group]) -> Table:
     common = next(iter(features)) if len(features) == 1 else "given"
     columns = [Column("dataset"), Column("backbone"), *([Column("protocol")] if protocols else [])]
     columns += [Column("searcher"), Column("seed", True), Column("status"), Column("latent size", True)]
+    columns += [Column("latents in use", True)]
     columns += [Column(cost.heading(""), True) for cost in _SHOWN_COSTS]
     columns += [Column(f"{metric.heading(common)} {metric.arrow}", True) for metric in METRICS]
-    columns += [*([Column("FID features")] if len(features) > 1 else []), Column("error")]
+    columns += [*([Column("FID features")] if len(features) > 1 else []), Column("doubts"), Column("error")]
     rows = []
     for group, search in _all(groups):
         cells = [Cell(group.dataset), Cell(group.backbone)]
         cells += [Cell(f"{search['protocol']} {group.protocol_hash[:6]}")] if protocols else []
         cells += [searcher_cell(search["searcher"]), number_cell(search["seed"])]
         cells += [Cell(search["status"], status=search["status"]), number_cell(search["latent_dim"])]
+        cells += [number_cell(search["test_active_units"])]
         cells += [number_cell(search[cost.column]) for cost in _SHOWN_COSTS]
         cells += [number_cell(search[metric.tested]) for metric in METRICS]
         cells += [Cell(features_kind(group.fid_features) or "unknown")] if len(features) > 1 else []
+        cells += [Cell("; ".join(doubts(search.to_dict())))]
         lines = search["error"].strip().splitlines()
         rows.append((*cells, Cell(lines[0] if lines else "", link="#failures" if lines else "")))
     return Table(tuple(columns), tuple(rows))
@@ -131,6 +140,7 @@ def summary_table(group: Group, rows: pd.DataFrame) -> Table:
     """A row a searcher: means over its finished seeds. `rows` is the group's part of `comparison(groups)`."""
     columns = [Column("searcher")]
     columns += [Column("done / failed / running", True), Column("latent size, median (min–max)", True)]
+    columns += [Column("latents in use", True)]
     columns += [Column(cost.heading(""), True) for cost in (TRAIN_FLOPS, WALL_SECONDS)]
     columns += [Column(f"{metric.heading(group.fid_features)} {metric.arrow}", True) for metric in METRICS]
     table = [
@@ -138,6 +148,7 @@ def summary_table(group: Group, rows: pd.DataFrame) -> Table:
             searcher_cell(row["searcher"]),
             Cell(counts(row)),
             Cell(size_range(row)),
+            Cell(active_range(row)),
             *(_cost_cell(row, cost) for cost in (TRAIN_FLOPS, WALL_SECONDS)),
             *(Cell(plus_minus(row, metric)) for metric in METRICS),
         )
@@ -154,17 +165,18 @@ def _cost_cell(row: pd.Series, cost: Quantity) -> Cell:
 def running_table(groups: Sequence[Group]) -> Table:
     """One row a running search, with the last epoch that it has logged."""
     columns = [Column("group"), Column("searcher"), Column("seed", True), Column("training", True)]
-    columns += [Column("last epoch", True), Column("latent size", True)]
+    columns += [Column("last epoch", True), Column("latent size", True), Column("latents in use", True)]
     rows = []
     for group, search in _all(groups, "running"):
         logged = group.epochs[group.epochs["search_id"] == search["search_id"]]
         cells = [Cell(group.title), searcher_cell(search["searcher"]), number_cell(search["seed"])]
         if logged.empty:
-            cells += [Cell("–"), Cell("none yet"), Cell("–")]
+            cells += [Cell("–"), Cell("none yet"), Cell("–"), Cell("–")]
         else:
             last = logged.iloc[-1]
             of = f" of {search['epochs']:g}" if np.isfinite(search["epochs"]) else ""
-            cells += [number_cell(last["trial"] + 1), Cell(f"{last['epoch']:g}{of}"), number_cell(last["latent_dim"])]
+            cells += [number_cell(last["trial"] + 1), Cell(f"{last['epoch']:g}{of}")]
+            cells += [number_cell(last[name]) for name in ("latent_dim", "active_units")]
         rows.append(tuple(cells))
     return Table(tuple(columns), tuple(rows))
 
@@ -212,11 +224,12 @@ def environment_table(groups: Sequence[Group]) -> Table:
 
 
 def definitions_table() -> Table:
-    """One row a measured quantity: unit, better direction, meaning."""
+    """One row a measured quantity: unit, better direction, meaning; then the latents in use."""
     rows = [
         (Cell(q.label), Cell(q.unit or "–"), Cell(f"{q.better} {q.arrow}"), Cell(DEFINITIONS[q.column]))
         for q in (*METRICS, *COSTS)
     ]
+    rows.append((Cell("latents in use"), Cell("–"), Cell("–"), Cell(IN_USE)))
     return Table(tuple(Column(name) for name in ("quantity", "unit", "better", "meaning")), tuple(rows))
 
 

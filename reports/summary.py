@@ -16,9 +16,12 @@ from reports.papers import Need, Runs
 from reports.papers_render import PaperReport
 from reports.quantities import RECON_NLL, WALL_SECONDS
 from reports.render import Report
-from reports.tables import counts, plus_minus, ratio, rows_of, size_range
+from reports.tables import active_range, counts, doubt_sentences, plus_minus, ratio, rows_of, size_range
 
-_HEADER = ("searcher", "done/failed/\nrunning", "latent size", "wall-clock\n(s)", "x grid", "test NLL\n(nats/image)")
+_HEADER = (
+    *("searcher", "done/\nfailed/\nrunning", "latent size", "in use"),
+    *("wall-\nclock (s)", "x grid", "test NLL\n(nats/\nimage)"),
+)
 
 _LIST_WIDTH = 150
 
@@ -34,6 +37,8 @@ def print_summary(groups: list[Group], report: Report, out: Path, console: Conso
         for _, row in rows_of(report.comparison, group).iterrows():
             table.add_row(*(Text(cell) for cell in _cells(row)))
         console.print(table)
+        for sentence in doubt_sentences(group):
+            console.print(Text(sentence, "yellow"), soft_wrap=True)
     n_tables, n_figures = len(report.tables), len(report.figures)
     console.print(Text(f"wrote {n_tables} tables and {n_figures} figures to {out}; open {report.page}"), soft_wrap=True)
     for sentence in report.missing:
@@ -74,6 +79,7 @@ def _cells(row: pd.Series) -> list[str]:
         row["searcher"],
         counts(row),
         size_range(row),
+        active_range(row),
         plus_minus(row, WALL_SECONDS),
         ratio(row, WALL_SECONDS),
         plus_minus(row, RECON_NLL),

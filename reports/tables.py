@@ -7,9 +7,11 @@ import math
 import numpy as np
 import pandas as pd
 
+from benchmark.doubts import flags, sentences
 from reports.data import Group
 from reports.quantities import COSTS, DEVICE_SECONDS, METRICS, Quantity
 from reports.stats import FEW_SEEDS, mean_intervals, ratio_intervals
+from reports.style import searcher_style
 
 MIXED_DEVICES = "Searches ran on CPUs and on GPUs: their times do not compare."
 _MACHINE = ["env_device", "env_cpu", "env_threads"]
@@ -29,6 +31,9 @@ def _measured(quantity: Quantity) -> str:
 def comparison(groups: list[Group]) -> pd.DataFrame:
     """One row per (group, searcher): counts by status, chosen size, costs and test metrics over done seeds.
 
+    `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_collapsed`, `n_unsettled` and
+    `n_few_fid_images`: finished searches with the flags of `ResultsStore.searches()`; `n_diverged`: their trainings
+    that diverged. Blank where no search has recorded it.
     Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed), `<quantity>_low` and `<quantity>_high` (95 %
     bootstrap interval of the mean: see `reports.stats.mean_intervals`; blank for few seeds) and, for costs,
     `<quantity>_vs_grid`: the mean over the grid search's mean in the same group, blank without one, with its interval
@@ -54,9 +59,9 @@ def _row(group: Group, searcher: str) -> dict[str, object]:
         "fid_features": group.fid_features,
         "searcher": searcher,
         **{f"n_{status}": int((own["status"] == status).sum()) for status in ("done", "failed", "running")},
-        "latent_dim_median": done["latent_dim"].median(),
-        "latent_dim_min": done["latent_dim"].min(),
-        "latent_dim_max": done["latent_dim"].max(),
+        **_distribution(done["latent_dim"], "latent_dim"),
+        **_distribution(done["test_active_units"], "active_units"),
+        **_doubted(done),
     }
     columns = [_measured(quantity) for quantity in (*COSTS, *METRICS)]
     intervals = mean_intervals(done[columns].to_numpy().T)
@@ -64,6 +69,26 @@ def _row(group: Group, searcher: str) -> dict[str, object]:
         row[stat(quantity, "mean")], row[stat(quantity, "sd")] = mean_sd(done[column])
         row[stat(quantity, "low")], row[stat(quantity, "high")] = low, high
     return row | _against_grid(done, grid, searcher)
+
+
+def _distribution(values: pd.Series[float], name: str) -> dict[str, object]:
+    return {f"{name}_median": values.median(), f"{name}_min": values.min(), f"{name}_max": values.max()}
+
+
+def _doubted(done: pd.DataFrame) -> dict[str, object]:
+    flagged = pd.DataFrame([flags(search) for search in done.to_dict("records")], columns=[*flags({})], dtype=float)
+    return {
+        "n_collapsed": flagged["collapsed"].sum(min_count=1),
+        "n_unsettled": (1 - done["settled"]).sum(min_count=1),
+        "n_diverged": done["n_diverged"].sum(min_count=1),
+        "n_few_fid_images": flagged["few_fid_images"].sum(min_count=1),
+    }
+
+
+def doubt_sentences(group: Group) -> list[str]:
+    """What speaks against the sizes and the FIDs of the group's finished searches, a sentence a kind."""
+    rows = group.searches.to_dict("records")
+    return sentences(rows, lambda row: f"{searcher_style(row['searcher']).label} seed {row['seed']:g}")
 
 
 def _comparable(group: Group, searches: pd.DataFrame) -> pd.DataFrame:
@@ -116,7 +141,16 @@ def counts(row: pd.Series) -> str:
 
 def size_range(row: pd.Series) -> str:
     """Median chosen size and, where seeds disagree, its range: `14 (12–17)`."""
-    median, low, high = (row[f"latent_dim_{name}"] for name in ("median", "min", "max"))
+    return _median_range(row, "latent_dim")
+
+
+def active_range(row: pd.Series) -> str:
+    """Median number of latents in use on the test split and, where seeds disagree, its range."""
+    return _median_range(row, "active_units")
+
+
+def _median_range(row: pd.Series, name: str) -> str:
+    median, low, high = (row[f"{name}_{part}"] for part in ("median", "min", "max"))
     if not np.isfinite(median):
         return "–"
     return f"{median:g}" if low == high else f"{median:g} ({low:g}–{high:g})"
@@ -129,9 +163,9 @@ def ratio(row: pd.Series, cost: Quantity) -> str:
 
 
 def cautions(group: Group) -> list[str]:
-    """Plain sentences on what the group's numbers cannot carry: few seeds, missing values, mixed machines."""
+    """Plain sentences on what the group's numbers cannot carry: doubtful sizes, few seeds, missing values, machines."""
     done = {searcher: _comparable(group, group.of(searcher, "done")) for searcher in group.searchers}
-    notes = []
+    notes = doubt_sentences(group)
     few = [f"{searcher} ({len(rows)})" for searcher, rows in done.items() if len(rows) < FEW_SEEDS]
     if few:
         notes.append(

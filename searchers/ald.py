@@ -62,7 +62,9 @@ class ALD(Searcher):
         epochs = max(1, round(self.budget * problem.epochs))
         trial = problem.train(self.latent_dim, ALDController(self, problem.seed), epochs)
         diverged = not np.isfinite(trial.history["train_loss"].iloc[-1])  # it then found no size
-        return Choice(problem.train(trial.latent_dim) if self.retrain and not diverged else trial)
+        settled = trial.latent_dim == self.min_latent_dim or not trial.history["ctl_removing"].iloc[-1]
+        chosen = problem.train(trial.latent_dim) if self.retrain and not diverged else trial
+        return Choice(chosen, settled=settled)
 
 
 class ALDController(Controller):

@@ -107,10 +107,13 @@ class Choice:
     """A searcher's answer: the training whose final model and size are chosen.
 
     pareto: numbers of the trainings that no other training beats in every metric.
+    settled: False where the size was still changing when its training ended, so that more epochs may change the answer;
+        None where the method does not know.
     """
 
     trial: Trial
     pareto: tuple[int, ...] = field(default=())
+    settled: bool | None = None
 
     @property
     def latent_dim(self) -> int:

@@ -70,7 +70,17 @@ class GecoL0Arm(Searcher):
 
     def search(self, problem: Problem) -> Choice:
         tau = self.tau if self.tau is not None else self._baseline_error(problem)
-        return Choice(problem.train(self.latent_dim, GecoController(self.latent_dim, tau, estimator=self.estimator)))
+        trial = problem.train(self.latent_dim, GecoController(self.latent_dim, tau, estimator=self.estimator))
+        return Choice(trial, settled=self._settled(trial.history))
+
+    def _settled(self, history: pd.DataFrame) -> bool:
+        """Whether gates have closed, as many in each of the last epochs, and none is on its way.
+
+        None closes before the bound on the error is met.
+        """
+        open_gates, mass = history["ctl_open_gates"].tail(LAST_EPOCHS), history["ctl_gate_mass"].iloc[-1]
+        is_stable = len(open_gates) == LAST_EPOCHS and open_gates.nunique() == 1
+        return bool(is_stable and open_gates.iloc[-1] < self.latent_dim and abs(mass - open_gates.iloc[-1]) < 0.5)
 
     def _baseline_error(self, problem: Problem) -> float:
         """Raises FloatingPointError where the baseline's training diverged."""

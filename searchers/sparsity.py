@@ -14,7 +14,8 @@ class Sparsity(Searcher):
     """latent_dim: the size to start from. stable_epochs: how long the active set must not change before a removal.
 
     A latent is inactive when var(mean_j) < max_mean_variance and mean(var_j) > min_variance_mean over the
-    validation data (the paper's table I: 1e-4 and 0.96 or more).
+    validation data (the paper's table I: 1e-4 and 0.96 or more). Where fewer than two are active at the end, the two of
+    the highest KL stay: no smaller size can be trained.
     """
 
     latent_dim: int = 64
@@ -33,15 +34,22 @@ class Sparsity(Searcher):
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a variance above 0")
 
     def search(self, problem: Problem) -> Choice:
-        return Choice(problem.train(self.latent_dim, SparsityController(self)))
+        controller = SparsityController(self, problem.epochs)
+        trial = problem.train(self.latent_dim, controller)
+        return Choice(trial, settled=controller.settled(trial.history))
 
 
 class SparsityController(Controller):
-    """Removes the inactive latents whenever the active set has been the same for `stable_epochs` epochs."""
+    """Removes the inactive latents whenever the active set has been the same for `stable_epochs` epochs.
 
-    def __init__(self, settings: Sparsity) -> None:
+    epochs: of the training. With fewer than two active latents it waits for the last removal that is carried out, since
+    a network that is slow to learn has none in use at first.
+    """
+
+    def __init__(self, settings: Sparsity, epochs: int) -> None:
         super().__init__()
         self.settings = settings
+        self.epochs = epochs
         self._traces: dict[str, float] = {}
 
     def _active(self, epoch: pd.Series) -> tuple[int, ...]:
@@ -61,7 +69,18 @@ class SparsityController(Controller):
         )
         if stable and 2 <= len(active) < last["latent_dim"]:
             return Decision(keep=active)
+        if len(active) < 2 < last["latent_dim"] and len(history) >= self.epochs - 1:
+            in_use = np.isin(np.arange(len(last["latent_kl"])), active)
+            kept = np.lexsort((last["latent_kl"], in_use))[-2:]  # an active one, then those of the highest KL
+            return Decision(keep=tuple(sorted(kept.tolist())))
         return KEEP_ALL
+
+    def settled(self, history: pd.DataFrame) -> bool:
+        """Whether the same latents were active in the last `stable_epochs` epochs, and no others are left."""
+        recent = [epoch for _, epoch in history.tail(self.settings.stable_epochs).iterrows()]
+        active = {tuple(np.asarray(epoch["latent_id"])[list(self._active(epoch))].tolist()) for epoch in recent}
+        is_stable = len(recent) == self.settings.stable_epochs and len(active) == 1
+        return is_stable and int(recent[-1]["latent_dim"]) == max(2, len(active.pop()))
 
     def traces(self) -> dict[str, float]:
         return self._traces

@@ -72,9 +72,9 @@ def test_number_cells(value: float, text: str) -> None:
 
 def test_running_searches_show_their_last_epoch() -> None:
     two, none = search("ald", 0, "running"), search("ald", 1, "running")
-    logged = epochs(two, [9, 9]) + epochs(two, [7], trial=1)
+    logged = epochs(two, [9, 9], active_units=9) + epochs(two, [7], trial=1, active_units=5)
     texts = [[cell.text for cell in row] for row in running_table([group([two, none], logged)]).rows]
-    assert [row[2:] for row in texts] == [["0", "2", "1 of 6", "7"], ["1", "–", "none yet", "–"]]
+    assert [row[2:] for row in texts] == [["0", "2", "1 of 6", "7", "5"], ["1", "–", "none yet", "–", "–"]]
 
 
 def test_failures_keep_the_whole_error() -> None:

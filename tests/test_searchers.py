@@ -15,7 +15,7 @@ from toy import N_FACTORS, SSE, ToyProblem
 
 from benchmark.plan import make_searcher
 from searchers import SEARCHERS
-from searchers.base import Choice
+from searchers.base import Choice, Controller, Trial
 from searchers.optuna_search import RandomSearch, SizeRange
 from searchers.selection import METRICS, Weights, final_metrics
 from searchers.sparsity import Sparsity, SparsityController
@@ -216,7 +216,7 @@ def test_sparsity_waits_for_a_stable_active_set() -> None:
 
 def test_sparsity_removes_what_is_off_and_stable() -> None:
     """A latent is off where its mean hardly varies and its variance is near 1; one change starts the count anew."""
-    controller = SparsityController(Sparsity(latent_dim=4, stable_epochs=3))
+    controller = SparsityController(Sparsity(latent_dim=4, stable_epochs=3), epochs=12)
     off, off_for_now = [1e-4, 1e-4, 0.5, 0.9], [1e-4, 1e-4, 1e-4, 0.9]  # var(mean)
     noise = [0.99, 0.4, 0.95, 0.95]  # mean(var): the second and third are in use by one of the two
     rows = [
@@ -228,10 +228,80 @@ def test_sparsity_removes_what_is_off_and_stable() -> None:
     assert controller.traces()["variance_law"] == pytest.approx(np.mean(np.add(off, noise)))
 
 
-def test_sparsity_leaves_two_latents() -> None:
-    controller = SparsityController(Sparsity(latent_dim=3, stable_epochs=1))
-    row = {"latent_dim": 3, "latent_mean_variance": np.array([0.9, 0, 0]), "latent_variance_mean": np.ones(3)}
-    assert controller.after_epoch(pd.DataFrame([row])).keep is None and controller.traces()["active"] == 1
+@pytest.mark.parametrize(
+    ("mean_variance", "kept"), [([0, 0, 0.9, 0], (1, 2)), ([0, 0, 0, 0], (1, 3)), ([0.9, 0.9, 0.9, 0], (0, 1, 2))]
+)
+def test_sparsity_leaves_two_latents(mean_variance: list[float], kept: tuple[int, ...]) -> None:
+    """With fewer than two active ones it waits for the last epoch but one; an active one stays, then the highest KL."""
+    controller = SparsityController(Sparsity(latent_dim=4, stable_epochs=1), epochs=6)
+    row = {"latent_dim": 4, "latent_mean_variance": np.array(mean_variance), "latent_variance_mean": np.ones(4)}
+    row["latent_kl"] = np.array([0.0, 3e-3, 1e-3, 2e-3])
+    decisions = [controller.after_epoch(pd.DataFrame([row] * epoch)).keep for epoch in range(1, 6)]
+    assert controller.traces()["active"] == sum(value > 0 for value in mean_variance)
+    assert decisions == ([kept] * 5 if len(kept) > 2 else [None] * 4 + [kept])
+
+
+def test_sparsity_answers_two_where_fewer_latents_are_in_use() -> None:
+    toy = ToyProblem(epochs=12, optimum=1)
+    choice = Sparsity(latent_dim=32).search(toy)
+    assert choice.trial.history["ctl_active"].tolist() == [32] * 2 + [1] * 10
+    assert choice.trial.history["latent_dim"].tolist() == [32] * 11 + [2]
+    assert choice.latent_dim == 2 and choice.settled is True
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "epochs", "settled"),
+    [
+        ("sparsity", {"latent_dim": 32}, 12, True),
+        ("sparsity", {"latent_dim": 32}, 7, False),  # stable in its last epoch, whose removal is not carried out
+        ("sparsity", {"latent_dim": 32}, 4, False),
+        ("sparsity", {"latent_dim": 8}, 5, True),  # nothing is to be removed
+        ("sparsity", {"latent_dim": 8}, 4, False),
+        ("ald", {"latent_dim": 32}, 12, False),  # the stop rule needs 20 epochs
+        ("ald", {"latent_dim": 6, "min_latent_dim": 2}, 5, False),
+        ("ald", {"latent_dim": 6, "min_latent_dim": 2}, 6, True),  # it can go no lower
+        ("geco-l0arm", {"latent_dim": 8, "tau": SSE}, 60, True),
+        ("geco-l0arm", {"latent_dim": 8, "tau": SSE}, 2, False),
+        ("geco-l0arm", {"latent_dim": 8, "tau": 1e-9}, 12, False),  # the bound is never met
+        ("grid", {"latent_dims": (2, 4)}, 12, None),
+        ("random", {"sizes": SIZES}, 12, None),
+    ],
+)
+def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool | None) -> None:
+    assert SEARCHERS[name].load()(**settings).search(ToyProblem(epochs=epochs)).settled is settled
+
+
+@pytest.mark.parametrize(
+    ("open_gates", "mass", "settled"),
+    [
+        ([8, 3, 3, 3, 3, 3], 3.1, True),
+        ([8, 8, 3, 3, 3, 3], 3.1, False),  # a gate closed within the last five epochs
+        ([8, 3, 3, 3, 3, 3], 2.4, False),  # one is about to
+        ([8, 8, 8, 8, 8, 8], 8.0, False),  # none has closed
+        ([3, 3, 3, 3], 3.0, False),
+        ([8, 3, 3, 3, 3, 3], math.nan, False),
+    ],
+)
+def test_geco_is_settled_where_gates_have_closed_and_none_is_on_its_way(
+    open_gates: list[int], mass: float, settled: bool
+) -> None:
+    class Recorded(ToyProblem):
+        def train(self, latent_dim: int, controller: Controller | None = None, epochs: int | None = None) -> Trial:
+            history = pd.DataFrame({"ctl_open_gates": map(float, open_gates), "ctl_gate_mass": mass})
+            return Trial(0, open_gates[-1], history)
+
+    assert SEARCHERS["geco-l0arm"].load()(latent_dim=8, tau=SSE).search(Recorded()).settled is settled
+
+
+def test_ald_is_settled_once_its_stop_rule_has_fired() -> None:
+    class Rising(ToyProblem):
+        def _row(self, epoch: int, ids: np.ndarray) -> dict[str, Any]:
+            return super()._row(epoch, ids) | dict.fromkeys(("recon_nll", "silhouette", "fid_recon", "fid_gen"), epoch)
+
+    ald = SEARCHERS["ald"].load()(latent_dim=32, window=10)
+    before, after = (ald.search(Rising(epochs=epochs)) for epochs in (9, 10))
+    assert after.trial.history["ctl_stopped"].iloc[-1] == 1
+    assert (before.settled, after.settled) == (False, True)
 
 
 @pytest.mark.parametrize(

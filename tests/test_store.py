@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from commands import ROOT
 
-from benchmark.errors import InputError
+from benchmark.errors import Damaged, InputError
 from benchmark.files import remove_folder, replacing
 from benchmark.problem import BenchProblem
 from benchmark.snapshot import FileCache, snapshot
@@ -238,3 +238,12 @@ def test_two_thousand_searches_load_in_five_seconds(tmp_path: Path) -> None:
     assert (n_epochs, n_searches) == (400_000, 2000)
     assert seconds < 5
     assert kibibytes * 1024 < 2e9
+
+
+@pytest.mark.parametrize("values", [{"settled": "no"}, {"settled": 1}, {"n_diverged": "1"}, {"diverged_sizes": 16}])
+def test_an_edited_flag_is_damage(tmp_path: Path, values: dict[str, Any]) -> None:
+    folder = _search(tmp_path, "a", settled=False, n_diverged=1, diverged_sizes="16")
+    assert ResultsStore(tmp_path).searches().loc[0, "settled"] in (False,)
+    folder.update(**values)
+    with pytest.raises(Damaged):
+        ResultsStore(tmp_path).searches()

@@ -31,7 +31,7 @@ NOW = 1_800_000_000.0
 
 def _rows(of: Row, sizes: list[int], trial: int = 0, **columns: list[float]) -> list[Row]:
     """Epochs of 2 s with 0.5 s between two of them."""
-    rows = epochs(of, sizes, trial, train_seconds=1.5, eval_seconds=0.5)
+    rows = epochs(of, sizes, trial, train_seconds=1.5, eval_seconds=0.5, active_units=1)
     values = {"wall_seconds": [2.5 * n for n in range(len(rows))], **columns}
     return [{**row, **{name: column[n] for name, column in values.items()}} for n, row in enumerate(rows)]
 
@@ -144,7 +144,7 @@ def test_before_the_first_epoch(store: ResultsStore) -> None:
     assert view(snapshot(store, FileCache(), NOW), 100, None).plain.splitlines()[2:5] == [
         "digits mlp sparsity seed 0  training 1, epoch 0/7",
         "",
-        "digits mlp grid seed 0  training 2, epoch 3/6 (6 s left), 7 latents",
+        "digits mlp grid seed 0  training 2, epoch 3/6 (6 s left), 7 latents (1 in use)",
     ]
 
 
@@ -304,6 +304,6 @@ def test_a_real_search_is_seen_while_it_runs(tmp_path: Path) -> None:
     lines = shown.splitlines()
     assert lines[0] == "1 running, 0 done, 0 failed"
     assert re.fullmatch(
-        r"digits mlp ald seed 3  training 1 of 1, epoch \d+/2000, \d+ latents, ETA .+", lines[2].strip()
+        r"digits mlp ald seed 3  training 1 of 1, epoch \d+/2000, \d+ latents \(\d+ in use\), ETA .+", lines[2].strip()
     )
     assert lines[9].endswith("FID: classifier features")

@@ -45,7 +45,7 @@ def _running(n: int, name: str = "ald", **values: object) -> Running:
 
 
 def _ended(n: int, error: str | None = None) -> Ended:
-    return Ended(Name("digits", "mlp", "grid", str(n)), 8.0, 17.5, error, 200.0)
+    return Ended(Name("digits", "mlp", "grid", str(n)), 8.0, 5.0, 17.5, error, 200.0)
 
 
 def _lines(now: Snapshot, width: int, height: int | None) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_block_of_curves() -> None:
         "[19.25, 103.4]  [19.25, 103.4]  [-0.01235, 0.5] no value        [18, 32]",
         "first → last, [min, max] so far; recon_nll: nats/image; FID: classifier features",
         "",
-        "digits mlp grid seed 3  8 latents in 18 s, 3 min ago",
+        "digits mlp grid seed 3  8 latents (5 in use) in 18 s, 3 min ago",
         "digits mlp grid seed 4  failed 3 min ago: ValueError: x",
     ]
 

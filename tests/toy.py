@@ -59,7 +59,7 @@ class ToyProblem:
                 continue
             decision = controller.after_epoch(pd.DataFrame(rows))
             rows[-1].update({f"ctl_{name}": value for name, value in controller.traces().items()})
-            if decision.keep is not None:
+            if decision.keep is not None and epoch < self.starts[-1][1]:
                 training.vae.keep_latents(decision.keep, training.optimizer)
                 ids = ids[list(decision.keep)]
             if decision.stop:

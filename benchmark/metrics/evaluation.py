@@ -85,6 +85,8 @@ class Evaluator:
             "fid_recon": frechet_distance(self.real_stats, feature_stats(torch.cat(real))),
             "fid_gen": frechet_distance(self.real_stats, feature_stats(torch.cat(fake))),
             "fid_features": self.features.name,
+            "fid_images": len(self.split),
+            "n_fid_features": len(self.real_stats.mean),
             "silhouette": kmeans_silhouette(sample, self.n_clusters, seed),
             "silhouette_labels": label_silhouette(sample, self.labels[chosen]),
         }
