@@ -14,6 +14,7 @@ from benchmark.metrics.features import Features
 from benchmark.metrics.frechet import feature_stats, frechet_distance
 from benchmark.metrics.latents import active_units, kmeans_silhouette, label_silhouette, posterior_stats
 from benchmark.stages import begin_stage
+from benchmark.text import features_kind
 from searchers.objectives import VAE, bernoulli_nll, reparameterise, squared_error
 
 MAX_BATCH, BATCH_BYTES = 500, 2**23  # images, and bytes of uint8 pixels, that are evaluated at once
@@ -42,7 +43,7 @@ class Evaluator:
             yield self.split.take(positions).float() / 255
 
     def _real_features(self) -> Iterator[Tensor]:
-        advance = begin_stage(f"computing {self.features.name} features", len(self.split), "images")
+        advance = begin_stage(f"computing {features_kind(self.features.name)} features", len(self.split), "images")
         for x in self._batches():
             yield self.features(x)
             advance(len(x))
