@@ -148,5 +148,5 @@ def _largest_first(tables: np.ndarray, patterns: np.ndarray, n_blocks: np.ndarra
     searchers = tables.sum(axis=1)
     pairs = searchers * (searchers - 1) // 2
     order = np.lexsort([-searchers, -blocks * pairs, ~((blocks > 1) & (pairs > 0))])
-    sorted_tables: np.ndarray = tables[order[blocks[order] > 0]]
-    return sorted_tables
+    found: np.ndarray = tables[order[blocks[order] > 0]]
+    return found

@@ -1,6 +1,7 @@
 """What is started when: claims of others, lost nodes, trainings and their search; without a process being started."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from benchmark.errors import InputError
 from benchmark.mirror import Mirror, Results
 from benchmark.plan import Assignment, Prepared, Shared, plan
 from benchmark.pool import Death, Offer, Task
+from benchmark.ray_pool import _silence
 from benchmark.runner import _longest_first
 from benchmark.store import SearchFolder
 from benchmark.worker import _claimed
@@ -239,3 +241,11 @@ def test_an_outcome(tmp_path: Path, status: str) -> None:
     suite.finish(0, status)
     assert not suite.end(Unit(0))
     assert suite.display.outcomes[0].startswith({"done": "4 latents", "failed": "failed, no"}[status])
+
+
+def test_a_ray_without_its_private_function_is_left_alone() -> None:
+    worker = SimpleNamespace(listen_error_messages=print)
+    _silence(SimpleNamespace(_private=SimpleNamespace(worker=worker)))
+    assert worker.listen_error_messages("a lost node's log") is None and worker.listen_error_messages is not print
+    for ray in (SimpleNamespace(), SimpleNamespace(_private=SimpleNamespace(worker=SimpleNamespace()))):
+        _silence(ray)
