@@ -170,6 +170,7 @@ class BenchProblem:
             start_latent_dim=member.latent_dim,
             latent_dim=vae.latent_dim,
             peak_memory_bytes=peak_memory_bytes(self.clock.device),
+            **self.evaluator.fid_counts,
         )
         member.folder.finish(record)
         return record

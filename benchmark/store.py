@@ -52,7 +52,7 @@ EPOCH_COLUMNS = (
 )
 TRIAL_COLUMNS = (
     *("trial", "status", "start_latent_dim", "latent_dim", *COSTS, "wall_seconds", "peak_memory_bytes"),
-    *(*METRICS, "fid_features", "fid_images", "n_fid_features"),
+    *(*METRICS, "fid_features", "fid_images", "n_fid_features", *flags({})),
 )
 SEARCH_COLUMNS = (
     *("status", "error", "latent_dim", "n_trials", *COSTS, "wall_seconds", "peak_memory_bytes"),
@@ -60,6 +60,7 @@ SEARCH_COLUMNS = (
     *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
     *("settled", "n_diverged", "diverged_sizes", "fid_images", "test_fid_images", "n_fid_features"),
     *("data", "data_fingerprint"),
+    *flags({}),
 )
 _TEXTS = frozenset(
     {
@@ -254,7 +255,6 @@ def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
         "images_seen": int(last["images_seen"]),
         "train_flops": float(last["train_flops"]),
         "fid_features": str(last["fid_features"]),
-        **{name: int(last[name]) for name in ("fid_images", "n_fid_features") if name in last},
         **{metric: float(frame[metric].tail(LAST_EPOCHS).mean(skipna=False)) for metric in METRICS},
         **values,
     }
@@ -290,7 +290,7 @@ class ResultsStore:
             }
             for search in self._searches()
         ]
-        return pd.DataFrame(rows, columns=None if rows else [*KEYS, *SEARCH_COLUMNS, *flags({})])
+        return pd.DataFrame(rows, columns=None if rows else [*KEYS, *SEARCH_COLUMNS])
 
     def trials(self) -> pd.DataFrame:
         """One row a training. Metrics are on validation data, means over its last 5 epochs.
@@ -302,7 +302,7 @@ class ResultsStore:
             for search in self._searches()
             for row in (trial.summary() for trial in self.folder(search["search_id"]).trials())
         ]
-        return pd.DataFrame(rows, columns=[*KEYS, *TRIAL_COLUMNS, *flags({})])
+        return pd.DataFrame(rows, columns=[*KEYS, *TRIAL_COLUMNS])
 
     def epochs(self) -> pd.DataFrame:
         """One row an epoch of every training: metrics on validation data, a searcher's own `ctl_*`, costs.

@@ -267,9 +267,8 @@ def _search(bench: _Bench, task: Assignment, companions: Sequence[Assignment]) -
         settled=None if choice.settled is None else bool(choice.settled),
         wall_seconds=wall_seconds,
         test_fid_features=metrics["fid_features"],
-        n_fid_features=metrics["n_fid_features"],
-        fid_images=len(bench.validation.split),
-        test_fid_images=metrics["fid_images"],
+        test_fid_images=test.fid_counts["fid_images"],
+        **bench.validation.fid_counts,
         **{f"test_{name}": metrics[name] for name in METRICS},
     )
 

@@ -100,8 +100,9 @@ def test_contract_columns_and_sums(folder: Path) -> None:
     store = ResultsStore(folder / "results")
     epochs, trials, searches = store.epochs(), store.trials(), store.searches()
     assert set(epochs.columns) >= {*KEYS, *EPOCH_COLUMNS}
-    others = {name for name in epochs.columns if name not in (*KEYS, *EPOCH_COLUMNS)}
-    assert {name for name in others if not name.startswith("ctl_")} == {"fid_images", "n_fid_features"}
+    assert {name for name in epochs.columns if name not in (*KEYS, *EPOCH_COLUMNS)} == {
+        name for name in epochs.columns if name.startswith("ctl_")
+    }
     assert set(trials.columns) == {*KEYS, *TRIAL_COLUMNS}
     assert set(searches.columns) >= {*KEYS, *SEARCH_COLUMNS, "env_torch", "env_threads", "setting_latent_dims"}
     done = searches[searches["status"] == "done"].set_index("search_id")

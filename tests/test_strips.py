@@ -120,6 +120,14 @@ def test_images_of_other_test_data_come_with_their_originals() -> None:
     assert headings == [f"{name}, size 8, seed 0" for name in ("Grid", "Random", "ALD")]
 
 
+def test_an_images_heading_says_how_many_latents_are_in_use() -> None:
+    run = search("ald", test_active_units=3)
+    kept = dict.fromkeys(("originals", "reconstructions", "samples"), np.zeros((8, 1, 2, 2), np.uint8))
+    data = images_data(group([run]), Frames([run], galleries={run["search_id"]: kept}))
+    assert data is not None and data.frame()["active_units"].tolist() == [3] * 3
+    assert "ALD, size 8 (3 in use), seed 0" in [text.get_text() for text in draw_images(data).texts]
+
+
 def test_images_of_an_unknown_size_are_shown() -> None:
     run = search("ald", latent_dim=math.nan)
     kept = dict.fromkeys(("originals", "reconstructions", "samples"), np.zeros((8, 1, 2, 2), np.uint8))

@@ -37,6 +37,11 @@ class Evaluator:
         self.n_probes = min(settings.probe_images, len(self.split))
         self.real_stats = feature_stats(torch.cat(list(self._real_features())))
 
+    @property
+    def fid_counts(self) -> dict[str, int]:
+        """The images that a FID comes from, and the features of each."""
+        return {"fid_images": len(self.split), "n_fid_features": len(self.real_stats.mean)}
+
     def _batches(self) -> Iterator[Tensor]:
         batch = min(MAX_BATCH, max(1, BATCH_BYTES // self.split.images[0].numel()))
         for positions in torch.arange(len(self.split), device=self.device).split(batch):
@@ -86,8 +91,6 @@ class Evaluator:
             "fid_recon": frechet_distance(self.real_stats, feature_stats(torch.cat(real))),
             "fid_gen": frechet_distance(self.real_stats, feature_stats(torch.cat(fake))),
             "fid_features": self.features.name,
-            "fid_images": len(self.split),
-            "n_fid_features": len(self.real_stats.mean),
             "silhouette": kmeans_silhouette(sample, self.n_clusters, seed),
             "silhouette_labels": label_silhouette(sample, self.labels[chosen]),
         }
