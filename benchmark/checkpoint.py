@@ -7,7 +7,8 @@ import torch
 
 from benchmark.backbones.vae import VAE
 from benchmark.files import read_checked, write_checked
-from benchmark.store import TrialFolder, decode_rows, encode_rows
+from benchmark.rows import decode_rows, encode_rows
+from benchmark.store import TrialFolder
 from benchmark.training import TrainingState, new_state
 from searchers.base import Controller
 

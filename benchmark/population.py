@@ -19,8 +19,8 @@ from benchmark.errors import Damaged
 from benchmark.files import read_checked, write_checked
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.problem import BenchProblem, Member, Notice
+from benchmark.rows import decode_rows, encode_rows
 from benchmark.stack import Stack
-from benchmark.store import decode_rows, encode_rows
 from benchmark.streams import Purpose, stream
 from benchmark.training import CHUNK_BYTES, autocast, batches, end_epoch, flop_counter, make_optimizer, run_steps
 from searchers.objectives import elbo_loss

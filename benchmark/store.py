@@ -28,28 +28,21 @@ import pyarrow as pa
 from benchmark.doubts import flags
 from benchmark.errors import Damaged, InputError
 from benchmark.files import (
-    SEAL,
     Checked,
     check_digests,
-    check_seal,
     digests,
     is_hidden,
     is_temporary,
     read_json,
     replacing,
-    seal,
     write_json,
 )
+from benchmark.rows import ARRAYS, EPOCH_COLUMNS, LATENT_ARRAYS, PROBE_ARRAYS, decode_rows, encode_rows, read_table
 
 LAST_EPOCHS = 5  # as in `searchers.selection`, whose import would load torch
 KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
 METRICS = ("recon_nll", "recon_sse", "kl", "fid_recon", "fid_gen", "silhouette", "silhouette_labels", "active_units")
 COSTS = ("n_epochs", "train_seconds", "eval_seconds", "images_seen", "train_flops")
-EPOCH_COLUMNS = (
-    *("trial", "epoch", "latent_dim", "active_units", "train_loss", "recon_nll", "recon_sse", "kl"),
-    *("fid_recon", "fid_gen", "fid_features", "silhouette", "silhouette_labels"),
-    *("train_seconds", "eval_seconds", "wall_seconds", "images_seen", "train_flops"),
-)
 TRIAL_COLUMNS = (
     *("trial", "status", "start_latent_dim", "latent_dim", *COSTS, "wall_seconds", "peak_memory_bytes"),
     *(*METRICS, "fid_features", "fid_images", "n_fid_features", *flags({})),
@@ -71,9 +64,6 @@ _TEXTS = frozenset(
 _FLAGS = frozenset({"settled"})
 FINAL_FILES = ("study.journal", "model.pt", "images.npz")
 DIGESTED = ("epochs.arrow", *FINAL_FILES)
-LATENT_ARRAYS = ("latent_id", "latent_mean_variance", "latent_variance_mean", "latent_kl")
-PROBE_ARRAYS = ("probe_label", "probe_mean", "probe_variance")
-ARRAYS = (*LATENT_ARRAYS, *PROBE_ARRAYS)
 _ARRAY_TYPES = dict(zip(ARRAYS, ("int64", *3 * ["float64"], "int64", "object", "object"), strict=True))  # one element's
 
 
@@ -219,25 +209,7 @@ class TrialFolder:
             return finished
         if not self.rows.exists():
             return {"trial": self.number, "status": "running", **dict.fromkeys(COSTS, 0)}
-        return summarise(_read_arrow(self.rows, skip=ARRAYS).to_pandas(), status="running")
-
-
-def encode_rows(rows: Sequence[dict[str, Any]]) -> bytes:
-    """A training's rows as an Arrow IPC file, its digest in its metadata; arrays become lists."""
-    names = dict.fromkeys(name for row in rows for name in row)  # a trace may begin after the first epoch
-    plain = [{key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in row.items()} for row in rows]
-    table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in plain])
-    table = table.replace_schema_metadata({"digest": SEAL})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return seal(sink.getvalue().to_pybytes())
-
-
-def decode_rows(content: bytes) -> list[dict[str, Any]]:
-    """The rows that `encode_rows` was given, bit for bit."""
-    rows = pa.ipc.open_file(pa.BufferReader(content)).read_all().to_pylist()
-    return [{k: np.array(v) if k in ARRAYS else v for k, v in row.items()} for row in rows]
+        return summarise(read_table(self.rows, skip=ARRAYS).to_pandas(), status="running")
 
 
 def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
@@ -357,7 +329,7 @@ class ResultsStore:
             keys = tuple(search[key] for key in KEYS)
             for trial in self.folder(search["search_id"]).trials():
                 if trial.rows.exists():
-                    yield keys, _read_arrow(trial.rows, skip, only)
+                    yield keys, read_table(trial.rows, skip, only)
 
     @staticmethod
     def _concat(keyed_tables: Iterator[tuple[Any, pa.Table]], columns: Sequence[str]) -> pd.DataFrame:
@@ -392,29 +364,3 @@ def _read_record(path: Path, required: Sequence[str], optional: Sequence[str]) -
 
 def _is_int64(value: object) -> bool:
     return type(value) is int and -(2**63) <= value < 2**63
-
-
-def _read_arrow(path: Path, skip: Sequence[str] = (), only: Sequence[str] | None = None) -> pa.Table:
-    """Some columns of a training's rows. Raises Damaged where the file is not as it was written, or no such table."""
-    try:
-        check_seal(path)
-        with pa.memory_map(str(path)) as source:
-            schema = pa.ipc.open_file(source).schema
-            if not set(EPOCH_COLUMNS) <= set(schema.names):
-                raise Damaged(path)
-            wanted = [i for i, name in enumerate(schema.names) if name not in skip and (only is None or name in only)]
-            table = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()
-            table.validate(full=True)  # offsets from a damaged file would be followed anywhere
-            if not len(table):
-                raise Damaged(path)
-            return _traces_as_floats(table).replace_schema_metadata(None)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise Damaged(path) from error
-
-
-def _traces_as_floats(table: pa.Table) -> pa.Table:
-    """Older results hold some as integers or booleans, which do not go with another search's floats."""
-    for i, (name, kind) in enumerate(zip(table.schema.names, table.schema.types, strict=True)):
-        if name.startswith("ctl_") and kind in (pa.int64(), pa.bool_()):
-            table = table.set_column(i, name, table[i].cast(pa.float64(), safe=False))
-    return table
