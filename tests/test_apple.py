@@ -33,14 +33,11 @@ class AppleGpu(TorchDispatchMode):
     def __torch_dispatch__(self, call: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         source = args[0] if args and isinstance(args[0], Tensor) and args[0].is_meta else None
-        if (
-            source is not None
-            and call is torch.ops.aten._to_copy.default
-            and kwargs.get("device") == torch.device("cpu")
-        ):
+        copies = call.name().startswith(("aten::to.", "aten::_to_copy"))
+        if source is not None and copies and kwargs.get("device") == torch.device("cpu"):
             sample = torch.empty(source.shape, dtype=torch.float32).normal_(generator=self.generator)
             return sample.to(kwargs.get("dtype") or source.dtype)
-        if source is not None and call is torch.ops.aten._local_scalar_dense.default:
+        if source is not None and call.name() in ("aten::item", "aten::_local_scalar_dense"):
             return 1
         out = call(*args, **kwargs)
         for tensor in out if isinstance(out, (tuple, list)) else [out]:
