@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -39,16 +39,23 @@ latent_dim = 16
 """
 
 
-def environment(cache: Path) -> dict[str, str]:
-    """The user's environment with its caches in `cache`; Ray writes no token to the home folder."""
-    own = {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::UserWarning"}
+def environment(cache: Path, path: Sequence[Path] = ()) -> dict[str, str]:
+    """The user's environment with its caches in `cache`, and folders of modules that stand for installed ones.
+
+    Ray writes no token to the home folder.
+    """
+    modules = os.pathsep.join(map(str, (*path, ROOT)))
+    own = {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": modules, "PYTHONWARNINGS": "error::UserWarning"}
     return {**os.environ, **own, "RAY_AUTH_MODE": "disabled"}
 
 
-def benchmark(*arguments: object, cwd: Path, cache: Path, python: str = sys.executable) -> subprocess.CompletedProcess:
+def benchmark(
+    *arguments: object, cwd: Path, cache: Path, python: str = sys.executable, path: Sequence[Path] = ()
+) -> subprocess.CompletedProcess:
     """`python -m benchmark ARGUMENTS`, run to its end."""
     command = [python, "-m", "benchmark", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment(cache), capture_output=True, text=True, timeout=300)
+    env = environment(cache, path)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 
 
 def kill_when(ready: Callable[[], bool], *arguments: object, cwd: Path, cache: Path) -> None:

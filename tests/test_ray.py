@@ -82,7 +82,7 @@ def test_a_suite_has_the_local_pools_results(work: Path, cluster: RayNodes, loca
     searchers = "grid random ald geco-l0arm sparsity"
     command = _command(searchers, "0", "ray", "--executor", "ray")
     store, printed = _run(work, *command, "--address", cluster.address)
-    assert printed.count("latents (") == 5
+    assert printed.count(" in use (") == 5
     _assert_same(store, local, searchers, "0")
     _assert_tidy(store.path)
 
@@ -230,7 +230,7 @@ def test_bad_input_is_one_line_and_exit_code_2(work: Path, options: list[str], m
 def test_without_ray_it_says_what_to_install(work: Path) -> None:
     (work / "blocked" / "ray").mkdir(parents=True)
     (work / "blocked" / "ray" / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'ray'\")\n")
-    done = benchmark("run", "--executor", "ray", cwd=work / "blocked", cache=work / "cache")
+    done = benchmark("run", "--executor", "ray", cwd=work, cache=work / "cache", path=(work / "blocked",))
     assert done.returncode == 2 and "pip install 'latentbench[ray]'" in done.stderr and done.stderr.count("\n") == 1
 
 
