@@ -6,6 +6,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from multiprocessing import forkserver, parent_process, resource_tracker, util
 from multiprocessing.connection import Connection, wait
@@ -68,18 +69,30 @@ class RunTasks(Protocol):
         """
 
 
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """A Python that is started within does not take a queue.py in the working folder for its own."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        os.environ |= {} if before is None else {"PYTHONSAFEPATH": before}
+
+
 def warm_up() -> None:
     """Starts the process that workers are forked from, which imports while this one goes on.
 
     Ctrl-C reaches it too; only after its imports would it ignore that by itself. Raises InputError where TMPDIR is
     longer than the path of a socket may be and there is no /tmp.
     """
-    os.environ["PYTHONSAFEPATH"] = "1"  # else it takes a queue.py in the working folder for Python's own
     _choose_socket_folder()
     resource_tracker.ensure_running()  # the fork server starts it, which unblocks the signal
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        forkserver.ensure_running()
+        with safe_path():
+            forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
@@ -158,7 +171,8 @@ def _start(task: Task, tries: int = START_TRIES) -> tuple[Connection, Any]:
     receiver, sender = _context.Pipe(duplex=False)
     process = _context.Process(target=_work, args=(sender, task))
     try:
-        process.start()
+        with safe_path():  # the fork server may have to be started again
+            process.start()
     except (EOFError, ConnectionError):  # the fork server has died just now; the next start makes another
         if tries == 1:
             raise

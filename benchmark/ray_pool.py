@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmark.config import Protocol
 from benchmark.errors import InputError
-from benchmark.pool import Death, OnEnd, OnMessage, OnOffer, Task, startable
+from benchmark.pool import Death, OnEnd, OnMessage, OnOffer, Task, safe_path, startable
 from benchmark.text import one_line
 from searchers.registry import Entry
 
@@ -191,7 +191,6 @@ def connect(address: str | None, protocol: Protocol, device: str) -> Iterator[Cl
     device: auto, cpu or cuda; auto is a GPU where the cluster has one, now.
     RAY_ADDRESS counts where there is no address. Raises InputError where Ray or the cluster is not there.
     """
-    os.environ["PYTHONSAFEPATH"] = "1"  # see `benchmark.pool.warm_up`
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as it will be; Ray warns where nothing is set
     try:
@@ -205,7 +204,8 @@ def connect(address: str | None, protocol: Protocol, device: str) -> Iterator[Cl
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         _check_reachable(address or os.environ.get("RAY_ADDRESS"))
-        ray.init("local" if own else address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        with safe_path():
+            ray.init("local" if own else address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, ...
         where = "on this machine" if own else f"at {address or os.environ['RAY_ADDRESS']}"
         reason = one_line(f"{type(error).__name__}: {error}")[:300]

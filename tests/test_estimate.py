@@ -248,7 +248,7 @@ def announced(specs: Sequence[SearchSpec], n_images: int, hours_of_a_sparsity: f
     protocol = Protocol("toy", Named("digits"), MLP)
     flops = search_flops(specs_of("sparsity")[0], SHAPE, n_images)
     done = searches_of(("mlp", "done", "cpu", flops, 3600 * hours_of_a_sparsity - 1.0))
-    return long_suite(specs, Prepared("cpu", protocol, "", SHAPE, n_images, Shared("", {})), workers, lambda: done)
+    return long_suite(specs, Prepared("cpu", protocol, "", "", SHAPE, n_images, Shared("", {})), workers, lambda: done)
 
 
 def test_a_suite_of_more_than_two_hours_is_announced_with_cheaper_ways() -> None:
@@ -269,14 +269,14 @@ def test_no_speed_is_measured_for_a_suite_that_no_machine_takes_long_for(monkeyp
 
     (spec,) = specs_of("sparsity")
     assert search_flops(spec, SHAPE, N_IMAGES) < SLOWEST * 7200 < search_flops(spec, SHAPE, LONG)
-    prepared = Prepared("cpu", Protocol("toy", Named("digits"), MLP), "", SHAPE, N_IMAGES, Shared("", {}))
+    prepared = Prepared("cpu", Protocol("toy", Named("digits"), MLP), "", "", SHAPE, N_IMAGES, Shared("", {}))
     assert long_suite([spec], prepared, 1, read) is None
     with pytest.raises(AssertionError, match="long suites alone"):
         long_suite([spec], prepared._replace(n_images=LONG), 1, read)
 
 
 def test_on_a_gpu_of_unknown_speed_nothing_is_announced() -> None:
-    prepared = Prepared("cuda", Protocol("toy", Named("digits"), MLP), "", SHAPE, LONG, Shared("", {}))
+    prepared = Prepared("cuda", Protocol("toy", Named("digits"), MLP), "", "", SHAPE, LONG, Shared("", {}))
     assert long_suite(specs_of("sparsity", device="cuda"), prepared, 1, pd.DataFrame) is None
 
 
