@@ -124,7 +124,8 @@ def _sentence(group: Group, searcher: str, row: pd.Series) -> str:
         return f"{text}{f', for {known} a search' if known else ''}{without}."
     names = ((TRAIN_FLOPS, "the grid’s training cost (FLOPs)"), (WALL_SECONDS, "its wall-clock"))
     known = " and ".join(f"{ratio(row, cost)} {name}" for cost, name in names if ratio(row, cost))
-    return f"{text}{f' at {known}' if known else ''}; {_difference(done, grid)}."
+    comma = "," if text.endswith(" in use") else ""
+    return f"{text}{f'{comma} at {known}' if known else ''}; {_difference(done, grid)}."
 
 
 def _sizes(row: pd.Series) -> str:

@@ -172,7 +172,7 @@ def test_every_table_and_the_page_say_it() -> None:
     told = headline(found, frame)
     assert told.lead.endswith("Careful: models have collapsed (Sparsity 1 of 1); the notes below name them.")
     sentence = dict(told.searchers)["sparsity"]
-    assert sentence.startswith("Sparsity found 8 latents (one seed), 3 in use at 1.00x")
+    assert sentence.startswith("Sparsity found 8 latents (one seed), 3 in use, at 1.00x")
     texts = (" ".join(told.notes), comparison_page([found], frame), comparison_latex(found, frame).replace("\n", " "))
     for text in texts:
         plain = text.replace("\\", "")
