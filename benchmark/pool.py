@@ -88,13 +88,13 @@ def warm_up() -> None:
     longer than the path of a socket may be and there is no /tmp.
     """
     _choose_socket_folder()
-    resource_tracker.ensure_running()  # the fork server starts it, which unblocks the signal
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        with safe_path():
+    with safe_path():
+        resource_tracker.ensure_running()  # the fork server starts it, which unblocks the signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
             forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def _choose_socket_folder() -> None:
