@@ -10,6 +10,8 @@ MOST_UNUSED = 0.1  # of a model's latents
 FID_IMAGES_PER_FEATURE, FEWEST_FID_IMAGES = 10, 100
 MOST_NAMED = 10  # searches in a sentence
 NONE_IN_USE = "no latent is in use"
+MOST_LATE_GAIN, STANDARD_ERRORS = 0.01, 2  # of what latents are worth; that a gain has to be from 0
+MOST_COMPONENTS = 256  # of PCA; more are not computed
 
 Row = Mapping[Any, Any]
 """A row of `ResultsStore.searches()` or of `trials()`; what is unknown is missing, None or NaN."""
@@ -25,6 +27,17 @@ def flags(row: Row) -> dict[str, bool | None]:
     return {"collapsed": _collapsed(row), "few_fid_images": _few_fid_images(row)}
 
 
+def search_flags(search: Row) -> dict[str, bool | None]:
+    """`flags` of a search, and those that a training's row does not have.
+
+    still_learning: in the last tenth of the chosen training the validation ELBO rose by more than 1 % of what latents
+    are worth, and by more than two of its standard errors (`late_gain`, `late_gain_error`: see
+    `benchmark.metrics.baselines.late_gain`). worse_than_pca: on the test split the squared
+    error is above that of PCA with as many components as the model has latents (`pca_sse`).
+    """
+    return {**flags(search), "still_learning": _still_learning(search), "worse_than_pca": _worse_than_pca(search)}
+
+
 def doubts(search: Row) -> list[str]:
     """What is to be said of one search beside its size, a few words each."""
     found = ((kind.name, kind.detail(search)) for kind in KINDS if search.get("status") == "done")
@@ -38,7 +51,11 @@ def sentences(searches: Iterable[Row], name: Callable[[Row], str]) -> list[str]:
     for kind in KINDS:
         named = [f"{name(search)} ({detail})" for search in done if (detail := kind.detail(search))]
         rest = f", and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
-        said += [f"{kind.name.capitalize()}: {', '.join(named[:MOST_NAMED])}{rest}. {kind.advice}"] if named else []
+        said += (
+            [f"{kind.name[0].upper()}{kind.name[1:]}: {', '.join(named[:MOST_NAMED])}{rest}. {kind.advice}"]
+            if named
+            else []
+        )
     return [*said, *dict.fromkeys(_of_few_images(search) for search in done if _few_fid_images(search))]
 
 
@@ -62,6 +79,22 @@ def _unsettled(search: Row) -> str:
     return f"size {search['latent_dim']:.0f} was not yet stable" if _number(search, "settled") == 0 else ""
 
 
+def _late_gain(search: Row) -> str:
+    if not _still_learning(search):
+        return ""
+    share = search["late_gain"]
+    amount = f"{100 * share:.1f} % of what latents are worth" if share < 1 else "more than latents are worth so far"
+    return f"the ELBO rose by {amount} in the last tenth"
+
+
+def _beaten_by_pca(search: Row) -> str:
+    if not _worse_than_pca(search):
+        return ""
+    sse, of_pca = search["test_recon_sse"], search["pca_sse"]
+    components = min(search["latent_dim"], MOST_COMPONENTS)
+    return f"squared error {sse:.1f} against {of_pca:.1f} of {components:.0f} principal components"
+
+
 def _diverged(search: Row) -> str:
     n = _number(search, "n_diverged")
     return f"{'size' if n == 1 else 'sizes'} {search['diverged_sizes']}" if n else ""
@@ -75,6 +108,13 @@ KINDS = (
         "reconstructions, train longer or with another network.",
     ),
     Kind("budget too short", _unsettled, "More epochs may give another size."),
+    Kind("still learning", _late_gain, "A network that has learned more may use more latents: train longer."),
+    Kind(
+        "worse than PCA",
+        _beaten_by_pca,
+        "A linear model reconstructs better with as many numbers: train longer, or with another learning rate or "
+        "network. PCA adds no noise to its numbers, so with many of them it may also beat a network that has learned.",
+    ),
     Kind("diverged trainings", _diverged, "The choice is among the other sizes: lower the learning rate."),
 )
 
@@ -84,6 +124,18 @@ def _collapsed(row: Row) -> bool | None:
     if row.get("status") != "done" or size is None or active is None:
         return None
     return active == 0 or size - active > MOST_UNUSED * size
+
+
+def _still_learning(search: Row) -> bool | None:
+    gain, error = _number(search, "late_gain"), _number(search, "late_gain_error")
+    if search.get("status") != "done" or gain is None:
+        return None
+    return gain > max(MOST_LATE_GAIN, STANDARD_ERRORS * (error or 0))
+
+
+def _worse_than_pca(search: Row) -> bool | None:
+    sse, of_pca = _number(search, "test_recon_sse"), _number(search, "pca_sse")
+    return None if search.get("status") != "done" or sse is None or of_pca is None else sse > of_pca
 
 
 def _active_column(row: Row) -> str:

@@ -89,7 +89,7 @@ class Shared(NamedTuple):
     """What all machines that run a suite must have in common.
 
     code: `machine.code_digest()`. cache_files: contents, by name below the cache's folder, that each would else make
-    for itself, and not to the last bit alike: the feature classifier.
+    for itself, and not to the last bit alike: the feature classifier and the baselines.
     """
 
     code: str

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from benchmark.doubts import flags
+from benchmark.doubts import flags, search_flags
 from benchmark.errors import Damaged, InputError
 from benchmark.files import (
     Checked,
@@ -52,8 +52,8 @@ SEARCH_COLUMNS = (
     *(f"test_{metric}" for metric in METRICS),
     *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
     *("settled", "n_diverged", "diverged_sizes", "fid_images", "test_fid_images", "n_fid_features"),
-    *("data", "data_fingerprint"),
-    *flags({}),
+    *("data", "data_fingerprint", "late_gain", "late_gain_error", "pca_sse", "no_latents_nll"),
+    *search_flags({}),
 )
 _TEXTS = frozenset(
     {
@@ -166,8 +166,12 @@ class TrialFolder:
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replaces the training's rows."""
+        self.write_encoded(encode_rows(rows))
+
+    def write_encoded(self, rows: bytes) -> None:
+        """Replaces the training's rows by those that `encode_rows` gave."""
         with replacing(self.rows) as temporary:
-            temporary.write_bytes(encode_rows(rows))
+            temporary.write_bytes(rows)
 
     def read_rows(self) -> list[dict[str, Any]]:
         """The training's rows, [] where there are none yet."""
@@ -251,12 +255,15 @@ class ResultsStore:
 
         settled: False where the size was still changing at the end. n_diverged: of its trainings, those whose loss was
         not finite; diverged_sizes: their sizes. fid_images and test_fid_images: the images of the validation and of the
-        test FIDs. collapsed, few_fid_images: see `benchmark.doubts`.
+        test FIDs. late_gain: how far the validation ELBO rose in the chosen training's last tenth, as a share of what
+        latents are worth, and late_gain_error its standard error. pca_sse and no_latents_nll: on the test split, the
+        squared error of PCA with latent_dim components (256 at most) and the NLL (nats per image) of the training
+        images' mean. The flags: see `benchmark.doubts`.
         """
         rows = [
             {
                 **{key: search.get(key) for key in (*KEYS, *SEARCH_COLUMNS)},
-                **flags(search),
+                **search_flags(search),
                 **{f"setting_{key}": str(value) for key, value in search.get("settings", {}).items()},
                 **{f"env_{key}": value for key, value in search.get("environment", {}).items()},
             }

@@ -32,6 +32,7 @@ from benchmark.machine import (
     resolve_device,
     set_determinism,
 )
+from benchmark.metrics.baselines import baselines_file, late_gain, load_baselines
 from benchmark.metrics.classifier import classifier_file
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features
@@ -44,6 +45,7 @@ from benchmark.store import METRICS, SearchFolder
 from benchmark.streams import Purpose, stream
 from benchmark.studies import check_studies
 from benchmark.text import features_kind, one_line, printable
+from searchers.base import Choice
 from searchers.objectives import reparameterise
 
 GALLERY_IMAGES = 10
@@ -55,7 +57,8 @@ def prepare(connection: Sender, protocol: Protocol, device_name: str, with_featu
     """Makes what all searches share (downloads, caches, the features) and sends (kind, content).
 
     ("stage", Stage) while it works, ("notice", line), and at the end ("ready", Prepared) or ("input_error", one line).
-    with_features: False leaves out what takes long and no plan depends on: Inception's weights, a classifier to train.
+    with_features: False leaves out what takes long and no plan depends on: Inception's weights, a classifier to train,
+    the baselines.
     """
     try:
         with listening(lambda stage: connection.send(("stage", stage))):
@@ -78,8 +81,10 @@ def _prepared(connection: Sender, protocol: Protocol, device_name: str, with_fea
     asked = protocol.evaluation.features
     make = partial(_make_features, connection) if with_features else _planned_features
     features = make(asked, dataset, device)
-    is_classifier = features_kind(features) == "classifier"
-    files = [path for path in (classifier_file(dataset),) if is_classifier and path.is_file()]
+    if with_features:
+        load_baselines(dataset)
+    made = [baselines_file(dataset), *([classifier_file(dataset)] if features_kind(features) == "classifier" else [])]
+    files = [path for path in made if path.is_file()]
     shared = Shared(code_digest(), {str(path.relative_to(cache_root())): path.read_bytes() for path in files})
     n_images = len(dataset.train)
     evaluation = replace(protocol.evaluation, features=features)
@@ -212,6 +217,7 @@ class _Bench:
         self.connection, self.device = connection, device
         dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
         self.features = load_features(spec.evaluation.features, dataset, device)
+        self.baselines = load_baselines(dataset)
         self.dataset = replace(dataset, train=dataset.train.to(device))
         self.validation = Evaluator(dataset.val, dataset.n_classes, self.features, spec.evaluation, device)
         self.studies = studies
@@ -220,6 +226,13 @@ class _Bench:
         """The problem that the search is handed."""
         folder = SearchFolder(task.path)
         return BenchProblem(task.spec, self.dataset, self.validation, folder, self._report, self.notice, self.studies)
+
+    def learning(self, choice: Choice) -> dict[str, float | None]:
+        """The columns of `ResultsStore.searches()` that say whether the chosen model has learned."""
+        gain, error = late_gain(choice.trial.history, self.baselines.val.no_latents_nll)
+        test = self.baselines.test
+        sse = test.pca_sse_of(choice.latent_dim)
+        return {"late_gain": gain, "late_gain_error": error, "pca_sse": sse, "no_latents_nll": test.no_latents_nll}
 
     def _report(self, *progress: int) -> None:
         self.connection.send(("epoch", progress))
@@ -268,6 +281,7 @@ def _search(bench: _Bench, task: Assignment, companions: Sequence[Assignment]) -
         wall_seconds=wall_seconds,
         test_fid_features=metrics["fid_features"],
         test_fid_images=test.fid_counts["fid_images"],
+        **bench.learning(choice),
         **bench.validation.fid_counts,
         **{f"test_{name}": metrics[name] for name in METRICS},
     )

@@ -18,6 +18,11 @@ from reports.style import in_order, searcher_style
 from reports.tables import active_range, cautions, mean_sd, ratio, stat
 
 GRID = "grid"
+DOUBTFUL = {  # counts of the comparison, and what they count
+    "n_collapsed": "have collapsed",
+    "n_still_learning": "were still learning",
+    "n_worse_than_pca": "are worse than PCA",
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def headline(group: Group, rows: pd.DataFrame) -> Headline:
     """The sentences of one group; `rows` is its part of `comparison(groups)`."""
     means = {str(row["searcher"]): row for _, row in rows.iterrows()}
     told = tuple((searcher, _sentence(group, searcher, means[searcher])) for searcher in group.searchers)
-    lead = _lead(group, means) + _collapsed(rows)
+    lead = _lead(group, means) + _doubtful(rows)
     return Headline(group.title, lead, told, tuple(_unfinished(group) + cautions(group)))
 
 
@@ -95,11 +100,14 @@ def _lead(group: Group, means: dict[str, pd.Series]) -> str:
     return text + (f" Not ranked, for want of finished seeds: {', '.join(map(_label, left_out))}." if left_out else "")
 
 
-def _collapsed(rows: pd.DataFrame) -> str:
-    """Of which searchers models have collapsed."""
-    found = rows[rows["n_collapsed"] > 0]
-    named = [f"{_label(row['searcher'])} {row['n_collapsed']:g} of {row['n_done']}" for _, row in found.iterrows()]
-    return f" Careful: models have collapsed ({', '.join(named)}); the notes below name them." if named else ""
+def _doubtful(rows: pd.DataFrame) -> str:
+    """Of which searchers models have collapsed or not learned."""
+    said = []
+    for column, what in DOUBTFUL.items():
+        found = rows[rows[column] > 0]
+        named = [f"{_label(row['searcher'])} {row[column]:g} of {row['n_done']}" for _, row in found.iterrows()]
+        said += [f"{what} ({', '.join(named)})"] if named else []
+    return f" Careful: models {', '.join(said)}; the notes below name them." if said else ""
 
 
 def _cheapest(rows: Sequence[pd.Series]) -> str:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from benchmark.doubts import flags, sentences
+from benchmark.doubts import search_flags, sentences
 from reports.data import Group
 from reports.quantities import COSTS, DEVICE_SECONDS, METRICS, Quantity
 from reports.stats import FEW_SEEDS, mean_intervals, ratio_intervals
@@ -31,9 +31,9 @@ def _measured(quantity: Quantity) -> str:
 def comparison(groups: list[Group]) -> pd.DataFrame:
     """One row per (group, searcher): counts by status, chosen size, costs and test metrics over done seeds.
 
-    `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_collapsed`, `n_unsettled` and
-    `n_few_fid_images`: finished searches with the flags of `ResultsStore.searches()`; `n_diverged`: their trainings
-    that diverged. Blank where no search has recorded it.
+    `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_collapsed`, `n_unsettled`,
+    `n_still_learning`, `n_worse_than_pca` and `n_few_fid_images`: finished searches with the flags of
+    `ResultsStore.searches()`; `n_diverged`: their trainings that diverged. Blank where no search has recorded it.
     Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed), `<quantity>_low` and `<quantity>_high` (95 %
     bootstrap interval of the mean: see `reports.stats.mean_intervals`; blank for few seeds) and, for costs,
     `<quantity>_vs_grid`: the mean over the grid search's mean in the same group, blank without one, with its interval
@@ -76,12 +76,12 @@ def _distribution(values: pd.Series[float], name: str) -> dict[str, object]:
 
 
 def _doubted(done: pd.DataFrame) -> dict[str, object]:
-    flagged = pd.DataFrame([flags(search) for search in done.to_dict("records")], columns=[*flags({})], dtype=float)
+    found = [search_flags(search) for search in done.to_dict("records")]
+    flagged = pd.DataFrame(found, columns=[*search_flags({})], dtype=float)
     return {
-        "n_collapsed": flagged["collapsed"].sum(min_count=1),
+        **{f"n_{name}": flagged[name].sum(min_count=1) for name in flagged},
         "n_unsettled": (1 - done["settled"]).sum(min_count=1),
         "n_diverged": done["n_diverged"].sum(min_count=1),
-        "n_few_fid_images": flagged["few_fid_images"].sum(min_count=1),
     }
 
 

@@ -14,7 +14,9 @@ from PIL import Image
 from report_frames import Frames, Row, group, search
 from rich.console import Console
 
-from benchmark.doubts import doubts, flags, sentences
+from benchmark.datasets import load_dataset
+from benchmark.doubts import doubts, flags, search_flags, sentences
+from benchmark.metrics.baselines import load_baselines
 from benchmark.progress import print_summary
 from benchmark.store import ResultsStore
 from reports.data import read_groups
@@ -70,6 +72,23 @@ epochs = 12
 [searchers.sparsity]
 latent_dim = 16
 """
+LEARNED = """
+[dataset]
+name = "manifold"
+latent_dim = 3
+[backbone]
+name = "mlp"
+hidden = [128]
+[training]
+epochs = 10
+schedule = "cosine"
+learning_rate = 3e-3
+[evaluation]
+features = "classifier"
+[searchers.grid]
+latent_dims = [3]
+"""
+UNLEARNED = LEARNED.replace("epochs = 10", "epochs = 4").replace("cosine", "constant").replace("3e-3", "1e-4")
 FEW = {"fid_images": 144, "test_fid_images": 360, "n_fid_features": 64}
 
 
@@ -111,6 +130,45 @@ def test_collapse(size: int, active: float | None, collapsed: bool | None, said:
 )
 def test_an_unstable_size(settled: float | None, said: list[str]) -> None:
     assert doubts(_done(4, 4, settled=settled)) == said
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "learning", "said"),
+    [
+        (0.034, None, True, "still learning: the ELBO rose by 3.4 % of what latents are worth in the last tenth"),
+        (2.5, 1.0, True, "still learning: the ELBO rose by more than latents are worth so far in the last tenth"),
+        (0.034, 0.016, True, "still learning: the ELBO rose by 3.4 % of what latents are worth in the last tenth"),
+        (0.034, 0.018, False, ""),
+        (0.01, 0.0, False, ""),
+        (-0.5, None, False, ""),
+        (None, None, None, ""),
+        (math.nan, math.nan, None, ""),
+    ],
+)
+def test_still_learning(gain: float | None, error: float | None, learning: bool | None, said: str) -> None:
+    row = _done(4, 4, late_gain=gain, late_gain_error=error)
+    assert search_flags(row)["still_learning"] is learning
+    assert doubts(row) == ([said] if said else [])
+    assert search_flags({**row, "status": "failed"})["still_learning"] is None
+
+
+@pytest.mark.parametrize(
+    ("size", "sse", "of_pca", "worse", "said"),
+    [
+        (32, 96.7, 47.9, True, "worse than PCA: squared error 96.7 against 47.9 of 32 principal components"),
+        (300, 10.0, 9.9, True, "worse than PCA: squared error 10.0 against 9.9 of 256 principal components"),
+        (32, 47.9, 47.9, False, ""),
+        (32, 30.0, 47.9, False, ""),
+        (32, None, 47.9, None, ""),
+        (32, 96.7, None, None, ""),
+        (32, math.nan, 47.9, None, ""),
+    ],
+)
+def test_worse_than_pca(size: int, sse: float | None, of_pca: float | None, worse: bool | None, said: str) -> None:
+    row = _done(size, size, test_recon_sse=sse, pca_sse=of_pca)
+    assert search_flags(row)["worse_than_pca"] is worse
+    assert doubts(row) == ([said] if said else [])
+    assert search_flags({**row, "status": "failed"})["worse_than_pca"] is None
 
 
 @pytest.mark.parametrize(
@@ -183,6 +241,18 @@ def test_every_table_and_the_page_say_it() -> None:
     assert frame["active_units_median"].tolist() == [8, 3]
 
 
+def test_the_headline_and_the_table_say_that_a_training_has_not_learned() -> None:
+    rows = [search("grid", seed, late_gain=0.1 * seed, pca_sse=0.5, test_recon_sse=1.0) for seed in range(3)]
+    found = group([*rows, search("sparsity", 0, late_gain=0.0, pca_sse=2.0, test_recon_sse=1.0)])
+    frame = comparison([found])
+    told = headline(found, frame)
+    expected = "Careful: models were still learning (Grid 2 of 3), are worse than PCA (Grid 3 of 3); the notes below"
+    assert expected in told.lead
+    assert any(note.startswith("Still learning: Grid seed 1 (the ELBO rose by 10.0 % of") for note in told.notes)
+    assert any(note.startswith("Worse than PCA: Grid seed 0 (squared error 1.0 against 0.5") for note in told.notes)
+    assert frame.set_index("searcher")[["n_still_learning", "n_worse_than_pca"]].to_numpy().tolist() == [[2, 3], [0, 0]]
+
+
 def test_active_units_stand_beside_the_size() -> None:
     found = group(_doubtful())
     frame = comparison([found])
@@ -218,8 +288,11 @@ def test_the_terminal_says_it(
 
 def test_results_from_before_the_columns_say_nothing() -> None:
     found = group([search("grid"), search("sparsity")])
-    assert comparison([found])["n_collapsed"].isna().all()
-    assert not any(note.startswith(("Collapsed", "Budget", "Diverged", "FIDs")) for note in headline_notes(found))
+    for name in ("n_collapsed", "n_still_learning", "n_worse_than_pca"):
+        assert comparison([found])[name].isna().all()
+    assert not any(
+        note.startswith(("Collapsed", "Budget", "Still", "Worse", "Diverged", "FIDs")) for note in headline_notes(found)
+    )
 
 
 def headline_notes(found: Any) -> tuple[str, ...]:
@@ -270,3 +343,26 @@ def test_a_search_that_ended_too_early_says_so(tmp_path: Path) -> None:
     assert row["latent_dim"] == 16 and store.epochs()["ctl_active"].iloc[-1] < 14
     assert row["settled"] is False and row["collapsed"] is True
     assert "; budget too short: size 16 was not yet stable" in shown
+
+
+def test_a_training_that_has_not_learned_says_so(tmp_path: Path) -> None:
+    """Four epochs with a tenth of the usual learning rate: falling fast, and behind three principal components."""
+    shown, store = _run(UNLEARNED, tmp_path, tmp_path / "cache", "--searchers", "grid")
+    (row,) = store.searches().to_dict("records")
+    assert row["still_learning"] is True and row["worse_than_pca"] is True
+    assert row["late_gain"] > 0.05 and row["test_recon_sse"] > 1.3 * row["pca_sse"]
+    assert "; still learning: the ELBO rose by" in shown and "3 principal components" in shown
+    assert "Still learning: grid seed 0" in shown and "Worse than PCA: grid seed 0" in shown
+
+
+def test_a_training_that_has_learned_says_nothing(tmp_path: Path) -> None:
+    shown, store = _run(LEARNED, tmp_path, tmp_path / "cache", "--searchers", "grid")
+    (row,) = store.searches().to_dict("records")
+    assert row["still_learning"] is False and row["worse_than_pca"] is False
+    assert abs(row["late_gain"]) < 0.005 and row["test_recon_sse"] < 0.9 * row["pca_sse"]
+    assert row["test_recon_nll"] + row["test_kl"] < row["no_latents_nll"]
+    assert "still learning" not in shown.lower() and "principal" not in shown
+    epochs = store.epochs()
+    loss = epochs["recon_nll"] + epochs["kl"]
+    gap = load_baselines(load_dataset("manifold", latent_dim=3)).val.no_latents_nll - loss.min()
+    assert row["late_gain"] == pytest.approx((loss.iloc[-2] - loss.iloc[-1]) / gap)

@@ -15,7 +15,7 @@ from benchmark.config import parse_protocol
 from benchmark.datasets import download
 from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
-from benchmark.metrics import classifier, inception
+from benchmark.metrics import baselines, classifier, inception
 from benchmark.plan import Prepared
 from benchmark.pool import OnEnd, OnMessage, OnOffer, Task
 from benchmark.runner import Suite, run_suite, show_plan
@@ -70,6 +70,7 @@ def never_made(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a dry run trains and downloads nothing")
 
     monkeypatch.setattr(classifier, "_train", fail)
+    monkeypatch.setattr(baselines, "_compute", fail)
     monkeypatch.setattr(download, "open_url", fail)
 
 
@@ -178,7 +179,8 @@ def test_auto_on_a_gpu_is_inception_where_its_weights_can_be_had(monkeypatch: py
     monkeypatch.setattr(worker, "load_features", load)
     said = _prepare("auto")
     assert loaded == ["inception"] and said.ready[0].protocol.evaluation.features == "inception"
-    assert not said.notices and not said.ready[0].shared.cache_files
+    assert not said.notices
+    assert [name.split("/")[0] for name in said.ready[0].shared.cache_files] == ["baselines"]
 
 
 # --- prepare, the command

@@ -240,6 +240,13 @@ def test_two_thousand_searches_load_in_five_seconds(tmp_path: Path) -> None:
     assert kibibytes * 1024 < 2e9
 
 
+def test_results_from_before_the_baselines_are_read(tmp_path: Path) -> None:
+    _search(tmp_path, "a", latent_dim=4, test_recon_sse=2.0).update(status="done")
+    row = ResultsStore(tmp_path).searches().iloc[0]
+    names = ["late_gain", "late_gain_error", "pca_sse", "no_latents_nll", "still_learning", "worse_than_pca"]
+    assert row[names].isna().all() and "still_learning" not in ResultsStore(tmp_path).trials()
+
+
 @pytest.mark.parametrize("values", [{"settled": "no"}, {"settled": 1}, {"n_diverged": "1"}, {"diverged_sizes": 16}])
 def test_an_edited_flag_is_damage(tmp_path: Path, values: dict[str, Any]) -> None:
     folder = _search(tmp_path, "a", settled=False, n_diverged=1, diverged_sizes="16")
