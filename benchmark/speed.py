@@ -8,24 +8,26 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import rich.table
 import torch
 from rich.console import Console
 
-from benchmark import speed_conv, speed_gpu, speed_mlp, speed_overheads, speed_population, speed_scaling
+from benchmark import speed_conv, speed_gpu, speed_mlp, speed_overheads, speed_population, speed_quality, speed_scaling
 from benchmark.machine import environment, limit_threads, resolve_device
-from benchmark.speed_timing import Effort, Table, markdown
+from benchmark.speed_timing import Effort, Printable, markdown
 from searchers.registry import unknown_name
 
 FULL = Effort()
-SECTIONS: dict[str, Callable[[Effort], list[Table]]] = {
+SECTIONS: dict[str, Callable[[Effort], Sequence[Printable]]] = {
     "mlp": speed_mlp.measure,
     "conv": speed_conv.measure,
     "population": speed_population.measure,
     "overheads": speed_overheads.measure,
     "scaling": speed_scaling.measure,
+    "quality": speed_quality.measure,
     "gpu": speed_gpu.measure,
 }
 
@@ -35,6 +37,11 @@ def main(arguments: Sequence[str] | None = None, effort: Effort = FULL) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmark.speed", description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="NAME", help=f"{', '.join(SECTIONS)} (default: all possible)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there as Markdown too")
+    cases = ", ".join(speed_quality.CASES)
+    parser.add_argument("--cases", nargs="+", metavar="CASE", help=f"of the section quality: {cases} (default: all)")
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="CPU seconds of each training of the section quality"
+    )
     options = parser.parse_args(arguments)
     has_gpu = torch.cuda.is_available()
     names = options.sections or [name for name in SECTIONS if name != "gpu" or has_gpu]
@@ -43,8 +50,18 @@ def main(arguments: Sequence[str] | None = None, effort: Effort = FULL) -> None:
             parser.error(unknown_name("section", name, SECTIONS))
         if name == "gpu" and not has_gpu:
             parser.error("section gpu needs a CUDA device and torch sees none; leave it out")
+    for case in options.cases or ():
+        if case not in speed_quality.CASES:
+            parser.error(unknown_name("case", case, speed_quality.CASES))
+    if options.seconds is not None and not options.seconds > 0:
+        parser.error(f"--seconds is {options.seconds}; expected more than 0")
+    if options.cases or options.seconds:
+        if "quality" not in names:
+            parser.error("--cases and --seconds are of the section quality; name it too, or leave them out")
+        effort = replace(effort, cases=options.cases, seconds=options.seconds)
     torch.set_flush_denormal(True)
-    console, tables = Console(), []
+    console = Console()
+    tables: list[Printable] = []
     console.width = max(console.width, 120)  # rather a wrapped line than a cut name
     for name in names:
         limit_threads(effort.threads)  # the section before may have changed it
@@ -59,7 +76,7 @@ def main(arguments: Sequence[str] | None = None, effort: Effort = FULL) -> None:
     print(json.dumps({table.title: table.numbers() for table in tables}))
 
 
-def _printed(table: Table) -> rich.table.Table:
+def _printed(table: Printable) -> rich.table.Table:
     header, *lines = table.cells()
     printed = rich.table.Table(title=table.title)
     for column in header:

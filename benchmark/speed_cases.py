@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from benchmark.backbones.export import build_vae
 from benchmark.backbones.linear import Linear
@@ -120,16 +120,20 @@ def plain_loop(case: Case) -> Loop:
     def run() -> None:
         order = torch.randperm(len(images), generator=generator)[: case.images_per_run]
         for start in range(0, len(order), batch_size):
-            x = images[order[start : start + batch_size]]
-            mean, logvar = vae.encode(x)
-            z = mean + torch.exp(0.5 * logvar) * torch.randn(mean.shape, generator=generator)
-            loss = bernoulli_nll(vae.decode(z), x) + kl_per_dim(mean, logvar).sum(1).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            plain_step(vae, optimizer, images[order[start : start + batch_size]], generator)
 
     run()
     return Loop(run, case.images_per_run)
+
+
+def plain_step(vae: VAE, optimizer: torch.optim.Optimizer, x: Tensor, generator: Generator) -> None:
+    """A training step on x [B, C, H, W] in [0, 1]."""
+    mean, logvar = vae.encode(x)
+    z = mean + torch.exp(0.5 * logvar) * torch.randn(mean.shape, generator=generator)
+    loss = bernoulli_nll(vae.decode(z), x) + kl_per_dim(mean, logvar).sum(1).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
 
 
 def as_torch_has_it(vae: VAE) -> VAE:

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from rich.progress import track
@@ -18,12 +19,15 @@ Measure = Callable[[], float]
 class Effort:
     """How long the bench measures, and with how many threads where it uses all.
 
-    rounds: None is each table's own number. scale: of the numbers of steps and images, and of seconds.
+    rounds: None is each table's own number. scale: of the numbers of steps and images, and of seconds. cases and
+    seconds: of the section quality; None is all of them, and each case's own seconds.
     """
 
     rounds: int | None = None
     scale: float = 1.0
     threads: int = field(default_factory=torch.get_num_threads)
+    cases: tuple[str, ...] | None = None
+    seconds: float | None = None
 
     def of(self, count: int) -> int:
         """This many, scaled, at least 2."""
@@ -62,6 +66,20 @@ def interleaved(title: str, rounds: int, measures: Mapping[str, Measure]) -> dic
 def ratio(a: Sequence[float], b: Sequence[float]) -> list[float]:
     """Round by round."""
     return [x / y for x, y in zip(a, b, strict=True)]
+
+
+class Printable(Protocol):
+    """What a section gives."""
+
+    @property
+    def title(self) -> str:
+        """Of the table; a key of the JSON."""
+
+    def numbers(self) -> dict[str, dict[str, float]]:
+        """By row and column, for the JSON."""
+
+    def cells(self) -> list[list[str]]:
+        """The header, then a line a row."""
 
 
 @dataclass(frozen=True)

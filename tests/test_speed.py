@@ -16,6 +16,7 @@ from benchmark.speed_cases import CONV, MLP, Case, as_torch_has_it
 from benchmark.speed_timing import Effort, Table, interleaved
 
 TINY = Effort(rounds=1, scale=0.001, threads=1)  # two would wait for each other where the cores are busy
+SPECIAL = ("quality", *(() if torch.cuda.is_available() else ("gpu",)))  # quality: test_speed_quality.py
 DIFFERENCES = ("the rest", "a search on")  # of noisy times: of any sign
 
 
@@ -34,7 +35,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("name", [name for name in speed.SECTIONS if name != "gpu" or torch.cuda.is_available()])
+@pytest.mark.parametrize("name", [name for name in speed.SECTIONS if name not in SPECIAL])
 def test_every_section_prints_tables_of_finite_positive_numbers(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
