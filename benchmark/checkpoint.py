@@ -9,7 +9,7 @@ from benchmark.backbones.vae import VAE
 from benchmark.files import read_checked, write_checked
 from benchmark.rows import decode_rows, encode_rows
 from benchmark.store import TrialFolder
-from benchmark.training import TrainingState, new_state
+from benchmark.training import TrainingState, load_optimizer, new_state
 from searchers.base import Controller
 
 MODULES = ("vae", "controller", "optimizer")
@@ -20,11 +20,12 @@ def save(state: TrainingState, folder: TrialFolder) -> None:
     """Writes the checkpoint, rows included, and then the rows for readers: a kill loses the epoch under way alone."""
     content: dict[str, Any] = {name: getattr(state, name).state_dict() for name in MODULES}
     content |= {name: getattr(state, name) for name in COUNTERS}
-    content["rows"] = torch.frombuffer(bytearray(encode_rows(state.rows)), dtype=torch.uint8)
+    rows = encode_rows(state.rows)
+    content["rows"] = torch.frombuffer(bytearray(rows), dtype=torch.uint8)
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_checked(folder.checkpoint, buffer.getvalue())
-    folder.write_rows(state.rows)
+    folder.write_encoded(rows)
 
 
 def check(folder: TrialFolder) -> None:
@@ -40,8 +41,9 @@ def restore(folder: TrialFolder, vae: VAE, controller: Controller, learning_rate
     content = torch.load(io.BytesIO(read_checked(folder.checkpoint)), map_location="cpu", weights_only=True)
     vae.keep_latents(range(len(content["latent_ids"])))
     state = new_state(vae, controller, learning_rate)
-    for name in MODULES:
-        getattr(state, name).load_state_dict(content[name])
+    vae.load_state_dict(content["vae"])
+    controller.load_state_dict(content["controller"])
+    load_optimizer(state.optimizer, content["optimizer"])
     for name in COUNTERS:
         setattr(state, name, content[name])
     state.rows = decode_rows(content["rows"].numpy().tobytes())

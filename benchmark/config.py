@@ -23,9 +23,6 @@ else:
 PROTOCOLS = Path(__file__).parent / "protocols"
 DEFAULT_SEARCHERS = ("grid", "random", "ald", "geco-l0arm", "sparsity")
 DATASET_PROTOCOLS = {  # whose name is not the dataset's own
-    "mnist": "ald-mnist",
-    "fashionmnist": "ald-fashionmnist",
-    "eurosat": "ald-eurosat",
     "sprites": "ald-sprites",
     "dsprites": "geco-table1-dsprites",
     "shapes3d": "geco-table1-shapes3d",
@@ -35,6 +32,7 @@ DATASET_PROTOCOLS = {  # whose name is not the dataset's own
 }
 DEFAULT_SEEDS = (0, 1, 2)
 PRECISIONS = ("float32", "bf16")
+SCHEDULES = ("constant", "cosine")
 EXECUTORS = ("local", "ray")
 FEATURES = ("auto", "classifier", "inception")
 CLASSIFIER = re.compile("classifier:[0-9a-f]{8}")  # the one of these weights: how a suite calls its own
@@ -48,8 +46,9 @@ class Training:
     The budget is `epochs`, or `batches` where that is given, times `scale` (for a smoke run; the store records it).
     epoch_batches: batches after which the metrics are computed; None: once in a pass over the images.
     threads: CPU threads of a search, whatever the number of jobs. precision: of the products in training; bf16 is
-    faster where the hardware has it, weights and metrics stay float32. deterministic: a GPU repeats itself bit for
-    bit, at some cost; a CPU always does.
+    faster where the hardware has it, weights and metrics stay float32. schedule: of the learning rate over a training's
+    budget; cosine rises to learning_rate within the first 5 % and falls to 1 % of it. deterministic: a GPU repeats
+    itself bit for bit, at some cost; a CPU always does.
     """
 
     epochs: int = 100
@@ -58,6 +57,7 @@ class Training:
     scale: float = 1.0
     batch_size: int = 64
     learning_rate: float = 1e-3
+    schedule: str = "constant"
     threads: int = 1
     precision: str = "float32"
     deterministic: bool = False
@@ -73,8 +73,9 @@ class Training:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected a number between 0 and 1")
-        if self.precision not in PRECISIONS:
-            raise ValueError(unknown_name("precision", self.precision, PRECISIONS))
+        for name, known in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ValueError(unknown_name(name, getattr(self, name), known))
         if not 0 < self.scale <= 1:
             raise ValueError(f"scale is {self.scale}; expected a number above 0 and at most 1")
 

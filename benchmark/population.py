@@ -22,7 +22,17 @@ from benchmark.problem import BenchProblem, Member, Notice
 from benchmark.rows import decode_rows, encode_rows
 from benchmark.stack import Stack
 from benchmark.streams import Purpose, stream
-from benchmark.training import CHUNK_BYTES, autocast, batches, end_epoch, flop_counter, make_optimizer, run_steps
+from benchmark.training import (
+    CHUNK_BYTES,
+    autocast,
+    batches,
+    end_epoch,
+    flop_counter,
+    load_optimizer,
+    make_optimizer,
+    run_steps,
+    scheduled,
+)
 from searchers.objectives import elbo_loss
 
 Report = Callable[[int, int, int], None]
@@ -117,8 +127,9 @@ class Population:
         own = [batches(split, settings, order, CHUNK_BYTES // len(members)) for order in orders]
         if self._on_gpu:
             self._replay = self._replay or Replay(self._step, len(members), device)
-        losses = run_steps(map(torch.stack, zip(*own, strict=True)), self._step, noise, self._replay)
         steps, batch_size = settings.steps_per_epoch(len(split)), min(settings.batch_size, len(split))
+        images = scheduled(map(torch.stack, zip(*own, strict=True)), self._optimizer, settings, epoch - 1, steps)
+        losses = run_steps(images, self._step, noise, self._replay)
         self._stack.unstack([member.state.vae for member in members])
         for member in members:
             state = member.state
@@ -179,7 +190,7 @@ class Population:
             self._stack.parameters.values(), content["optimizer"]["state"].values(), strict=True
         ):
             moments.update({name: own(moments[name], parameter) for name in ("exp_avg", "exp_avg_sq")})
-        self._optimizer.load_state_dict(content["optimizer"])
+        load_optimizer(self._optimizer, content["optimizer"])
         self._stack.unstack([member.state.vae for member in self._members])
         for member, i in zip(self._members, chosen, strict=True):
             for name in COUNTERS:

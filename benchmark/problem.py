@@ -10,9 +10,11 @@ import optuna
 import pandas as pd
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
+from torch import Generator
 
 from benchmark import checkpoint
-from benchmark.backbones.export import build_vae, load_model, save_model
+from benchmark.backbones.export import build_vae, load_model, make_backbone, save_model
+from benchmark.backbones.initialise import scale_to_data
 from benchmark.backbones.vae import VAE
 from benchmark.clock import Clock
 from benchmark.datasets.base import Dataset
@@ -143,7 +145,10 @@ class BenchProblem:
     def _member(self, number: int, latent_dim: int, controller: Controller) -> Member:
         backbone, device = self._spec.backbone, self.clock.device
         init = stream_seed(Purpose.INIT, self.seed, number)
-        vae = build_vae(backbone.name, backbone.options, self._image_shape, latent_dim, init).to(device)
+        vae = build_vae(backbone.name, backbone.options, self._image_shape, latent_dim, init)
+        if make_backbone(backbone.name, backbone.options).init == "scaled":
+            scale_to_data(vae, self.train_split, Generator().manual_seed(init))
+        vae.to(device)
         folder = self._folder.trial(number)
         state = checkpoint.restore(folder, vae, controller.to(device), self._spec.training.learning_rate)
         return Member(folder, latent_dim, (self.seed, number), state)

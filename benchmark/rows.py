@@ -23,13 +23,17 @@ ARRAYS = (*LATENT_ARRAYS, *PROBE_ARRAYS)
 def encode_rows(rows: Sequence[dict[str, Any]]) -> bytes:
     """A training's rows as an Arrow IPC file, its digest in its metadata; arrays become lists."""
     names = dict.fromkeys(name for row in rows for name in row)  # a trace may begin after the first epoch
-    plain = [{key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in row.items()} for row in rows]
-    table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in plain])
+    table = pa.table({name: pa.array([_nested(row.get(name)) for row in rows]) for name in names})
     table = table.replace_schema_metadata({"digest": SEAL})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     return seal(sink.getvalue().to_pybytes())
+
+
+def _nested(value: Any) -> Any:
+    """Arrow takes arrays of one dimension as they are, others as lists."""
+    return value.tolist() if isinstance(value, np.ndarray) and value.ndim > 1 else value
 
 
 def decode_rows(content: bytes) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from benchmark.streams import Purpose, stream
 from searchers.base import KEEP_ALL, Controller
 
 CHUNK_BYTES = 2**26  # of uint8 images gathered at once
+WARM_UP, LAST_RATE = 0.05, 0.01  # of a cosine schedule: a share of the steps, and of the learning rate
 
 
 @dataclass
@@ -59,8 +60,40 @@ def new_state(vae: VAE, controller: Controller, learning_rate: float) -> Trainin
 
 
 def make_optimizer(parameters: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
-    """Adam, on a GPU such that its step can be recorded."""
-    return torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=parameters[0].is_cuda)
+    """Adam, on a GPU such that its step can be recorded, and the learning rate changed afterwards."""
+    on_gpu = parameters[0].is_cuda
+    rate = torch.tensor(learning_rate, device=parameters[0].device) if on_gpu else learning_rate
+    return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Takes the moments over from `saved`, its `state_dict`; the learning rate stays where a recorded step reads it."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def rate_factor(schedule: str, done: float) -> float:
+    """What the learning rate is multiplied with when this share of a training's steps is done."""
+    if schedule == "constant":
+        return 1.0
+    return min(1.0, done / WARM_UP) * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def scheduled(
+    batches: Iterable[Tensor], optimizer: torch.optim.Optimizer, settings: Training, epochs_done: int, steps: int
+) -> Iterator[Tensor]:
+    """An epoch's batches, `steps` of them, before each of which the optimizer gets the learning rate of its step."""
+    for index, images in enumerate(batches):
+        done = (epochs_done + (index + 1) / steps) / settings.epochs
+        rate = settings.learning_rate * rate_factor(settings.schedule, done)
+        for group in optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        yield images
 
 
 @contextmanager
@@ -165,8 +198,9 @@ def train_epoch(state: TrainingState, split: Split, settings: Training, order: G
 
     if noise.device.type == "cuda" and state.controller.capturable:
         state.replay = state.replay or Replay(step, 1, noise.device)
-    losses = run_steps(batches(split, settings, order), step, [noise], state.replay)
     steps = settings.steps_per_epoch(len(split))
+    images = scheduled(batches(split, settings, order), state.optimizer, settings, len(state.rows), steps)
+    losses = run_steps(images, step, [noise], state.replay)
     state.images_seen += steps * min(settings.batch_size, len(split))
     state.train_flops += steps * (state.flops_per_step or 0)
     return losses[0] / steps

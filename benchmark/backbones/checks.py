@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from benchmark.errors import InputError
+from searchers.registry import unknown_name
 
 ImageShape = tuple[int, ...]
+INITS = ("scaled", "torch")  # see `benchmark.backbones.initialise`
 LARGEST_WIDTH = 2**16  # two such layers have 17 GB of weights
 
 
@@ -12,6 +14,12 @@ def check_widths(name: str, widths: Sequence[int]) -> None:
     """Raises ValueError unless there is at least one width and each is 1 to LARGEST_WIDTH."""
     if not widths or not 1 <= min(widths) <= max(widths) <= LARGEST_WIDTH:
         raise ValueError(f"{name} is {list(widths)}; expected numbers of at least 1 and at most {LARGEST_WIDTH}")
+
+
+def check_init(init: str) -> None:
+    """Raises ValueError for a name that is not in INITS."""
+    if init not in INITS:
+        raise ValueError(unknown_name("init", init, INITS))
 
 
 def check_image(backbone: str, image_shape: ImageShape, smallest: int) -> ImageShape:

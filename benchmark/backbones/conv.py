@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from benchmark.backbones.checks import ImageShape, check_image, check_widths
+from benchmark.backbones.checks import ImageShape, check_image, check_init, check_widths
 from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 
@@ -16,9 +16,11 @@ class Conv:
 
     channels: int = 32
     hidden: int = 256
+    init: str = "torch"
 
     def __post_init__(self) -> None:
         check_widths("channels and hidden", (self.channels, self.hidden))
+        check_init(self.init)
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """The network for images [C, H, W] of at least 16 pixels a side."""

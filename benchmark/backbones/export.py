@@ -21,6 +21,10 @@ FORMAT = "latentbench-model-1"
 class Backbone(Protocol):
     """A builder: a frozen dataclass whose fields are its options."""
 
+    @property
+    def init(self) -> str:
+        """The weights to start from: one of `benchmark.backbones.checks.INITS`."""
+
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """The network for images of this shape, initialised from torch's global generator."""
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.backbones.checks import ImageShape, check_widths
+from benchmark.backbones.checks import ImageShape, check_init, check_widths
 from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 from benchmark.errors import InputError
@@ -83,9 +83,11 @@ class Video:
     heads: int = 2
     code_channels: int = 8
     hidden: int = 256
+    init: str = "torch"
 
     def __post_init__(self) -> None:
         check_widths("channels, heads, code_channels and hidden", self._widths())
+        check_init(self.init)
         if not 0 <= self.n_blocks <= MAX_BLOCKS:
             raise ValueError(f"n_blocks is {self.n_blocks}; expected at least 0 and at most {MAX_BLOCKS}")
         if self.channels < 2 or self.channels % self.heads:
