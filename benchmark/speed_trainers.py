@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -116,19 +115,21 @@ def pythae(problem: QualityProblem) -> list[Point]:
 
     Raises ImportError where pythae is not installed.
     """
-    models, trainers = import_module("pythae.models"), import_module("pythae.trainers")
-    callbacks, data = import_module("pythae.trainers.training_callbacks"), import_module("pythae.data.datasets")
+    from pythae import models, trainers
+    from pythae.data import datasets
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.trainers import training_callbacks as callbacks
+
     logging.getLogger(trainers.BaseTrainer.__module__).setLevel(logging.ERROR)
     images = _float_images(problem)
     vae = as_torch_has_it(problem.vae("torch"))
     config = models.VAEConfig(input_dim=(1,), latent_dim=vae.latent_dim, reconstruction_loss="bce")
     model = models.VAE(config)
-    output = import_module("pythae.models.base.base_utils").ModelOutput
-    model.encoder, model.decoder = _PythaeEncoder(vae, output), _PythaeDecoder(vae, output)
+    model.encoder, model.decoder = _PythaeEncoder(vae, ModelOutput), _PythaeDecoder(vae, ModelOutput)
     settings = trainers.BaseTrainerConfig(
         learning_rate=PLAIN.learning_rate, per_device_train_batch_size=PLAIN.batch_size, no_cuda=True
     )
-    trainer = trainers.BaseTrainer(model, data.BaseDataset(images, torch.zeros(len(images))), None, settings)
+    trainer = trainers.BaseTrainer(model, datasets.BaseDataset(images, torch.zeros(len(images))), None, settings)
     attempt = Attempt(problem, vae)
     callback = type("Ends", (callbacks.TrainingCallback,), {"on_train_step_end": lambda *_, **__: attempt.after_step()})
     trainer.callback_handler = callbacks.CallbackHandler([callback()], model)
@@ -168,7 +169,6 @@ class _PythaeDecoder(nn.Module):
 def trainers() -> Mapping[str, Trainer | None]:
     """By name, ours first; None is one that is not installed."""
     try:
-        import_module("pythae.trainers")
         other: dict[str, Trainer | None] = {f"pythae {version('pythae')}": pythae}
     except ImportError:
         other = {"pythae": None}

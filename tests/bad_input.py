@@ -184,7 +184,7 @@ PROTOCOL = {
     "backbone.hidden = [100_000_000]": "hidden is [100000000]; expected numbers of at least 1 and at most 65536",
     'backbone.name = "conv"\nbackbone.channels = 0': "channels and hidden is [0, 256]; expected",
     'backbone.name = "geco-conv"\nbackbone.hidden = -1': "hidden is [-1]; expected",
-    'backbone.name = "asperti-conv"\nbackbone.hidden = 1': "unknown setting 'hidden'; expected one of none",
+    'backbone.name = "asperti-conv"\nbackbone.hidden = 1': "unknown setting 'hidden'; expected one of init",
     'backbone.name = "video"\nbackbone.heads = 3': "channels is 32 with 3 heads; expected a multiple of heads",
     'backbone.name = "video"\nbackbone.n_blocks = 1_000_000': "n_blocks is 1000000; expected at least 0 and at most",
     "training = 3": "training: got 3; expected a table of settings",

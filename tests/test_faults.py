@@ -11,7 +11,7 @@ import torch
 from fault_bench import Skipped, bench
 from faults import FAULTS
 
-from benchmark.doubts import flags
+from benchmark.doubts import search_flags
 from benchmark.store import ResultsStore, SearchFolder
 
 # Each start takes seconds, which are Python's imports. So one suite meets all that cuts suites short, and another one,
@@ -96,5 +96,5 @@ def test_the_harness_notices(difference: str, folder: Path, tmp_path: Path) -> N
     found = undisturbed.compare(tmp_path / "results")
     assert difference.format(id=search_id) in found
     if difference == "searches: status differs":  # these columns follow from it
-        found = [one for one in found if one not in {f"searches: {name} differs" for name in flags({})}]
+        found = [one for one in found if one not in {f"searches: {name} differs" for name in search_flags({})}]
     assert len(found) == 1 or difference == "epochs: epoch differs"  # every column of a row that is there twice

@@ -47,7 +47,7 @@ UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "y
 IMPORTERS = {  # of what only these may import
     # the code's own commit, from git; commands that the speed bench times
     "subprocess": {"benchmark/machine.py", "benchmark/speed_overheads.py"},
-    "importlib": {"searchers/registry.py", "benchmark/machine.py"},  # Entry; version numbers
+    "importlib": {"searchers/registry.py", "benchmark/machine.py", "benchmark/speed_trainers.py"},  # Entry; versions
     "urllib": {"benchmark/datasets/download.py"},
     "http": {"benchmark/datasets/download.py"},
     "requests": set(),

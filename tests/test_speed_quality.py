@@ -140,7 +140,7 @@ def test_the_section_leaves_out_what_is_not_to_be_had_and_goes_on(
 
     load_dataset = speed_problem.load_dataset
     monkeypatch.setattr(speed_problem, "load_dataset", load)
-    monkeypatch.setattr(speed_trainers, "import_module", no_pythae)
+    monkeypatch.setattr(speed_trainers, "version", no_pythae)
     monkeypatch.setitem(CASES, "digits", replace(DIGITS, nats=(EASY, IMPOSSIBLE), budgets=(0.5,), most_epochs=1))
     speed.main(["quality", "--cases", "mnist", "digits", "--seconds", "50"])
     printed = capsys.readouterr()
