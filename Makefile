@@ -36,7 +36,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest
 
 faults: .venv/installed-dev
-	$(BIN)/python tests/faults.py
+	$(BIN)/python tests/faults/faults.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check
@@ -47,7 +47,7 @@ audit: .venv/installed-dev
 	$(BIN)/pip install pip-audit && $(BIN)/pip-audit --local --skip-editable
 
 bench: .venv/installed
-	$(BIN)/python -m benchmark.speed
+	$(BIN)/python -m tests.speed
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -14,7 +14,7 @@ import shtab
 
 from benchmark import __version__
 from benchmark.backbones import BACKBONES
-from benchmark.config import (
+from benchmark.config.protocol import (
     EXECUTORS,
     FEATURES,
     PRECISIONS,
@@ -23,11 +23,11 @@ from benchmark.config import (
     override,
     protocol_names,
 )
+from benchmark.config.settings import LARGEST
 from benchmark.datasets import DATASETS, check_dataset_name
-from benchmark.datasets.paths import cache_root, data_root
 from benchmark.errors import InputError
-from benchmark.settings import LARGEST
-from benchmark.stdio import mend_streams
+from benchmark.paths import cache_root, data_root
+from benchmark.terminal.stdio import mend_streams
 from benchmark.text import features_kind, is_url, one_line, path_argument, printable, results_argument
 from searchers import SEARCHERS
 from searchers.registry import Entry
@@ -189,17 +189,17 @@ def _run(options: argparse.Namespace) -> int:
         )
 
     if options.executor == "local":
-        from benchmark.pool import warm_up
+        from benchmark.suite.local_pool import warm_up
 
         warm_up()  # its imports and those below take seconds, which they spend at the same time
 
-    from benchmark.stage_display import StageDisplay
+    from benchmark.terminal.stage_display import StageDisplay
 
     with StageDisplay("starting"):
-        from benchmark.mirror import local_results
-        from benchmark.progress import print_latents, print_summary
-        from benchmark.runner import Suite, run_suite, show_plan
         from benchmark.store import ResultsStore
+        from benchmark.store.remote import local_results
+        from benchmark.suite.runner import Suite, run_suite, show_plan
+        from benchmark.terminal.progress import print_latents, print_summary
 
     suite = Suite(
         protocol,
@@ -230,12 +230,12 @@ def _prepare(options: argparse.Namespace) -> int:
     protocol = dataset_protocol(name) if options.protocol is None else load_protocol(options.protocol)
     protocol = override(protocol, dataset=name, features=options.features)
 
-    from benchmark.pool import warm_up
-    from benchmark.stage_display import StageDisplay
+    from benchmark.suite.local_pool import warm_up
+    from benchmark.terminal.stage_display import StageDisplay
 
     warm_up()
     with StageDisplay("starting"):
-        from benchmark.runner import prepare
+        from benchmark.suite.runner import prepare
 
     prepared = prepare(protocol, options.device)
     features = features_kind(prepared.protocol.evaluation.features)
@@ -258,9 +258,9 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from benchmark.mirror import local_results
-    from benchmark.progress import print_summary
     from benchmark.store import ResultsStore
+    from benchmark.store.remote import local_results
+    from benchmark.terminal.progress import print_summary
 
     print_summary(ResultsStore(local_results(options.results)).searches())
     return 0
@@ -270,9 +270,9 @@ def _watch(options: argparse.Namespace) -> int:
     if not 0 < options.every < math.inf:
         raise InputError(f"every is {options.every:g} seconds; expected a number above 0")
 
-    from benchmark.mirror import local_results
     from benchmark.store import ResultsStore
-    from benchmark.watch import watch
+    from benchmark.store.remote import local_results
+    from benchmark.terminal.watch import watch
 
     once = options.once or is_url(options.results)  # of which there is a copy
     return watch(ResultsStore(local_results(options.results)), options.every, once)

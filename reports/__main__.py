@@ -10,16 +10,16 @@ from pathlib import Path
 import reports.headless  # noqa: F401
 from benchmark.cli import OneLineParser, add_report_options
 from benchmark.errors import InputError
-from benchmark.mirror import local_results
-from benchmark.stdio import mend_streams
 from benchmark.store import ResultsStore
+from benchmark.store.remote import local_results
+from benchmark.terminal.stdio import mend_streams
 from benchmark.text import is_url, one_line
-from reports.data import read_groups
-from reports.paper_items import PAPER_ITEMS
-from reports.papers import Runs
-from reports.papers_render import write_papers
-from reports.render import write_report
-from reports.summary import print_paper_list, print_papers, print_summary
+from reports.data.groups import read_groups
+from reports.papers.base import Runs
+from reports.papers.registry import PAPER_ITEMS
+from reports.papers.write import write_papers
+from reports.terminal import print_paper_list, print_papers, print_summary
+from reports.write import write_report
 from searchers.registry import unknown_name
 
 

@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from torch import Generator, Tensor, nn
 
-from searchers.objectives import VAE, Loss, elbo_loss
+from searchers.parts.objectives import VAE, Loss, elbo_loss
 
 
 @dataclass(frozen=True)

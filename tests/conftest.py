@@ -18,4 +18,4 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_url(url: str) -> None:
         raise URLError("no route to host")
 
-    monkeypatch.setattr("benchmark.datasets.download.open_url", open_url)
+    monkeypatch.setattr("benchmark.datasets.archives.download.open_url", open_url)

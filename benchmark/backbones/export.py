@@ -10,9 +10,9 @@ import torch
 from benchmark.backbones import BACKBONES
 from benchmark.backbones.checks import ImageShape
 from benchmark.backbones.vae import VAE
+from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError
-from benchmark.files import replacing
-from benchmark.settings import from_mapping
+from benchmark.store.atomic_files import replacing
 from searchers.registry import unknown_name
 
 FORMAT = "latentbench-model-1"

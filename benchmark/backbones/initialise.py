@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from benchmark.backbones.vae import VAE
 from benchmark.datasets.base import Split
-from searchers.objectives import frozen_batchnorm_statistics, reparameterise
+from searchers.parts.objectives import frozen_batchnorm_statistics, reparameterise
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 SAMPLE_BYTES, SAMPLE_IMAGES = 2**22, (16, 256)  # of uint8 pixels; images at least and at most

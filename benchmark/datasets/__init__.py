@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.datasets.image_files import list_images
+from benchmark.datasets.folders.image_files import list_images
 from benchmark.errors import InputError
 from benchmark.text import is_unicode
 from searchers.registry import Entry, unknown_name
@@ -18,18 +18,26 @@ if TYPE_CHECKING:
 
 # The parameters of a loader are the dataset's options; the loader of `folder:PATH` takes `path` before them.
 DATASETS: dict[str, Entry] = {
-    "digits": Entry("benchmark.datasets.digits:load", "1,797 grey 8x8 digits, bundled with scikit-learn"),
-    "mnist": Entry("benchmark.datasets.mnist:load", "70,000 grey 28x28 digits"),
-    "fashionmnist": Entry("benchmark.datasets.fashionmnist:load", "70,000 grey 28x28 images of clothes"),
-    "eurosat": Entry("benchmark.datasets.eurosat:load", "27,000 RGB 64x64 satellite images, 10 classes"),
-    "cifar100": Entry("benchmark.datasets.cifar100:load", "60,000 RGB photographs upscaled to 64x64, 100 classes"),
-    "sprites": Entry("benchmark.datasets.sprites:load", "11,664 RGB videos of 8x64x64, game characters in 9 actions"),
-    "dsprites": Entry("benchmark.datasets.dsprites:load", "737,280 binary 64x64 images of 3 shapes"),
-    "shapes3d": Entry("benchmark.datasets.shapes3d:load", "480,000 RGB 64x64 images of 4 shapes in a room"),
-    "cars3d": Entry("benchmark.datasets.cars3d:load", "17,568 RGB 64x64 views of 183 cars"),
-    "tiles": Entry("benchmark.datasets.tiles:load", "generated 28x28 images of one to three white tiles (1812.07238)"),
-    "manifold": Entry("benchmark.datasets.manifold:load", "generated 16x16 images of known latent dimension"),
-    "folder": Entry("benchmark.datasets.folder:load", "folder:PATH, your own images in class subfolders or flat"),
+    "digits": Entry("benchmark.datasets.generated.digits:load", "1,797 grey 8x8 digits, bundled with scikit-learn"),
+    "mnist": Entry("benchmark.datasets.published.mnist:load", "70,000 grey 28x28 digits"),
+    "fashionmnist": Entry("benchmark.datasets.published.fashionmnist:load", "70,000 grey 28x28 images of clothes"),
+    "eurosat": Entry("benchmark.datasets.published.eurosat:load", "27,000 RGB 64x64 satellite images, 10 classes"),
+    "cifar100": Entry(
+        "benchmark.datasets.published.cifar100:load", "60,000 RGB photographs upscaled to 64x64, 100 classes"
+    ),
+    "sprites": Entry(
+        "benchmark.datasets.published.sprites:load", "11,664 RGB videos of 8x64x64, game characters in 9 actions"
+    ),
+    "dsprites": Entry("benchmark.datasets.published.dsprites:load", "737,280 binary 64x64 images of 3 shapes"),
+    "shapes3d": Entry("benchmark.datasets.published.shapes3d:load", "480,000 RGB 64x64 images of 4 shapes in a room"),
+    "cars3d": Entry("benchmark.datasets.published.cars3d:load", "17,568 RGB 64x64 views of 183 cars"),
+    "tiles": Entry(
+        "benchmark.datasets.generated.tiles:load", "generated 28x28 images of one to three white tiles (1812.07238)"
+    ),
+    "manifold": Entry("benchmark.datasets.generated.manifold:load", "generated 16x16 images of known latent dimension"),
+    "folder": Entry(
+        "benchmark.datasets.folders.folder:load", "folder:PATH, your own images in class subfolders or flat"
+    ),
 }
 
 

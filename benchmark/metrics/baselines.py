@@ -17,13 +17,13 @@ import scipy.linalg
 import torch
 from numpy.typing import NDArray
 
-from benchmark.config import Evaluation
+from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import Dataset, Split
-from benchmark.datasets.paths import cache_folder
-from benchmark.doubts import MOST_COMPONENTS
 from benchmark.errors import Damaged
-from benchmark.files import read_json, write_json
+from benchmark.paths import cache_folder
 from benchmark.stages import begin_stage
+from benchmark.store.atomic_files import read_json, write_json
+from benchmark.store.doubts import MOST_COMPONENTS
 
 VERSION = 1  # part of the cache's key: raise it when a number or the file's form changes
 FIT_IMAGES, FIT_BYTES = 5_000, 2**28  # that PCA is fitted on: so many, and of large images so many bytes of pixels

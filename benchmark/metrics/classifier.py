@@ -15,10 +15,10 @@ from threadpoolctl import threadpool_limits
 from torch import Generator, Tensor, nn
 
 from benchmark.datasets.base import Dataset, Split
-from benchmark.datasets.paths import cache_folder
-from benchmark.files import read_checked, write_checked
 from benchmark.metrics.features import frames_as_batch, mean_over_frames
+from benchmark.paths import cache_folder
 from benchmark.stages import as_stage, begin_stage
+from benchmark.store.atomic_files import read_checked, write_checked
 
 VERSION = 2  # part of the cache's key: raise it when the network, its training or the file's form changes
 CHANNELS = (16, 32, 64)

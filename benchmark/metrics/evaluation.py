@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from benchmark.config import Evaluation
+from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import Split
 from benchmark.machine import float64_device
 from benchmark.metrics.features import Features
@@ -15,7 +15,7 @@ from benchmark.metrics.frechet import feature_stats, frechet_distance
 from benchmark.metrics.latents import active_units, kmeans_silhouette, label_silhouette, posterior_stats
 from benchmark.stages import begin_stage
 from benchmark.text import features_kind
-from searchers.objectives import VAE, bernoulli_nll, reparameterise, squared_error
+from searchers.parts.objectives import VAE, bernoulli_nll, reparameterise, squared_error
 
 MAX_BATCH, BATCH_BYTES = 500, 2**23  # images, and bytes of uint8 pixels, that are evaluated at once
 DEFAULT_CLUSTERS = 10  # of data without classes

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from benchmark.datasets.archives.download import RemoteFile, fetch
 from benchmark.datasets.base import Dataset
-from benchmark.datasets.download import RemoteFile, fetch
 from benchmark.errors import InputError
 from benchmark.metrics.features import frames_as_batch, mean_over_frames
 

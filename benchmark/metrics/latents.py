@@ -15,7 +15,7 @@ from sklearn.metrics import silhouette_score
 from torch import Tensor
 
 from benchmark.machine import float64_device
-from searchers.objectives import kl_per_dim
+from searchers.parts.objectives import kl_per_dim
 
 ACTIVE_THRESHOLD = 0.01
 

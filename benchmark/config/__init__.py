@@ -1,0 +1,1 @@
+"""Protocols: TOML files, their overrides and checks."""

@@ -1,0 +1,1 @@
+"""Datasets that are computed or bundled: no download."""

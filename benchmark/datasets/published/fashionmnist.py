@@ -1,0 +1,26 @@
+"""FashionMNIST from its four idx files, by torchvision."""
+
+from typing import ClassVar
+
+import torchvision
+
+from benchmark.datasets.base import Dataset
+from benchmark.datasets.published.mnist import load_idx
+
+
+class FashionMNIST(torchvision.datasets.FashionMNIST):  # type: ignore[misc]
+    """torchvision's class, its files and their MD5s; its own mirror speaks plain http, the authors' repository https.
+
+    The name is the folder's: data_root()/FashionMNIST/raw.
+    """
+
+    mirrors: ClassVar[list[str]] = ["https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"]
+
+
+def load() -> Dataset:
+    """70,000 grey images [N, 1, 28, 28] of 10 kinds of clothes, the official 10,000 as the test split.
+
+    Reads data_root()/FashionMNIST/raw/*-ubyte, which may be read-only, and downloads those that are missing. Raises
+    InputError if that fails, or if a file is not a whole idx file.
+    """
+    return load_idx("fashionmnist", FashionMNIST)

@@ -1,0 +1,68 @@
+"""A training's rows, one an epoch, as an Arrow file that says when it has been damaged."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from benchmark.errors import Damaged
+from benchmark.store.atomic_files import SEAL, check_seal, seal
+
+EPOCH_COLUMNS = (
+    *("trial", "epoch", "latent_dim", "active_units", "train_loss", "recon_nll", "recon_sse", "kl"),
+    *("fid_recon", "fid_gen", "fid_features", "silhouette", "silhouette_labels"),
+    *("train_seconds", "eval_seconds", "wall_seconds", "images_seen", "train_flops"),
+)
+LATENT_ARRAYS = ("latent_id", "latent_mean_variance", "latent_variance_mean", "latent_kl")
+PROBE_ARRAYS = ("probe_label", "probe_mean", "probe_variance")
+ARRAYS = (*LATENT_ARRAYS, *PROBE_ARRAYS)
+
+
+def encode_rows(rows: Sequence[dict[str, Any]]) -> bytes:
+    """A training's rows as an Arrow IPC file, its digest in its metadata; arrays become lists."""
+    names = dict.fromkeys(name for row in rows for name in row)  # a trace may begin after the first epoch
+    table = pa.table({name: pa.array([_nested(row.get(name)) for row in rows]) for name in names})
+    table = table.replace_schema_metadata({"digest": SEAL})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return seal(sink.getvalue().to_pybytes())
+
+
+def _nested(value: Any) -> Any:
+    """Arrow takes arrays of one dimension as they are, others as lists."""
+    return value.tolist() if isinstance(value, np.ndarray) and value.ndim > 1 else value
+
+
+def decode_rows(content: bytes) -> list[dict[str, Any]]:
+    """The rows that `encode_rows` was given, bit for bit."""
+    rows = pa.ipc.open_file(pa.BufferReader(content)).read_all().to_pylist()
+    return [{k: np.array(v) if k in ARRAYS else v for k, v in row.items()} for row in rows]
+
+
+def read_table(path: Path, skip: Sequence[str] = (), only: Sequence[str] | None = None) -> pa.Table:
+    """Some columns of a training's rows. Raises Damaged where the file is not as it was written, or no such table."""
+    try:
+        check_seal(path)
+        with pa.memory_map(str(path)) as source:
+            schema = pa.ipc.open_file(source).schema
+            if not set(EPOCH_COLUMNS) <= set(schema.names):
+                raise Damaged(path)
+            wanted = [i for i, name in enumerate(schema.names) if name not in skip and (only is None or name in only)]
+            table = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()
+            table.validate(full=True)  # offsets from a damaged file would be followed anywhere
+            if not len(table):
+                raise Damaged(path)
+            return _traces_as_floats(table).replace_schema_metadata(None)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise Damaged(path) from error
+
+
+def _traces_as_floats(table: pa.Table) -> pa.Table:
+    """Older results hold some as integers or booleans, which do not go with another search's floats."""
+    for i, (name, kind) in enumerate(zip(table.schema.names, table.schema.types, strict=True)):
+        if name.startswith("ctl_") and kind in (pa.int64(), pa.bool_()):
+            table = table.set_column(i, name, table[i].cast(pa.float64(), safe=False))
+    return table

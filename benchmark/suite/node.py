@@ -1,0 +1,121 @@
+"""What a worker does before and after a search that the command's own machine has not made ready for it."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from benchmark.datasets import load_dataset
+from benchmark.errors import InputError
+from benchmark.machine import code_digest
+from benchmark.paths import cache_folder, cache_root
+from benchmark.processes import machine, started
+from benchmark.stages import listening
+from benchmark.store.atomic_files import replacing
+from benchmark.store.remote import Mirror
+from benchmark.suite import worker
+from benchmark.suite.local_pool import Sender
+from benchmark.suite.plan import Assignment, SearchSpec, Shared
+
+_ready: set[str] = set()  # fingerprints of the data that this process has seen here
+
+
+def run_search(
+    connection: Sender,
+    task: Assignment,
+    companions: Sequence[Assignment],
+    device_name: str,
+    studies: str | None,
+    shared: Shared,
+    url: str | None,
+) -> None:
+    """See `benchmark.suite.worker.run_search`.
+
+    url: of the results, whose files are then made on this machine's own disk.
+    """
+    with listening(lambda stage: connection.send(("stage", stage))):
+        make_ready(task.spec, shared)
+    if url is None:
+        worker.run_search(connection, task, companions, device_name, studies)
+        return
+    _remove_abandoned()
+    with tempfile.TemporaryDirectory(prefix=f"{_scratch()}{os.getpid()}-") as scratch:
+        here = [one._replace(path=Path(scratch) / one.path.name) for one in (task, *companions)]
+        parts = ("",) if task.training is None else (f"trials/{task.training:03d}/",)
+        mirrors = [Mirror(f"{url}/searches/{one.path.name}", one.path, parts) for one in here]
+        for mirror in mirrors:
+            mirror.pull()
+        mirrored = _Mirrored(connection, mirrors)
+        worker.run_search(mirrored, here[0], here[1:], device_name, studies)
+        mirrored.push()
+
+
+class _Mirrored:
+    """A connection on which an epoch is told of when its files are where another machine finds them."""
+
+    def __init__(self, connection: Sender, mirrors: Sequence[Mirror]) -> None:
+        self._connection, self._mirrors = connection, mirrors
+
+    def send(self, message: Any, /) -> None:
+        if message[0] in ("epoch", "population"):
+            self.push()
+        self._connection.send(message)
+
+    def push(self) -> None:
+        """Copies what has changed. Raises RuntimeError: a store's broken pipe would be taken for a lost command."""
+        try:
+            for mirror in self._mirrors:
+                mirror.push()
+        except Exception as error:
+            raise RuntimeError(f"the files cannot be mirrored ({type(error).__name__}: {error})") from error
+
+
+def _scratch() -> str:
+    """How scratch folders' names begin here; a process's number follows. Containers may share their parent folder."""
+    return f"latentbench-scratch-{hashlib.sha256(repr(machine()).encode()).hexdigest()[:8]}-"
+
+
+def _remove_abandoned() -> None:
+    """Removes what killed processes of this machine have left."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_scratch()}*"):
+        pid = path.name.removeprefix(_scratch()).partition("-")[0]
+        if pid.isdecimal() and started(int(pid)) is None:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def make_ready(spec: SearchSpec, shared: Shared) -> None:
+    """Makes a dataset's caches on this machine, once, and checks that code and data are those of the suite.
+
+    Raises InputError where they are not, or the data are missing here.
+    """
+    if spec.data_fingerprint in _ready:
+        return
+    here = f"on the node {socket.gethostname()}"
+    if code_digest() != shared.code:
+        raise InputError(f"latentbench {here} is another version than the suite's; install the same on all nodes")
+    with _locked(cache_folder("locks") / f"{spec.data_fingerprint[:32]}.lock"):
+        for name, content in shared.cache_files.items():
+            path = cache_root() / name
+            if not path.exists() or path.read_bytes() != content:
+                with replacing(path) as temporary:
+                    temporary.write_bytes(content)
+        dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
+    if dataset.fingerprint != spec.data_fingerprint:
+        raise InputError(f"dataset {spec.dataset.name} {here} has other content than the suite's; copy the same there")
+    _ready.add(spec.data_fingerprint)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process of this machine at a time."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, NotImplementedError):  # no locks here: the caches are made more than once
+            stack.enter_context(FileLock(path))
+        yield

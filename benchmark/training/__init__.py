@@ -1,0 +1,1 @@
+"""One training: the loop, its checkpoint, random streams, clock and CUDA graph."""

@@ -1,0 +1,1 @@
+"""What a report says: comparison, paired blocks, tests, cautions, headline."""

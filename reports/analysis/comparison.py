@@ -1,0 +1,197 @@
+"""The comparison of searchers as one table: a row per group and searcher."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from benchmark.store.doubts import search_flags, sentences
+from reports.analysis.stats import FEW_SEEDS, mean_intervals, ratio_intervals
+from reports.data.groups import Group
+from reports.data.quantities import COSTS, DEVICE_SECONDS, METRICS, Quantity
+from reports.drawing.style import searcher_style
+
+MIXED_DEVICES = "Searches ran on CPUs and on GPUs: their times do not compare."
+_MACHINE = ["env_device", "env_cpu", "env_threads"]
+
+
+def stat(quantity: Quantity, name: str) -> str:
+    """Column of the comparison that holds a quantity's mean, sd, low, high or, of a cost, vs_grid..., with the unit."""
+    unit = f" [{quantity.unit}]" if quantity.unit and not name.startswith("vs_grid") else ""
+    return f"{_measured(quantity)}_{name}{unit}"
+
+
+def _measured(quantity: Quantity) -> str:
+    """The column of a group's searches that holds it: costs as they are, metrics on the test split."""
+    return quantity.column if quantity in COSTS else quantity.tested
+
+
+def comparison(groups: list[Group]) -> pd.DataFrame:
+    """One row per (group, searcher): counts by status, chosen size, costs and test metrics over done seeds.
+
+    `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_collapsed`, `n_unsettled`,
+    `n_still_learning`, `n_worse_than_pca` and `n_few_fid_images`: finished searches with the flags of
+    `ResultsStore.searches()`; `n_diverged`: their trainings that diverged. Blank where no search has recorded it.
+    Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed), `<quantity>_low` and `<quantity>_high` (95 %
+    bootstrap interval of the mean: see `reports.analysis.stats.mean_intervals`; blank for few seeds) and, for costs,
+    `<quantity>_vs_grid`: the mean over the grid search's mean in the same group, blank without one, with its interval
+    `<quantity>_vs_grid_low` and `<quantity>_vs_grid_high`, blank for the grid itself. Device time is blank throughout a
+    group that ran on CPUs and on GPUs.
+    """
+    return pd.DataFrame([_row(group, searcher) for group in groups for searcher in group.searchers])
+
+
+def rows_of(frame: pd.DataFrame, group: Group) -> pd.DataFrame:
+    """A group's rows of the comparison."""
+    keys = ["dataset", "backbone", "protocol_hash", "fid_features"]
+    return frame[(frame[keys] == [getattr(group, key) for key in keys]).all(axis=1)]
+
+
+def _row(group: Group, searcher: str) -> dict[str, object]:
+    own = group.of(searcher)
+    done, grid = (_comparable(group, group.of(name, "done")) for name in (searcher, "grid"))
+    row: dict[str, object] = {
+        "dataset": group.dataset,
+        "backbone": group.backbone,
+        "protocol_hash": group.protocol_hash,
+        "fid_features": group.fid_features,
+        "searcher": searcher,
+        **{f"n_{status}": int((own["status"] == status).sum()) for status in ("done", "failed", "running")},
+        **_distribution(done["latent_dim"], "latent_dim"),
+        **_distribution(done["test_active_units"], "active_units"),
+        **_doubted(done),
+    }
+    columns = [_measured(quantity) for quantity in (*COSTS, *METRICS)]
+    intervals = mean_intervals(done[columns].to_numpy().T)
+    for quantity, column, (low, high) in zip((*COSTS, *METRICS), columns, intervals, strict=True):
+        row[stat(quantity, "mean")], row[stat(quantity, "sd")] = mean_sd(done[column])
+        row[stat(quantity, "low")], row[stat(quantity, "high")] = low, high
+    return row | _against_grid(done, grid, searcher)
+
+
+def _distribution(values: pd.Series[float], name: str) -> dict[str, object]:
+    return {f"{name}_median": values.median(), f"{name}_min": values.min(), f"{name}_max": values.max()}
+
+
+def _doubted(done: pd.DataFrame) -> dict[str, object]:
+    found = [search_flags(search) for search in done.to_dict("records")]
+    flagged = pd.DataFrame(found, columns=[*search_flags({})], dtype=float)
+    return {
+        **{f"n_{name}": flagged[name].sum(min_count=1) for name in flagged},
+        "n_unsettled": (1 - done["settled"]).sum(min_count=1),
+        "n_diverged": done["n_diverged"].sum(min_count=1),
+    }
+
+
+def doubt_sentences(group: Group) -> list[str]:
+    """What speaks against the sizes and the FIDs of the group's finished searches, a sentence a kind."""
+    rows = group.searches.to_dict("records")
+    return sentences(rows, lambda row: f"{searcher_style(row['searcher']).label} seed {row['seed']:g}")
+
+
+def _comparable(group: Group, searches: pd.DataFrame) -> pd.DataFrame:
+    """Without device time where it is in core-seconds of some searches and in GPU-seconds of others."""
+    return searches.assign(**{DEVICE_SECONDS.column: math.nan}) if len(group.device_kinds) > 1 else searches
+
+
+def _against_grid(done: pd.DataFrame, grid: pd.DataFrame, searcher: str) -> dict[str, object]:
+    """Ratios of the mean costs with their intervals; the grid's own are 1 by definition, without an interval."""
+    row: dict[str, object] = {}
+    costs = [cost.column for cost in COSTS]
+    reference = grid.iloc[:0] if searcher == "grid" else grid
+    intervals = ratio_intervals(done[costs].to_numpy().T, reference[costs].to_numpy().T)
+    for cost, (low, high) in zip(COSTS, intervals, strict=True):
+        mean, of_grid = mean_sd(done[cost.column])[0], mean_sd(grid[cost.column])[0]
+        row[stat(cost, "vs_grid")] = mean / of_grid if of_grid else math.nan
+        row[stat(cost, "vs_grid_low")], row[stat(cost, "vs_grid_high")] = low, high
+    return row
+
+
+def mean_sd(values: pd.Series[float]) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) of the values that are not NaN; NaN where undefined."""
+    return float(values.mean()), float(values.std(ddof=1))
+
+
+def plus_minus(row: pd.Series, quantity: Quantity) -> str:
+    """`mean ± sd` of a row of the comparison; the mean alone without an sd, a dash without a mean."""
+    return mean_sd_text(row[stat(quantity, "mean")], row[stat(quantity, "sd")])
+
+
+def mean_sd_text(mean: float, sd: float) -> str:
+    """Mean to four significant digits, sd to the same decimals: `123.4 ± 0.5`, `(3.210 ± 0.010)e12`."""
+    if not np.isfinite(mean):
+        return "–"
+    exponent = math.floor(math.log10(abs(mean))) if mean else 0
+    plain = -4 <= exponent < 6
+    decimals, divisor = (max(0, 3 - exponent), 1.0) if plain else (3, 10.0**exponent)
+    text = f"{mean / divisor:.{decimals}f}"
+    if np.isfinite(sd):
+        text += f" ± {sd / divisor:.{decimals}f}"
+    if plain:
+        return text
+    return f"({text})e{exponent}" if np.isfinite(sd) else f"{text}e{exponent}"
+
+
+def counts(row: pd.Series) -> str:
+    """Searches done/failed/running."""
+    return f"{row['n_done']}/{row['n_failed']}/{row['n_running']}"
+
+
+def size_range(row: pd.Series) -> str:
+    """Median chosen size and, where seeds disagree, its range: `14 (12–17)`."""
+    return _median_range(row, "latent_dim")
+
+
+def active_range(row: pd.Series) -> str:
+    """Median number of latents in use on the test split and, where seeds disagree, its range."""
+    return _median_range(row, "active_units")
+
+
+def _median_range(row: pd.Series, name: str) -> str:
+    median, low, high = (row[f"{name}_{part}"] for part in ("median", "min", "max"))
+    if not np.isfinite(median):
+        return "–"
+    return f"{median:g}" if low == high else f"{median:g} ({low:g}–{high:g})"
+
+
+def ratio(row: pd.Series, cost: Quantity) -> str:
+    """Mean cost as a multiple of the grid's; empty without a grid."""
+    value = row[stat(cost, "vs_grid")]
+    return (f"{value:.2f}x" if value >= 0.1 else f"{value:.2g}x") if np.isfinite(value) else ""
+
+
+def cautions(group: Group) -> list[str]:
+    """Plain sentences on what the group's numbers cannot carry: doubtful sizes, few seeds, missing values, machines."""
+    done = {searcher: _comparable(group, group.of(searcher, "done")) for searcher in group.searchers}
+    notes = doubt_sentences(group)
+    few = [f"{searcher} ({len(rows)})" for searcher, rows in done.items() if len(rows) < FEW_SEEDS]
+    if few:
+        notes.append(
+            f"Fewer than {FEW_SEEDS} finished seeds: {', '.join(few)}. "
+            "Differences that involve them are not evidence; run more seeds."
+        )
+    for searcher, rows in done.items():
+        missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*COSTS, *METRICS)}
+        # Of a cost that none has there is no number, and a dash says so.
+        unknown = {cost.label for cost in COSTS if missing[cost.label] == len(rows)}
+        parts = [f"{label} in {n} of {len(rows)}" for label, n in missing.items() if n and label not in unknown]
+        if parts:
+            notes.append(f"{searcher} has no value of {'; '.join(parts)} finished searches; means are over the others.")
+    repeated = [name for name, rows in done.items() if rows["seed"].duplicated().any()]
+    if repeated:
+        notes.append(
+            f"Finished more than once with a seed (other settings or another device): {', '.join(repeated)}; each "
+            "search counts as a seed of its own."
+        )
+    if len(group.device_kinds) > 1:
+        notes.append(f"{MIXED_DEVICES} Device time has no mean over both.")
+    finished = group.searches[group.searches["status"] == "done"]
+    for column in (c for c in _MACHINE if c in finished.columns):
+        kinds = sorted(finished[column].dropna().astype(str).unique())
+        if len(kinds) > 1:
+            notes.append(
+                f"Times come from different machines ({column}: {', '.join(kinds)}): compare FLOPs and images instead."
+            )
+    return notes

@@ -1,0 +1,1 @@
+"""Groups of comparable searches, and how quantities are called."""

@@ -1,0 +1,190 @@
+"""Reads a results store into groups of comparable searches."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmark.errors import InputError
+from benchmark.text import printable
+from reports.data.quantities import COSTS, DEVICE_SECONDS, METRICS
+from reports.drawing.style import in_order
+
+_TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
+_TEXT += ["test_fid_features", "fid_features", "diverged_sizes", "data", "data_fingerprint"]
+_NUMBERS = ["seed", "latent_dim", "n_trials", "chosen_trial", "epochs", "trial", "epoch", "active_units", "settled"]
+_NUMBERS += ["test_active_units", "n_diverged", "fid_images", "test_fid_images", "n_fid_features"]
+_NUMBERS += ["late_gain", "late_gain_error", "pca_sse", "no_latents_nll"]
+_NUMBERS += [cost.column for cost in COSTS] + [name for m in METRICS for name in (m.column, m.tested)]
+_KEY = ["dataset", "backbone", "protocol_hash", "fid_features"]
+
+
+class Store(Protocol):
+    """What the reports read of `benchmark.store.ResultsStore`."""
+
+    def searches(self) -> pd.DataFrame:
+        """One row per search, failed and running ones included."""
+
+    def epochs(self) -> pd.DataFrame:
+        """One row per search, trial and epoch."""
+
+    def trials(self) -> pd.DataFrame:
+        """One row per search and training, its metrics the means over its last 5 epochs on validation data."""
+
+    def gallery(self, search_id: str) -> dict[str, NDArray[np.uint8]] | None:
+        """Arrays [N, C, H, W] (video [N, C, T, H, W]) `originals`, `reconstructions`, `samples`, or None."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Searches that may be compared: same dataset, backbone, experimental conditions and FID features."""
+
+    dataset: str
+    backbone: str
+    protocol_hash: str
+    fid_features: str
+    suffix: str
+    slug: str
+    searches: pd.DataFrame
+    epochs: pd.DataFrame
+    trials: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        """Dataset, backbone and, where several groups share them, what tells this one apart."""
+        return f"{_short(self.dataset)}, {self.backbone}" + (f" ({self.suffix})" if self.suffix else "")
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """What the data are, in a line; several where the same images were described in several ways, as in the store.
+
+        Empty for searches of before version 0.2.
+        """
+        return tuple(sorted(set(self.searches["data"]) - {""}))
+
+    @cached_property
+    def searchers(self) -> list[str]:
+        """Searchers with any search in the group, in the fixed order."""
+        return in_order(self.searches["searcher"])
+
+    def of(self, searcher: str, status: str | None = None) -> pd.DataFrame:
+        """Searches of one searcher by rising seed; all of them or those of one status (done, failed, running)."""
+        found = self.searches[self.searches["searcher"] == searcher]
+        return found if status is None else found[found["status"] == status]
+
+    def unfinished(self, searcher: str) -> str:
+        """How many of a searcher's searches have no result, and why: `1 failed, 2 running`; empty without any."""
+        numbers = {status: len(self.of(searcher, status)) for status in ("failed", "running")}
+        return ", ".join(f"{n} {status}" for status, n in numbers.items() if n)
+
+    @property
+    def device_kinds(self) -> tuple[str, ...]:
+        """What the finished searches ran on, `core` (of a CPU) or `GPU`: with several, device times do not compare."""
+        kinds = self.searches.loc[self.searches["status"] == "done", "device_kind"]
+        return tuple(kind for kind in ("core", "GPU") if kind in set(kinds))
+
+
+def read_groups(store: Store, where: str) -> list[Group]:
+    """Split a store's searches into groups; `where` names the results folder in the error.
+
+    Raises:
+        InputError: the store holds no search.
+    """
+    searches = _cleaned(store.searches())
+    if searches.empty:
+        raise InputError(f"no searches in {where}; run: make benchmark")
+    searches["device_kind"], searches[DEVICE_SECONDS.column] = _device_time(searches)
+    epochs, trials = _cleaned(store.epochs()), _cleaned(store.trials())
+    searches["fid_features"] = _features(searches, epochs)
+    searches["dataset"] = _datasets(searches)
+    for column, within in (("protocol_hash", _KEY[:2]), ("fid_features", _KEY[:3])):
+        searches[column] = _filled(searches, column, within)
+    groups: list[Group] = []
+    taken: set[str] = set()
+    for key, rows in searches.groupby(_KEY, sort=True):
+        dataset, backbone, protocol_hash, fid_features = (str(part) for part in key)
+        suffix = _suffix(searches, dataset, backbone, protocol_hash, fid_features)
+        slug = _slug(" ".join(part for part in (dataset, backbone, suffix) if part), taken)
+        taken.add(slug)
+        rows = rows.sort_values(["searcher", "seed", "search_id"])
+        own, tried = (
+            frame[frame["search_id"].isin(rows["search_id"])].sort_values(["search_id", "trial", "epoch"])
+            for frame in (epochs, trials)
+        )
+        groups.append(Group(dataset, backbone, protocol_hash, fid_features, suffix, slug, rows, own, tried))
+    return groups
+
+
+def _short(dataset: str) -> str:
+    """A dataset's name, or the last part of a folder's path."""
+    return f"folder {Path(dataset.removeprefix('folder:')).name}" if dataset.startswith("folder:") else dataset
+
+
+def _datasets(searches: pd.DataFrame) -> pd.Series[str]:
+    """Each search's dataset; folders with the same content, wherever they are, under the first of their names."""
+    is_folder = searches["dataset"].str.startswith("folder:") & (searches["data_fingerprint"] != "")
+    first = searches[is_folder].groupby("data_fingerprint")["dataset"].min().to_dict()
+    return searches["dataset"].where(~is_folder, searches["data_fingerprint"].map(first))
+
+
+def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
+    """Text columns printable and without missing values, numbers as float with every non-finite value as NaN.
+
+    An error keeps its lines.
+    """
+    frame = frame.reindex(columns=[*frame.columns, *(c for c in _TEXT + _NUMBERS if c not in frame.columns)])
+    for column in _TEXT:
+        text = frame[column].astype(object).where(frame[column].notna(), "").astype(str)
+        lines = {value: value.splitlines() if column == "error" else [value] for value in text.unique()}
+        frame[column] = text.map({value: "\n".join(map(printable, own)) for value, own in lines.items()})
+    for column in _NUMBERS:
+        frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
+    return frame
+
+
+def _device_time(searches: pd.DataFrame) -> tuple[pd.Series[str], pd.Series[float]]:
+    """Kind of device (`core`, `GPU`, empty where unknown), and its seconds: of all threads on a CPU, of the one GPU."""
+    environment = searches.reindex(columns=["env_device", "env_threads"])
+    device, threads = environment["env_device"], pd.to_numeric(environment["env_threads"])
+    kinds = device.map(lambda name: "" if pd.isna(name) else "core" if name == "cpu" else "GPU").astype(object)
+    units = threads.where(kinds == "core", 1.0).where(kinds != "")
+    return kinds, (searches["train_seconds"] + searches["eval_seconds"]) * units
+
+
+def _features(searches: pd.DataFrame, epochs: pd.DataFrame) -> pd.Series[str]:
+    """FID features of each search: from its test metrics or, before those exist, from its epochs."""
+    logged = epochs[epochs["fid_features"] != ""].groupby("search_id")["fid_features"].first().to_dict()
+    known = searches["test_fid_features"]
+    return known.where(known != "", searches["search_id"].map(lambda search_id: logged.get(search_id, "")))
+
+
+def _filled(searches: pd.DataFrame, column: str, within: list[str]) -> pd.Series[str]:
+    """Blanks of a search that ended early, filled where its neighbours leave one possible value."""
+
+    def fill(values: pd.Series[str]) -> pd.Series[str]:
+        known = values[values != ""].unique()
+        return values.where(values != "", known[0]) if len(known) == 1 else values
+
+    return searches.groupby(within)[column].transform(fill)
+
+
+def _suffix(searches: pd.DataFrame, dataset: str, backbone: str, protocol_hash: str, fid_features: str) -> str:
+    """What tells a group from others of its dataset's printed name and backbone; empty when it is the only one."""
+    near = searches[(searches["dataset"].map(_short) == _short(dataset)) & (searches["backbone"] == backbone)]
+    same = near[near["protocol_hash"] == protocol_hash]
+    parts = [protocol_hash[:6] or "unknown protocol"] if near["protocol_hash"].nunique() > 1 else []
+    parts += [fid_features or "no FID"] if same["fid_features"].nunique() > 1 else []
+    return ", ".join(parts)
+
+
+def _slug(name: str, taken: set[str]) -> str:
+    """File name from a name: ASCII letters, digits and single hyphens, its last 80 characters, unique."""
+    base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[-80:].strip("-") or "group"
+    return next(s for s in (base, *(f"{base}-{n}" for n in range(2, len(taken) + 3))) if s not in taken)

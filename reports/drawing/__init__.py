@@ -1,0 +1,1 @@
+"""How figures look: style, layout, legends, the records of a figure."""

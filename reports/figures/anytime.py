@@ -1,0 +1,156 @@
+"""The best model so far against the cost so far, over everything a search trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.typing import DataFrameGroupBy
+
+from benchmark.store import LAST_EPOCHS
+from reports.analysis.comparison import MIXED_DEVICES
+from reports.analysis.stats import FEW_SEEDS, mean_intervals
+from reports.data.groups import Group, Store
+from reports.data.quantities import CURVES, TRAIN_FLOPS, WALL_SECONDS
+from reports.drawing.legend import counted, unfinished
+
+AXES = (TRAIN_FLOPS, WALL_SECONDS)
+_POINTS = 100  # of a mean curve at most
+_KEYS = ["search_id", "searcher", "seed", "trial", "epoch"]
+_SCORES = [metric.column for metric in CURVES]
+
+
+@dataclass(frozen=True)
+class Anytime:
+    """Step curves, all searchers of the group, and sentences on the searches that have no curve."""
+
+    title: str
+    searchers: tuple[str, ...]
+    curves: pd.DataFrame
+    notes: tuple[str, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """One row a step of a curve; from `cost` on the curve is at `best_rank`, until the next step.
+
+        axis: what the cost is, with its unit: training FLOPs, or wall-clock in seconds.
+        line: `seed`, one search, or `mean`, over the n searches of its searcher. best_rank: see `candidates`; lower is
+        better. low, high: the mean's 95 % bootstrap interval, where there are enough searches for one. The last row of
+        a curve is its end.
+        """
+        return self.curves
+
+
+def anytime_data(group: Group, store: Store) -> Anytime | None:
+    """Curves of the group's finished searches against training FLOPs and wall-clock; None where there is none.
+
+    A curve is the running minimum of the mean rank (see `candidates`) over the search's candidates, in the order of
+    their cost, which is that of all the search's trainings so far. It starts at the first candidate and ends at the
+    search's total cost. A searcher's mean curve starts where every seed has a candidate and ends with
+    its longest search; a search that has ended keeps its best.
+    """
+    done = group.searches[group.searches["status"] == "done"]
+    rows = candidates(done, group.epochs)
+    notes, parts = unfinished(group), []
+    for axis in AXES:
+        curves = _ended(_steps(rows, axis.column), done, axis.column)
+        label = axis.heading("")
+        lost = done.loc[~done["search_id"].isin(curves["search_id"].unique()), "searcher"]
+        if len(lost):
+            notes.append(f"Finished without ranked epochs or their {axis.label}: {counted(lost)}.")
+        for searcher, own in curves.groupby("searcher"):
+            several = own["search_id"].nunique()
+            if several < FEW_SEEDS:  # too few for an interval of their mean: each is drawn instead
+                parts.append(own.assign(axis=label, line="seed", n=1))
+            if several > 1:
+                parts.append(_mean(own).assign(axis=label, line="mean", searcher=searcher, n=several))
+    if not parts:
+        return None
+    if len(group.device_kinds) > 1:
+        notes.append(MIXED_DEVICES)
+    columns = ["axis", "searcher", "line", "n", "seed", "search_id", "cost", "best_rank", "low", "high"]
+    frame = pd.concat(parts, ignore_index=True).reindex(columns=columns).astype({"seed": "Int64"})
+    return Anytime(f"Best mean rank so far: {group.title}", tuple(group.searchers), frame, tuple(notes))
+
+
+def candidates(done: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """The epochs that finished searches could have chosen, in order, with their mean rank and the cost up to them.
+
+    A search that compared its trainings says so by their Pareto front: every training is then a candidate. Otherwise
+    only the chosen one is; what else was trained (a baseline that sets a bound) adds to the cost alone.
+    A candidate's value of a metric is the mean over the last epochs of its training up to it, as many as the choice
+    among trainings looks at. The candidates of one seed, of all searchers, are ranked together by each of the four
+    metrics, as a share of those that are better (0 best, 1 worst; ties share their mean rank; NaN ranks last). Their
+    mean over the metrics that some candidate of the seed has is the mean rank: lower is better. It says nothing beyond
+    this seed and these searchers.
+    """
+    searches = done.reindex(columns=["search_id", "pareto", "chosen_trial"])
+    place = epochs["search_id"].map(pd.Series(range(len(done)), index=done["search_id"], dtype=float))
+    rows = epochs.loc[place.notna(), [*_KEYS, *_SCORES, *(axis.column for axis in AXES)]]
+    at = place.dropna().to_numpy(dtype=int)  # of each row, its search's place in `done`
+    training = rows.groupby([at, rows["trial"].to_numpy()])
+    rows = rows.assign(train_flops=rows["train_flops"] + _spent_before(training), **_recent_means(rows, training))
+    compared = np.array([isinstance(front, list) and bool(front) for front in searches["pareto"]], dtype=bool)
+    rows = rows[compared[at] | (rows["trial"].to_numpy() == searches["chosen_trial"].to_numpy()[at])]
+    ranks = rows.groupby("seed")[_SCORES].rank(na_option="bottom")
+    others = rows.groupby("seed")["trial"].transform("size") - 1
+    shares = (ranks - 1).div(others.clip(lower=1), axis=0)
+    known = rows[_SCORES].notna().groupby(rows["seed"]).transform("any")
+    ranked: pd.DataFrame = rows.assign(mean_rank=shares.where(known).mean(axis=1)).dropna(subset=["mean_rank"])
+    return ranked
+
+
+def _spent_before(training: DataFrameGroupBy[Any, Any]) -> np.ndarray:
+    """FLOPs of the search's earlier trainings, a value each row; NaN after one of unknown cost."""
+    totals = training["train_flops"].max()
+    before = totals.groupby(level=0).cumsum(skipna=False).groupby(level=0).shift(fill_value=0.0)
+    return before.to_numpy()[training.ngroup()]
+
+
+def _recent_means(rows: pd.DataFrame, training: DataFrameGroupBy[Any, Any]) -> dict[str, np.ndarray]:
+    """Each metric's mean over the last epochs of the training up to each row, NaN where one is; lower is better."""
+    age = training.cumcount().to_numpy()
+    signs = [1.0 if metric.better == "lower" else -1.0 for metric in CURVES]
+    values = rows[_SCORES].to_numpy(dtype=float) * signs  # [N, 4]
+    total = values.copy()
+    for lag in range(1, min(LAST_EPOCHS, len(rows))):
+        total[lag:] += np.where((age >= lag)[lag:, None], values[:-lag], 0.0)
+    means = total / np.minimum(age + 1, LAST_EPOCHS)[:, None]
+    return dict(zip(_SCORES, means.T, strict=True))
+
+
+def _steps(rows: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """The candidates of known cost that were the search's best when they were there, by rising cost.
+
+    Trainings that ran at the same time overlap on the wall-clock, so their order is the clock's and not their numbers'.
+    """
+    by_cost = rows.assign(cost=rows[axis]).dropna(subset=["cost"]).sort_values(["search_id", "cost"], kind="stable")
+    best = by_cost.groupby("search_id")["mean_rank"].cummin()
+    is_step = best < best.groupby(by_cost["search_id"]).shift(fill_value=np.inf)
+    return by_cost.assign(best_rank=best)[is_step]
+
+
+def _ended(steps: pd.DataFrame, done: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """The steps, and below each search's last one the search's total cost at the same rank."""
+    curves = steps[["searcher", "seed", "search_id", "cost", "best_rank"]]
+    ends = curves.groupby("search_id").tail(1)
+    total = ends["search_id"].map(done.set_index("search_id")[axis])
+    ends = ends.assign(cost=np.fmax(total, ends["cost"]))
+    both = pd.concat([curves, ends]).sort_values(["search_id", "cost"], kind="stable")
+    return both.drop_duplicates(["search_id", "cost"], keep="last")
+
+
+def _mean(curves: pd.DataFrame) -> pd.DataFrame:
+    """The mean of a searcher's step curves, at all of their steps or, of many, at some."""
+    each = [own for _, own in curves.groupby("search_id")]
+    costs = np.unique(curves["cost"])
+    costs = costs[costs >= max(own["cost"].iloc[0] for own in each)]
+    if len(costs) > _POINTS:  # as many of them, evenly spread over a log axis
+        log = np.log(np.maximum(costs, 1e-9 * costs[-1]))
+        costs = costs[np.unique(np.searchsorted(log, np.linspace(log[0], log[-1], _POINTS)))]
+    values = np.stack(
+        [own["best_rank"].to_numpy()[np.searchsorted(own["cost"], costs, side="right") - 1] for own in each]
+    )  # [seeds, costs]
+    low, high = mean_intervals(values.T).T
+    return pd.DataFrame({"cost": costs, "best_rank": values.mean(axis=0), "low": low, "high": high})

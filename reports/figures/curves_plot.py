@@ -1,0 +1,137 @@
+"""Draws the learning curves: a row per searcher, a column per metric, the latent size above."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
+from matplotlib.ticker import MaxNLocator
+
+from reports.data.quantities import CURVES
+from reports.drawing.axes import fold, log_scale, worth_log
+from reports.drawing.legend import wrapped_title
+from reports.drawing.style import PAGE_WIDTH, STOP_RED, searcher_style
+from reports.figures.curves import Curve, CurveRow, CurvesData
+
+_LEGEND_SIZES = 8
+_NAME_LETTERS = 20  # along a row's height
+_HEADING_LETTERS = 28  # above a panel
+_NOTE_LETTERS = 150  # below the panels
+_TOP_TICKS = 6  # at most this many latent sizes fit over a panel
+
+
+def draw_curves(data: CurvesData) -> Figure:
+    """One row per searcher; the thick line is the chosen model's training, the red line the size's last change."""
+    n = len(data.rows)
+    figure = Figure(figsize=(PAGE_WIDTH * 1.25, 0.9 + 1.55 * n), layout="constrained")
+    wrapped_title(figure, data.title)
+    grid = figure.add_gridspec(n, len(CURVES) + 1, width_ratios=[*[1.0] * len(CURVES), 0.62])
+    columns: list[Axes | None] = [None] * len(CURVES)
+    measured = [_measured(data, k) for k in range(len(CURVES))]
+    longest = max(curve.epochs[-1] for row in data.rows for curve in row.curves)
+    for r, row in enumerate(data.rows):
+        for k, metric in enumerate(CURVES):
+            ax = figure.add_subplot(grid[r, k], sharex=columns[0], sharey=columns[k])
+            columns[0], columns[k] = columns[0] or ax, columns[k] or ax
+            _draw_panel(ax, row, k, longest)
+            if metric.better == "lower" and worth_log(measured[k]):
+                log_scale(ax, "y", measured[k])
+            if r == 0:
+                heading = f"{metric.heading(data.fid_features, chr(10))} {metric.arrow}"
+                ax.set_title(fold(heading, _HEADING_LETTERS), pad=6)
+            if r == n - 1:
+                ax.set_xlabel("epoch")
+            if k == 0:
+                _row_label(ax, row)
+        _legend(figure.add_subplot(grid[r, -1]), row)
+    if data.notes:
+        notes = "\n".join(fold(note, _NOTE_LETTERS) for note in data.notes)
+        figure.supxlabel(notes, x=0.01, ha="left", fontsize=7, color="#666666")
+    return figure
+
+
+def _measured(data: CurvesData, k: int) -> list[float]:
+    """All finite values of a column, which shares its scale over the rows."""
+    return [v for row in data.rows for curve in row.curves for v in curve.values[k] if math.isfinite(v)]
+
+
+def _draw_panel(ax: Axes, row: CurveRow, k: int, longest: int) -> None:
+    color = searcher_style(row.searcher).color
+    for curve in sorted(row.curves, key=lambda curve: ["other seed", "trial", "main"].index(curve.role)):
+        line = ax.plot(curve.epochs, curve.values[k], color=color, marker="." if len(curve.epochs) == 1 else "")[0]
+        if curve.role == "main":
+            line.set_path_effects([Stroke(linewidth=3.0, foreground="white"), Normal()])
+        elif curve.role == "trial":
+            line.set(color=_size_color(curve, row), linewidth=0.8)
+        else:
+            line.set(alpha=0.3, linewidth=0.9)
+    if not np.isfinite([v for curve in row.curves for v in curve.values[k]]).any():
+        ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", va="center", color="#777777")
+    if row.last_change is not None:
+        ax.axvline(row.last_change, color=STOP_RED, linewidth=1.0, linestyle="--")
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    if row.sizes and row.main is not None:
+        ticks = size_ticks(row.main.epochs, row.sizes, longest / _TOP_TICKS)
+        top = ax.secondary_xaxis("top")
+        top.set_xticks(list(ticks), [str(size) for size in ticks.values()])
+        top.tick_params(labelsize=7, colors=color, pad=1, length=2)
+
+
+def size_ticks(epochs: tuple[int, ...], sizes: tuple[int, ...], gap: float) -> dict[int, int]:
+    """Epochs to mark with their latent size: the first, later ones with a new size, the last; at least `gap` apart."""
+    ticks = {epochs[0]: sizes[0]}
+    for epoch, size in zip(epochs, sizes, strict=True):
+        last = max(ticks)
+        if epoch - last >= gap and (size != ticks[last] or epoch == epochs[-1]):
+            ticks[epoch] = size
+    return ticks
+
+
+def _row_label(ax: Axes, row: CurveRow) -> None:
+    style = searcher_style(row.searcher)
+    name = fold(style.label, _NAME_LETTERS)
+    state = "" if row.status == "done" else f" ({row.status})"
+    text = f"{name}\nseed {row.seed}{state}"
+    if row.sizes:
+        text += (
+            f"\nsize {row.sizes[0]} → {row.sizes[-1]}" if row.sizes[0] != row.sizes[-1] else f"\nsize {row.sizes[0]}"
+        )
+    elif row.main is not None:
+        text += f"\nchose size {row.main.latent_dim}"
+    ax.set_ylabel(text, color=style.color, fontweight="bold")
+
+
+def _size_color(curve: Curve, row: CurveRow) -> tuple[float, float, float, float]:
+    """Light for the smallest latent size of the row's trials, dark for the largest, on a log scale."""
+    sizes = [math.log(max(other.latent_dim, 1)) for other in row.curves if other.role != "other seed"]
+    span = max(sizes) - min(sizes)
+    share = (math.log(max(curve.latent_dim, 1)) - min(sizes)) / span if span else 0.5
+    return colormaps["viridis_r"](0.08 + 0.87 * share)
+
+
+def _legend(ax: Axes, row: CurveRow) -> None:
+    """Names the row's lines in a panel of its own, so that it covers no curve."""
+    ax.axis("off")
+    color = searcher_style(row.searcher).color
+    entries: list[tuple[Line2D, str]] = []
+    if row.main is not None:
+        name = f"size {row.main.latent_dim} (chosen)" if not row.sizes else f"seed {row.seed}"
+        entries.append((Line2D([], [], color=color), name))
+    by_size = {curve.latent_dim: curve for curve in row.curves if curve.role == "trial"}
+    sizes = sorted(by_size)
+    shown = sorted(set(np.linspace(0, len(sizes) - 1, min(_LEGEND_SIZES, len(sizes))).round().astype(int).tolist()))
+    for size in (sizes[i] for i in shown):
+        entries.append((Line2D([], [], color=_size_color(by_size[size], row), linewidth=0.8), f"size {size}"))
+    if any(curve.role == "other seed" for curve in row.curves):
+        entries.append((Line2D([], [], color=color, alpha=0.3, linewidth=0.9), "other seeds"))
+    if row.last_change is not None:
+        stop = Line2D([], [], color=STOP_RED, linewidth=1.0, linestyle="--")
+        entries.append((stop, f"last change of size\n(epoch {row.last_change})"))
+    if row.sizes:
+        entries.append((Line2D([], [], linestyle="none"), "top: latent size"))
+    ax.legend(*zip(*entries, strict=True), loc="center left", borderaxespad=0, handlelength=1.4, labelspacing=0.3)

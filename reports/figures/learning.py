@@ -1,0 +1,125 @@
+"""Learning curves of the chosen trainings, averaged over seeds, with the latent size below them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from reports.data.groups import Group, Store
+from reports.data.quantities import CURVES, Quantity
+from reports.drawing.axes import fold, log_scale, worth_log
+from reports.drawing.legend import counted, legend_below, searcher_entries, unfinished, wrapped_title
+from reports.drawing.style import COLUMN_WIDTH, SearcherStyle, drawn_styles
+from reports.figures.curves import chosen_trial
+
+LATENT_DIM = Quantity("latent_dim", "latent size", "dimensions")
+_PANELS = (*CURVES, LATENT_DIM)
+_HEADING_LETTERS = 46  # a line above a panel
+_MARKS = 6  # markers along a line
+_GREY = "#666666"
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Lines of all panels. searchers: all of the group, drawn or not. notes: what is left out, how to read the rest.
+
+    lines: one row per metric (column of the store), searcher and epoch: n_seeds whose chosen training reached the epoch
+    and have the metric there, and over them its mean, low (smallest) and high (largest), NaN where there are none.
+    """
+
+    title: str
+    fid_features: str
+    searchers: tuple[str, ...]
+    lines: pd.DataFrame
+    notes: tuple[str, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """One row a point of a line and its band; all metrics are on validation data."""
+        units = {panel.column: panel.heading(self.fid_features) for panel in _PANELS}
+        return self.lines.assign(metric=self.lines["metric"].map(units))
+
+
+def learning_data(group: Group, store: Store) -> Learning | None:
+    """Lines of each searcher's finished searches; None where none has logged an epoch."""
+    done = group.searches[group.searches["status"] == "done"]
+    trainings = _chosen_trainings(done, group.epochs)
+    if trainings.empty:
+        return None
+    points = trainings.melt(["searcher", "search_id", "epoch"], [panel.column for panel in _PANELS], "metric")
+    over_seeds = points.groupby(["metric", "searcher", "epoch"])["value"]
+    lines = over_seeds.agg(n_seeds="count", mean="mean", low="min", high="max").reset_index()
+    notes = unfinished(group)
+    unknown = done.loc[~done["search_id"].isin(trainings["search_id"]), "searcher"]
+    notes += [f"Finished without a logged training: {counted(unknown)}."] if len(unknown) else []
+    for panel in _PANELS:
+        blank = trainings.groupby(["searcher", "search_id"])[panel.column].count() == 0
+        if blank.any() and not blank.all():
+            notes.append(f"Without {panel.label}: {counted(blank[blank].index.get_level_values('searcher'))}.")
+    lengths = trainings.groupby(["searcher", "search_id"])["epoch"].max().groupby("searcher").nunique()
+    if (lengths > 1).any():
+        notes.append("Where trainings end at different epochs, a line goes on with those still running.")
+    seeds = trainings.groupby("searcher")["search_id"].nunique()
+    notes.append("Line: mean over seeds. Band: smallest to largest seed." if seeds.max() > 1 else "One seed each.")
+    return Learning(f"Learning curves: {group.title}", group.fid_features, tuple(group.searchers), lines, tuple(notes))
+
+
+def _chosen_trainings(done: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """The epochs of the training that each finished search chose."""
+    logged = dict(list(epochs.groupby("search_id")))
+    parts = [epochs.iloc[:0]]
+    for _, search in done[done["search_id"].isin(logged.keys())].iterrows():
+        rows = logged[search["search_id"]]
+        parts.append(rows[rows["trial"] == chosen_trial(search, set(rows["trial"]))])
+    return pd.concat(parts)
+
+
+def draw_learning(data: Learning) -> Figure:
+    """Panels that share the epochs; a searcher has one colour, marker and line style in all of them."""
+    styles = drawn_styles(data.searchers, data.lines["searcher"])
+    figure = Figure(figsize=(COLUMN_WIDTH, 1.1 * len(_PANELS) + 0.6 + 0.1 * (len(styles) + len(data.notes))))
+    figure.set_layout_engine("constrained")
+    wrapped_title(figure, data.title)
+    axes: list[Axes] = figure.subplots(len(_PANELS), 1, sharex=True).tolist()
+    for ax, panel in zip(axes, _PANELS, strict=True):
+        lines = data.lines[data.lines["metric"] == panel.column]
+        arrow = "" if panel is LATENT_DIM else f" {panel.arrow}"
+        ax.set_title(fold(panel.heading(data.fid_features) + arrow, _HEADING_LETTERS), loc="left", pad=3)
+        if lines["mean"].isna().all():
+            ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", va="center", color=_GREY)
+            ax.set_yticks([])
+            continue
+        _draw_panel(ax, lines, styles)
+        values = [*lines["low"].dropna(), *lines["high"].dropna()]
+        if panel is not LATENT_DIM and panel.better == "lower" and worth_log(values):
+            log_scale(ax, "y", values, most=5)
+        else:
+            ax.yaxis.set_major_locator(MaxNLocator(4, integer=panel is LATENT_DIM))
+    axes[-1].set_ylim(bottom=0)
+    axes[-1].set_xlabel("epoch")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    legend_below(figure, *searcher_entries(styles.values(), is_line=True), data.notes)
+    return figure
+
+
+def _draw_panel(ax: Axes, lines: pd.DataFrame, styles: dict[str, SearcherStyle]) -> None:
+    last = lines["epoch"].max()
+    for place, (searcher, style) in enumerate(styles.items()):
+        own = lines[lines["searcher"] == searcher].sort_values("epoch")
+        # Markers are spread over the epochs, and shifted from searcher to searcher so that equal lines stay apart.
+        step = math.ceil(last / _MARKS)
+        shift = round(step * place / len(styles))
+        ax.fill_between(own["epoch"], own["low"], own["high"], color=style.color, alpha=0.15, linewidth=0)
+        ax.plot(
+            own["epoch"],
+            own["mean"],
+            **style.mark,
+            linestyle=style.linestyle,
+            linewidth=1.1,
+            markersize=4,
+            markevery=[i for i in range(len(own)) if i % step == shift % step] or [0],
+        )

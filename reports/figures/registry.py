@@ -1,0 +1,87 @@
+"""The comparison's figures: those of one group of comparable searches, and those over all groups."""
+
+from __future__ import annotations
+
+from reports.drawing.base import FigureKind
+from reports.figures.anytime import anytime_data
+from reports.figures.anytime_plot import draw_anytime
+from reports.figures.curves import curves_data
+from reports.figures.curves_plot import draw_curves
+from reports.figures.images import draw_images, images_data
+from reports.figures.learning import draw_learning, learning_data
+from reports.figures.ranks import ranks_data
+from reports.figures.ranks_plot import draw_ranks
+from reports.figures.regret import draw_regret, regret_data
+from reports.figures.strips import cost_data, draw_cost, draw_latent_dim, latent_dim_data
+from reports.figures.tradeoff import draw_tradeoff, tradeoff_data
+
+# data(group, store)
+GROUP_FIGURES = {
+    "cost": FigureKind(
+        "What each search cost until the finished model of the chosen size existed: all its trainings and evaluations, "
+        "a baseline that set a bound for another included; loading the data and scoring on the test split are not. CPU "
+        "time is the seconds of training and evaluation times the search's threads, GPU time those on its one GPU.",
+        cost_data,
+        draw_cost,
+    ),
+    "latent_dim": FigureKind(
+        "The latent size that each searcher chose, a dot a seed; the bar is the median.",
+        latent_dim_data,
+        draw_latent_dim,
+    ),
+    "tradeoff": FigureKind(
+        "Test metrics against training FLOPs of the whole search: all its trainings, a baseline that set a bound for "
+        "another included. Dashed: the Pareto front of the searchers' means, which no other mean beats in cost or "
+        "quality without being worse in the other.",
+        tradeoff_data,
+        draw_tradeoff,
+    ),
+    "anytime": FigureKind(
+        "Mean rank of the best candidate so far against the cost so far. Candidates are the epochs of the trainings "
+        "that a search chose from; other trainings, such as a baseline that sets a bound, add their cost alone. Each "
+        "epoch has the means of its training's last 5 epochs; all candidates of a seed are ranked together in each of "
+        "the four validation metrics, from 0 (best) to 1, and the ranks averaged. Mean over seeds from where each has "
+        "a candidate to its longest search's end, with its 95 % bootstrap interval where there are at least 3 seeds.",
+        anytime_data,
+        draw_anytime,
+    ),
+    "regret": FigureKind(
+        "Validation metrics of each searcher's chosen training less the best that any training of the grid search of "
+        "its seed reached (turned round for the silhouette): above 0 is worse, below 0 better. That best may come from "
+        "another training in each metric, so the grid itself has regret. Bars: means, from 3 seeds on with 95 % "
+        "bootstrap intervals.",
+        regret_data,
+        draw_regret,
+    ),
+    "learning": FigureKind(
+        "Validation metrics and latent size of the trainings that the finished searches chose, by epoch: mean over "
+        "seeds, band from the smallest to the largest seed. Where trainings end at different epochs, the mean is over "
+        "those still running.",
+        learning_data,
+        draw_learning,
+    ),
+    "trainings": FigureKind(
+        "Every training of each searcher's first finished seed and the chosen ones of its other seeds, on validation "
+        "data, with the latent size above the epochs.",
+        curves_data,
+        draw_curves,
+    ),
+    "images": FigureKind(
+        "Test images, their reconstructions and samples from the prior, by the chosen model of each searcher's first "
+        "finished seed; of a video the middle frame.",
+        images_data,
+        draw_images,
+    ),
+}
+
+# data(groups)
+OVERALL_FIGURES = {
+    "ranks": FigureKind(
+        "Critical-difference diagrams: mean rank of each searcher over the blocks, a block being one seed of one "
+        "dataset, backbone and protocol, in the overall score (mean of the four metrics' ranks in the block), in each "
+        "test metric and in training FLOPs; 1 is best. Bars join searchers that the tests do not tell apart: all where "
+        "Friedman's p is 0.05 or more, else those whose mean ranks are closer than Nemenyi's critical difference (CD).",
+        ranks_data,
+        draw_ranks,
+    ),
+}

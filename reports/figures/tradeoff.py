@@ -1,0 +1,147 @@
+"""Quality against cost: each searcher's finished searches, and the Pareto front over the searchers' means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.data.groups import Group, Store
+from reports.data.quantities import CURVES, TRAIN_FLOPS, Quantity, scaled
+from reports.drawing.axes import fold, log_scale, worth_log
+from reports.drawing.legend import counted, legend_below, searcher_entries, unfinished, wrapped_title
+from reports.drawing.style import COLUMN_WIDTH, SearcherStyle, drawn_styles
+
+_HEADING_LETTERS = 24  # a line, along a panel
+_TICKS = 4  # of a log axis in these small panels
+_COLUMNS = ["metric", "searcher", "mark", "seed", "search_id", "latent_dim", "cost", "quality", "on_front"]
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """Marks of the four panels, all searchers of the group, and sentences on the searches that have no mark."""
+
+    title: str
+    fid_features: str
+    searchers: tuple[str, ...]
+    marks: pd.DataFrame
+    notes: tuple[str, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """One row a mark: a finished search (mark `seed`) or its searcher's mean (mark `mean`).
+
+        quality: the metric on the test split, in its unit, or its mean. cost: training FLOPs summed over all trainings
+        of the search, or their mean. on_front: whether the searcher's mean is on the
+        Pareto front, which no other mean beats in cost or quality without being worse in the other.
+        """
+        return self.marks
+
+
+def tradeoff_data(group: Group, store: Store) -> Tradeoff | None:
+    """Cost and test metrics of the group's finished searches; None where none has both."""
+    done = group.searches[group.searches["status"] == "done"]
+    parts, notes = [], unfinished(group)
+    for metric in CURVES:
+        seeds = pd.DataFrame(
+            {
+                "metric": metric.heading(group.fid_features),
+                "mark": "seed",
+                "cost": done[TRAIN_FLOPS.column],
+                "quality": done[metric.tested],
+                **{name: done[name] for name in ("searcher", "seed", "search_id", "latent_dim")},
+            }
+        ).dropna(subset=["cost", "quality"])
+        parts.append(_with_means(seeds, metric))
+        lost = done.loc[~done.index.isin(seeds.index), "searcher"]
+        if len(lost):
+            notes.append(f"Finished without {metric.label} or FLOPs: {counted(lost)}.")
+    marks = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"seed": "Int64"})
+    if marks.empty:
+        return None
+    title = f"Quality against cost: {group.title}"
+    return Tradeoff(title, group.fid_features, tuple(group.searchers), marks, tuple(notes))
+
+
+def _with_means(seeds: pd.DataFrame, metric: Quantity) -> pd.DataFrame:
+    """The seeds' rows and below them a row for each searcher's mean, all with `on_front`."""
+    means = seeds.groupby(["metric", "searcher"], as_index=False)[["cost", "quality"]].mean().assign(mark="mean")
+    sign = 1.0 if metric.better == "lower" else -1.0
+    front = means.loc[on_front(means["cost"].to_numpy(), sign * means["quality"].to_numpy()), "searcher"]
+    marks = pd.concat([seeds, means], ignore_index=True)
+    return marks.assign(on_front=marks["searcher"].isin(front))
+
+
+def on_front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """Which of [N] points no other point beats in cost or loss (both lower is better) without being worse in the other.
+
+    Returns bool [N]; equal points are on the front together.
+    """
+    no_worse = (cost[:, None] >= cost) & (loss[:, None] >= loss)  # [i, j]: j is nowhere worse than i
+    better = (cost[:, None] > cost) | (loss[:, None] > loss)
+    dominated: np.ndarray = np.any(no_worse & better, axis=1)
+    return ~dominated
+
+
+def draw_tradeoff(data: Tradeoff) -> Figure:
+    """Two by two panels: the cost to the right, a metric upward."""
+    styles = drawn_styles(data.searchers, data.marks["searcher"])
+    entries = searcher_entries(styles.values(), is_line=False)
+    height = 3.7 + 0.1 * len(entries[1]) + 0.12 * len(data.notes)
+    figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
+    wrapped_title(figure, data.title)
+    axes = figure.subplots(2, 2, sharex=True)
+    divisor, unit = scaled(TRAIN_FLOPS.column, data.marks["cost"].max())
+    marks = data.marks.assign(cost=data.marks["cost"] / divisor)
+    panels = [
+        (ax, metric, marks[marks["metric"] == metric.heading(data.fid_features)])
+        for ax, metric in zip(axes.flat, CURVES, strict=True)
+    ]
+    if worth_log(marks["cost"].tolist()):
+        log_scale(axes[0, 0], "x", marks["cost"].tolist(), _TICKS)
+    for ax, metric, own in panels:
+        _draw_marks(ax, own, metric, styles)
+        heading = f"{metric.heading(data.fid_features, chr(10))} {metric.arrow}"
+        ax.set_ylabel(fold(heading, _HEADING_LETTERS), fontsize=7)
+    for ax, metric, own in panels:  # once the axis that the panels share has its limits
+        _draw_front(ax, own[(own["mark"] == "mean") & own["on_front"]], metric)
+    figure.align_ylabels(axes)
+    for ax in axes[1]:
+        ax.set_xlabel(f"whole search's\ntraining ({unit})", fontsize=7)
+    reading = "Small: a seed; large: mean over seeds; dashed: Pareto front."
+    legend_below(figure, *entries, [reading, *data.notes])
+    return figure
+
+
+def _draw_marks(ax: Axes, marks: pd.DataFrame, metric: Quantity, styles: dict[str, SearcherStyle]) -> None:
+    qualities = marks["quality"].tolist()
+    if not qualities:
+        ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", va="center", color="#777777")
+        ax.set_yticks([])
+    elif metric.better == "lower" and worth_log(qualities):
+        log_scale(ax, "y", qualities, _TICKS)
+    ax.margins(0.08)
+    for (searcher, mark), own in marks.groupby(["searcher", "mark"]):
+        large = mark == "mean"
+        ax.plot(
+            own["cost"],
+            own["quality"],
+            linestyle="none",
+            **styles[str(searcher)].mark | {"markeredgewidth": 0.6 if large else 0.2},
+            markersize=7 if large else 3.2,
+            alpha=1.0 if large else 0.5,
+            zorder=3 if large else 2,
+        )
+
+
+def _draw_front(ax: Axes, front: pd.DataFrame, metric: Quantity) -> None:
+    """A step line through the means on the front, and from its ends to the panel's edges."""
+    if front.empty:
+        return
+    front = front.sort_values("cost")
+    (_, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    x = [front["cost"].iloc[0], *front["cost"], right]
+    y = [high if metric.better == "lower" else low, *front["quality"], front["quality"].iloc[-1]]
+    ax.plot(x, y, drawstyle="steps-post", color="#555555", linewidth=0.9, linestyle="--", scalex=False, scaley=False)

@@ -1,0 +1,251 @@
+"""The page's tables: every search, each group's means, running searches, environment, settings and definitions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchmark.store.doubts import doubts
+from benchmark.text import features_kind
+from reports.analysis.comparison import active_range, counts, mean_sd_text, plus_minus, ratio, size_range
+from reports.data.groups import Group
+from reports.data.quantities import COSTS, DEVICE_SECONDS, IMAGES_SEEN, METRICS, TRAIN_FLOPS, WALL_SECONDS, Quantity
+from reports.drawing.style import in_order, searcher_style
+
+_SHOWN_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
+_LONG = 60  # letters from which a cell asks for a wide column
+DEFINITIONS = {
+    "wall_seconds": "From the start of a search to the finished model of the chosen size, all its trainings and "
+    "evaluations in it; time lost to a kill is not. Of a spread search: with a worker for each training.",
+    "train_seconds": "Time of the training steps of all trainings.",
+    "eval_seconds": "Time of the metrics on validation data, of all trainings.",
+    "device_seconds": "Training and evaluation time of what the search occupied: each of its threads on a CPU, or one "
+    "GPU. Core-seconds and GPU-seconds do not compare.",
+    "train_flops": "Floating-point operations of the matrix products and convolutions of all trainings, counted on one "
+    "step at each size: no noisy machine can bend them.",
+    "images_seen": "Images that passed through the network in all trainings of the search.",
+    "recon_nll": "Bernoulli negative log-likelihood of an image given a sampled z.",
+    "recon_sse": "Squared error of the reconstruction from a sampled z.",
+    "kl": "Divergence of the posterior of z from the prior, summed over the latents.",
+    "fid_recon": "Fréchet distance between the features of real images and of their reconstructions.",
+    "fid_gen": "Fréchet distance between the features of real images and of samples from the prior.",
+    "silhouette": "Of K-means clusters, as many as there are classes, of 500 sampled latents; from -1 to 1.",
+}
+
+IN_USE = (
+    "Latents whose posterior mean varies over the images with a variance above 0.01 (Burda et al. 2016), on the test "
+    "split; of running searches on validation data."
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`value` is what a column of numbers is sorted by, NaN last; `searcher` gets its marker, `status` its colour."""
+
+    text: str
+    value: float = math.nan
+    searcher: str = ""
+    status: str = ""
+    link: str = ""
+
+    @property
+    def key(self) -> str:
+        """What the cell is filtered by: a searcher by its name in the store."""
+        return self.searcher or self.text
+
+    @property
+    def is_long(self) -> bool:
+        """True where the text needs a wide column."""
+        return len(self.text) > _LONG
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading; numbers stand at the right and sort by value."""
+
+    heading: str
+    is_number: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of as many cells as there are columns; the first cell names the row."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A choice among the values of a table's column: their keys with their printed texts."""
+
+    heading: str
+    column: int
+    options: tuple[tuple[str, str], ...]
+
+
+def filters(table: Table, headings: Sequence[str]) -> list[Filter]:
+    """One for each named column, its values in the order of the rows."""
+    places = {column.heading: place for place, column in enumerate(table.columns)}
+    cells = {name: [row[places[name]] for row in table.rows] for name in headings}
+    return [
+        Filter(name, places[name], tuple(dict.fromkeys((cell.key, cell.text) for cell in cells[name])))
+        for name in headings
+    ]
+
+
+def searcher_cell(searcher: str) -> Cell:
+    """A searcher by its printed name."""
+    return Cell(searcher_style(searcher).label, searcher=searcher)
+
+
+def number_cell(value: float) -> Cell:
+    """Whole numbers up to a million as they are, others with four significant digits; a dash for NaN."""
+    whole = np.isfinite(value) and value == round(value) and abs(value) < 1e6
+    return Cell(f"{value:.0f}" if whole else mean_sd_text(value, math.nan), value)
+
+
+def searches_table(groups: Sequence[Group]) -> Table:
+    """One row a search, of all groups and statuses; protocol and FID features where the groups differ in them."""
+    protocols = len({group.protocol_hash for group in groups}) > 1
+    features = {features_kind(group.fid_features) for group in groups}
+    common = next(iter(features)) if len(features) == 1 else "given"
+    columns = [Column("dataset"), Column("backbone"), *([Column("protocol")] if protocols else [])]
+    columns += [Column("searcher"), Column("seed", True), Column("status"), Column("latent size", True)]
+    columns += [Column("latents in use", True)]
+    columns += [Column(cost.heading(""), True) for cost in _SHOWN_COSTS]
+    columns += [Column(f"{metric.heading(common)} {metric.arrow}", True) for metric in METRICS]
+    columns += [*([Column("FID features")] if len(features) > 1 else []), Column("doubts"), Column("error")]
+    rows = []
+    for group, search in _all(groups):
+        cells = [Cell(group.dataset), Cell(group.backbone)]
+        cells += [Cell(f"{search['protocol']} {group.protocol_hash[:6]}")] if protocols else []
+        cells += [searcher_cell(search["searcher"]), number_cell(search["seed"])]
+        cells += [Cell(search["status"], status=search["status"]), number_cell(search["latent_dim"])]
+        cells += [number_cell(search["test_active_units"])]
+        cells += [number_cell(search[cost.column]) for cost in _SHOWN_COSTS]
+        cells += [number_cell(search[metric.tested]) for metric in METRICS]
+        cells += [Cell(features_kind(group.fid_features) or "unknown")] if len(features) > 1 else []
+        cells += [Cell("; ".join(doubts(search.to_dict())))]
+        lines = search["error"].strip().splitlines()
+        rows.append((*cells, Cell(lines[0] if lines else "", link="#failures" if lines else "")))
+    return Table(tuple(columns), tuple(rows))
+
+
+def summary_table(group: Group, rows: pd.DataFrame) -> Table:
+    """A row a searcher: means over its finished seeds. `rows` is the group's part of `comparison(groups)`."""
+    columns = [Column("searcher")]
+    columns += [Column("done / failed / running", True), Column("latent size, median (min–max)", True)]
+    columns += [Column("latents in use", True)]
+    columns += [Column(cost.heading(""), True) for cost in (TRAIN_FLOPS, WALL_SECONDS)]
+    columns += [Column(f"{metric.heading(group.fid_features)} {metric.arrow}", True) for metric in METRICS]
+    table = [
+        (
+            searcher_cell(row["searcher"]),
+            Cell(counts(row)),
+            Cell(size_range(row)),
+            Cell(active_range(row)),
+            *(_cost_cell(row, cost) for cost in (TRAIN_FLOPS, WALL_SECONDS)),
+            *(Cell(plus_minus(row, metric)) for metric in METRICS),
+        )
+        for _, row in rows.iterrows()
+    ]
+    return Table(tuple(columns), tuple(table))
+
+
+def _cost_cell(row: pd.Series, cost: Quantity) -> Cell:
+    multiple = ratio(row, cost)
+    return Cell(plus_minus(row, cost) + (f" ({multiple})" if multiple else ""))
+
+
+def running_table(groups: Sequence[Group]) -> Table:
+    """One row a running search, with the last epoch that it has logged."""
+    columns = [Column("group"), Column("searcher"), Column("seed", True), Column("training", True)]
+    columns += [Column("last epoch", True), Column("latent size", True), Column("latents in use", True)]
+    rows = []
+    for group, search in _all(groups, "running"):
+        logged = group.epochs[group.epochs["search_id"] == search["search_id"]]
+        cells = [Cell(group.title), searcher_cell(search["searcher"]), number_cell(search["seed"])]
+        if logged.empty:
+            cells += [Cell("–"), Cell("none yet"), Cell("–"), Cell("–")]
+        else:
+            last = logged.iloc[-1]
+            of = f" of {search['epochs']:g}" if np.isfinite(search["epochs"]) else ""
+            cells += [number_cell(last["trial"] + 1), Cell(f"{last['epoch']:g}{of}")]
+            cells += [number_cell(last[name]) for name in ("latent_dim", "active_units")]
+        rows.append(tuple(cells))
+    return Table(tuple(columns), tuple(rows))
+
+
+def failures(groups: Sequence[Group]) -> list[tuple[str, str, str]]:
+    """Of each failed search what it is, the first line of its error and the lines after that."""
+    found = []
+    for group, search in _all(groups, "failed"):
+        first, *rest = search["error"].strip().splitlines() or ["no error recorded"]
+        label = searcher_style(search["searcher"]).label
+        found.append((f"{group.title}: {label}, seed {search['seed']:g}", first, "\n".join(rest)))
+    return found
+
+
+def protocol_table(groups: Sequence[Group]) -> Table:
+    """One row a group: the conditions that its searches share."""
+    names = ("group", "dataset", "backbone", "protocol", "protocol hash", "epochs a training", "scale", "FID features")
+    rows = []
+    for group in groups:
+        of = group.searches
+        shared = [_distinct(of, name) for name in ("protocol", "protocol_hash", "epochs", "scale")]
+        texts = [group.title, group.dataset, group.backbone, *shared, group.fid_features or "unknown"]
+        rows.append(tuple(Cell(text) for text in texts))
+    return Table(tuple(Column(name) for name in names), tuple(rows))
+
+
+def settings_table(groups: Sequence[Group]) -> Table:
+    """One row a group and searcher: its settings, with every value where its searches differ."""
+    rows = []
+    for group in groups:
+        for searcher in group.searchers:
+            of = group.of(searcher).dropna(axis=1, how="all")
+            names = [name for name in of.columns if name.startswith("setting_")]
+            parts = [f"{name.removeprefix('setting_')} = {_distinct(of, name)}" for name in names]
+            rows.append((Cell(group.title), searcher_cell(searcher), Cell("; ".join(parts) or "none recorded")))
+    return Table((Column("group"), Column("searcher"), Column("settings")), tuple(rows))
+
+
+def environment_table(groups: Sequence[Group]) -> Table:
+    """One row a recorded fact of the environment; with counts of searches where they differ."""
+    searches = pd.concat([group.searches for group in groups], ignore_index=True)
+    names = [name for name in searches.columns if name.startswith("env_") and searches[name].notna().any()]
+    rows = [(Cell(name.removeprefix("env_").replace("_", " ")), Cell(_distinct(searches, name))) for name in names]
+    return Table((Column("what"), Column("recorded")), tuple(rows))
+
+
+def definitions_table() -> Table:
+    """One row a measured quantity: unit, better direction, meaning; then the latents in use."""
+    rows = [
+        (Cell(q.label), Cell(q.unit or "–"), Cell(f"{q.better} {q.arrow}"), Cell(DEFINITIONS[q.column]))
+        for q in (*METRICS, *COSTS)
+    ]
+    rows.append((Cell("latents in use"), Cell("–"), Cell("–"), Cell(IN_USE)))
+    return Table(tuple(Column(name) for name in ("quantity", "unit", "better", "meaning")), tuple(rows))
+
+
+def _all(groups: Iterable[Group], status: str | None = None) -> Iterable[tuple[Group, pd.Series]]:
+    """Every search with its group, searchers in their fixed order, then by seed."""
+    for group in groups:
+        for searcher in in_order(group.searches["searcher"]):
+            for _, search in group.of(searcher, status).iterrows():
+                yield group, search
+
+
+def _distinct(frame: pd.DataFrame, column: str) -> str:
+    """The column's value; several with the number of searches that have each."""
+    values = frame[column] if column in frame.columns else pd.Series(dtype=object)
+    texts = values.dropna().map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+    known = texts[texts != ""].value_counts().sort_index()
+    if len(known) < 2:
+        return str(known.index[0]) if len(known) else "unknown"
+    return ", ".join(f"{text} ({n} searches)" if n > 1 else f"{text} (1 search)" for text, n in known.items())

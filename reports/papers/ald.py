@@ -1,0 +1,195 @@
+"""The figures of ALD-VAE (arXiv 2312.06280) and the numbers of its section 5.2, from the store's runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from reports.analysis.comparison import mean_sd
+from reports.data.quantities import CURVES
+from reports.drawing.style import in_order
+from reports.papers.base import Need, Runs
+from reports.papers.runs import (
+    PaperTable,
+    budget_note,
+    of_one_condition,
+    of_one_seed,
+    printed_name,
+    share_of_budget,
+)
+
+FULL, RETRAINED = "ald@full", "ald@retrain"
+STARTS = ("ald@100", "ald@80", "ald@64")
+# Standard deviation (dimensions) of the size over five seeds, section 5.2. The paper does not say from which start.
+PAPER_SD = {"mnist": 3, "fashionmnist": 2, "eurosat": 6, "sprites": 7}
+PROTOCOLS = tuple(f"ald-{dataset}" for dataset in PAPER_SD)
+
+
+def needs(*searchers: str) -> tuple[Need, ...]:
+    """These searchers in each of the paper's experiments."""
+    return tuple(Need(protocol, searchers) for protocol in PROTOCOLS)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One line of every panel: per epoch the latent size, and `values[i]`, metric i of `CURVES`, NaN where unknown."""
+
+    name: str
+    epochs: tuple[int, ...]
+    sizes: tuple[int, ...]
+    values: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class DatasetCurves:
+    """One dataset's panels. about: which run, a line each. stop: the epoch after which the stop rule fired, or None."""
+
+    dataset: str
+    about: tuple[str, ...]
+    fid_features: str
+    trainings: tuple[Training, ...]
+    stop: int | None
+
+
+@dataclass(frozen=True)
+class ALDCurves:
+    """Figure 2, 3 or 4: metrics on validation data by epoch; the paper's datasets first."""
+
+    rows: tuple[DatasetCurves, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """One row an epoch of every line drawn."""
+        return pd.concat([_frame(row, line) for row in self.rows for line in row.trainings], ignore_index=True)
+
+
+def _frame(row: DatasetCurves, line: Training) -> pd.DataFrame:
+    keys = {"dataset": row.dataset, "run": "; ".join(row.about), "fid_features": row.fid_features, "line": line.name}
+    units = [f"{metric.column} [{metric.unit}]" if metric.unit else metric.column for metric in CURVES]
+    frame = pd.DataFrame({**keys, "epoch": line.epochs, "latent_dim": line.sizes})
+    stopped = np.array(line.epochs) >= (math.inf if row.stop is None else row.stop)
+    return frame.assign(rule_has_fired=stopped, **dict(zip(units, line.values, strict=True)))
+
+
+def figure_2_data(runs: Runs) -> ALDCurves | None:
+    """Metrics while the size shrinks to 2, and where the stop rule would have ended that (`ald@full`)."""
+    rows = []
+    for dataset, found in _by_dataset(runs, (FULL,)):
+        search = found.iloc[0]
+        logged = runs.training(search["search_id"], int(search["chosen_trial"]))
+        line = _training("ALD", logged)
+        stop = _first_stop(logged)
+        about = (*_about(search), f"size {line.sizes[0]} → {line.sizes[-1]}", _fired(line, stop))
+        rows.append(DatasetCurves(dataset, about, search["test_fid_features"], (line,), stop))
+    return ALDCurves(tuple(rows)) if rows else None
+
+
+def figure_3_data(runs: Runs) -> ALDCurves | None:
+    """An ALD training, and one of fixed size at the size that it found (`ald@retrain`)."""
+    rows = []
+    for dataset, found in _by_dataset(runs, (RETRAINED,)):
+        search = found.iloc[0]
+        shrinking, fixed = (runs.training(search["search_id"], trial) for trial in (0, 1))
+        lines = (_training("fixed", fixed), _training("ALD", shrinking))
+        stop = _first_stop(shrinking)
+        about = (*_about(search), f"final size {search['latent_dim']:g}", *([] if stop else [_fired(lines[1], stop)]))
+        rows.append(DatasetCurves(dataset, about, search["test_fid_features"], lines, stop))
+    return ALDCurves(tuple(rows)) if rows else None
+
+
+def figure_4_data(runs: Runs) -> ALDCurves | None:
+    """ALD trainings from several start sizes, those that have finished."""
+    rows = []
+    for dataset, found in _by_dataset(runs, STARTS):
+        lines = []
+        for _, search in found.set_index("searcher").loc[in_order(found["searcher"])[::-1]].iterrows():
+            logged = runs.training(search["search_id"], int(search["chosen_trial"]))
+            lines.append(_training(f"{logged['latent_dim'].iloc[0]:g} (Dim = {search['latent_dim']:g})", logged))
+        first = found.iloc[0]
+        rows.append(DatasetCurves(dataset, _about(first), first["test_fid_features"], tuple(lines), None))
+    return ALDCurves(tuple(rows)) if rows else None
+
+
+def _by_dataset(runs: Runs, searchers: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Printed name and the searches to draw of every dataset that has any, whichever protocol; the paper's first."""
+    found = runs.searches[runs.searches["searcher"].isin(searchers)]
+    return [(printed_name(name), of_one_seed(found[found["dataset"] == name])) for name in _datasets(found)]
+
+
+def _datasets(searches: pd.DataFrame) -> list[str]:
+    present = set(searches["dataset"])
+    return [name for name in PAPER_SD if name in present] + sorted(present - set(PAPER_SD))
+
+
+def _about(search: pd.Series) -> tuple[str, ...]:
+    note = budget_note(_share(search))
+    return f"{search['backbone']}, seed {search['seed']:g}", *([note] if note else [])
+
+
+def _share(search: pd.Series) -> float:
+    return share_of_budget(search) if search["protocol"] in PROTOCOLS else math.nan
+
+
+def _training(name: str, rows: pd.DataFrame) -> Training:
+    values = tuple(tuple(rows[metric.column].astype(float)) for metric in CURVES)
+    return Training(name, tuple(rows["epoch"].astype(int)), tuple(rows["latent_dim"].astype(int)), values)
+
+
+def _first_stop(rows: pd.DataFrame) -> int | None:
+    fired = rows.loc[rows["ctl_stopped"] > 0, "epoch"] if "ctl_stopped" in rows else rows["epoch"].iloc[:0]
+    return int(fired.iloc[0]) if len(fired) else None
+
+
+def _fired(line: Training, stop: int | None) -> str:
+    return "rule did not fire" if stop is None else f"rule fires at {line.sizes[line.epochs.index(stop)]}"
+
+
+def seeds_data(runs: Runs) -> PaperTable | None:
+    """Section 5.2's spread of the chosen size over seeds, a row per dataset and settings of ALD.
+
+    A dataset of the paper needs one finished seed, any other two.
+    """
+    everything = runs.store.searches()
+    ours = _choosing(everything)
+    settings = [name for name in ours.columns if name.startswith("setting_")]
+    rows = []
+    for dataset in _datasets(ours):
+        own = ours[ours["dataset"] == dataset]
+        for searcher in in_order(own["searcher"]):
+            for _, alike in own[own["searcher"] == searcher].groupby(settings, dropna=False):
+                done = alike[alike["status"] == "done"]
+                if done["seed"].nunique() >= (1 if dataset in PAPER_SD else 2):
+                    rows.append(_seeds_row(dataset, done, alike))
+    return PaperTable(pd.DataFrame(rows)) if rows else None
+
+
+def _choosing(searches: pd.DataFrame) -> pd.DataFrame:
+    """ALD's searches that choose a size by the stop rule; a retrained one repeats what its start size has chosen."""
+    base = searches["searcher"].str.partition("@")[0]
+    settings = searches.reindex(columns=["setting_stop_rule", "setting_retrain"])
+    ignored = (settings["setting_stop_rule"] == "False") | (settings["setting_retrain"] == "True")
+    return searches[(base == "ald") & ~ignored]
+
+
+def _seeds_row(dataset: str, done: pd.DataFrame, alike: pd.DataFrame) -> dict[str, object]:
+    """Of the finished searches those of one condition: with several seeds, then of the largest budget."""
+    drawn = of_one_condition(done, complete=lambda own: min(2, own["seed"].nunique()))
+    first = drawn.iloc[0]
+    unfinished = alike[(alike["protocol_hash"] == first["protocol_hash"]) & (alike["status"] != "done")]
+    mean, sd = mean_sd(drawn["latent_dim"].astype(float))
+    return {
+        "dataset": printed_name(dataset),
+        "searcher": first["searcher"],
+        "start size": int(first["setting_latent_dim"]),
+        "seeds": len(drawn),
+        "failed or running": len(unfinished),
+        "mean size [dimensions]": mean,
+        "sd [dimensions]": sd,
+        "paper's sd [dimensions]": PAPER_SD.get(dataset, math.nan),
+        "backbone": first["backbone"],
+        "epochs": int(first["epochs"]),
+        "share of the paper's budget [%]": 100 * _share(first),
+    }

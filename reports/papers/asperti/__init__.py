@@ -1,0 +1,1 @@
+"""Figures and tables of 1812.07238."""

@@ -1,0 +1,110 @@
+"""Sparsity in variational autoencoders (1812.07238): its runs, their latents and what they decode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmark.config.protocol import Training, load_protocol
+from reports.papers.base import Need, Runs
+
+MNIST_DENSE = Need("asperti-mnist-dense", ("grid@16",))
+MNIST_CONV = Need("asperti-mnist-conv", ("grid@16",))
+TILES_DENSE = Need("asperti-tiles-dense", ("grid@16",))
+TILES_CONV = Need("asperti-tiles-conv", ("grid@16",))
+
+Images = NDArray[np.float32]  # grey, [N, H, W], 0 black to 1 white
+
+ACTIVE_VARIANCE = 0.01  # above it a latent is active, as `active_units` counts
+
+
+@dataclass(frozen=True)
+class Run:
+    """The search that stands for a need: of those with the largest budget the one of the lowest seed.
+
+    share: of the protocol's own budget in epochs.
+    """
+
+    search_id: str
+    trial: int
+    seed: int
+    share: float
+
+    @property
+    def note(self) -> str:
+        """Its seed and, where it is not all, the share of the budget."""
+        return f"seed {self.seed}" + ("" if abs(self.share - 1) < 0.01 else f", {100 * self.share:.3g} % of the budget")
+
+
+def find_run(runs: Runs, need: Need) -> Run | None:
+    """The run of a need of one searcher on the protocol's own data and network; None where it has not finished."""
+    protocol = load_protocol(need.protocol)
+    found = runs.of(need)
+    found = found[(found["dataset"] == protocol.dataset.name) & (found["backbone"] == protocol.backbone.name)]
+    if found.empty:
+        return None
+    shares = found["epochs"].astype(float) / _full_epochs(protocol.training)
+    best = found.loc[shares.index[shares == shares.max()]].sort_values("seed").iloc[0]
+    return Run(best["search_id"], int(best["chosen_trial"]), int(best["seed"]), float(shares.max()))
+
+
+def rows_of(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """A run's rows of one of the store's frames."""
+    return frame[(frame["search_id"] == run.search_id) & (frame["trial"] == run.trial)]
+
+
+def decode(runs: Runs, run: Run, z: NDArray[np.floating]) -> Images:
+    """The images that the run's exported model decodes from z [N, latent_dim]; of the first channel."""
+    import torch  # here: a report without decoded images needs none
+
+    from benchmark import load_model
+
+    model = load_model(runs.store.folder(run.search_id).path / "model.pt")
+    with torch.inference_mode():
+        images: Images = torch.sigmoid(model.decode(torch.from_numpy(z.astype(np.float32))))[:, 0].numpy()
+    return images
+
+
+def pixels(images: Images) -> list[str]:
+    """Each image as a line of a CSV: its pixels as drawn, 0 to 255, two hexadecimal digits each, row by row."""
+    return [image.tobytes().hex() for image in (images * 255).round().astype(np.uint8)]
+
+
+def mosaic(images: Images, gap: int = 0) -> Images:
+    """[rows, columns, H, W] -> one image, with `gap` white pixels between its parts."""
+    padded = np.pad(images, ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=1)
+    rows, columns, height, width = padded.shape
+    whole = padded.transpose(0, 2, 1, 3).reshape(rows * height, columns * width)
+    return whole[: rows * height - gap, : columns * width - gap]
+
+
+def _full_epochs(training: Training) -> float:
+    """What the protocol's own budget comes to, in its epochs."""
+    if training.batches is None or training.epoch_batches is None:
+        return float(training.epochs)
+    return training.batches / training.epoch_batches
+
+
+def final_latents(runs: Runs, run: Run) -> pd.DataFrame:
+    """The latents of a run after its last epoch, by index in its model: no., variance (of the posterior mean over
+    the validation images), mean(σ²) (of the posterior), their sum, inactive.
+    """
+    rows = rows_of(runs.latents, run)
+    rows = rows[rows["epoch"] == rows["epoch"].max()]
+    return latent_frame(
+        rows["latent_id"].astype(int).tolist(),
+        rows["latent_mean_variance"].astype(float).tolist(),
+        rows["latent_variance_mean"].astype(float).tolist(),
+    )
+
+
+def latent_frame(ids: list[int], variances: list[float], mean_variances: list[float]) -> pd.DataFrame:
+    """The columns of `final_latents` from the first three."""
+    frame = pd.DataFrame({"no.": ids, "variance": variances, "mean(σ²)": mean_variances})
+    return frame.assign(
+        sum=frame["variance"] + frame["mean(σ²)"],
+        inactive=~(frame["variance"] > ACTIVE_VARIANCE),  # NaN: nothing says that it is in use
+    )

@@ -1,0 +1,170 @@
+"""What the networks of 1812.07238 generate and reconstruct: its figures 4, 6 and 8 to 12."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from reports.drawing.axes import fold
+from reports.drawing.legend import wrapped_title
+from reports.drawing.style import COLUMN_WIDTH
+from reports.papers.asperti.base import (
+    MNIST_CONV,
+    MNIST_DENSE,
+    TILES_CONV,
+    TILES_DENSE,
+    Images,
+    Run,
+    decode,
+    final_latents,
+    find_run,
+    mosaic,
+    pixels,
+)
+from reports.papers.base import Need, Runs
+
+_LINE = 10  # images side by side
+_SEED = 0  # of the latent vectors that samples are decoded from
+_COUNTED = 1000  # samples whose tiles are counted
+_TILE_PIXELS = 16  # section V: tiles of 4x4
+_MOST_TILES = 3  # section V: in the training images
+
+
+@dataclass(frozen=True)
+class Block:
+    """Images [N, H, W] in [0, 1] and what they are."""
+
+    name: str
+    images: Images
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Blocks of images of one run, one below the other."""
+
+    title: str
+    run: Run
+    blocks: tuple[Block, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """One row an image: its block, its place there, and its pixels."""
+        parts = [
+            pd.DataFrame({"block": block.name, "place": range(len(block.images)), "pixels": pixels(block.images)})
+            for block in self.blocks
+        ]
+        return pd.concat(parts, ignore_index=True).assign(search_id=self.run.search_id)
+
+
+def draw_pictures(data: Pictures) -> Figure:
+    """Every block in lines of ten images, its name above it."""
+    strips = [mosaic(_lines(block.images), gap=2) for block in data.blocks]
+    width = COLUMN_WIDTH - 0.1
+    heights = [width * strip.shape[0] / strip.shape[1] for strip in strips]
+    figure = Figure(figsize=(COLUMN_WIDTH, 0.5 + sum(heights) + 0.3 * len(strips)), layout="constrained")
+    wrapped_title(figure, data.title)
+    axes = figure.subplots(len(strips), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, block, strip in zip(axes, data.blocks, strips, strict=True):
+        ax.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        ax.set_title(fold(block.name, 60), loc="left", fontsize=7, pad=2)
+        ax.axis("off")
+    return figure
+
+
+def _lines(images: Images) -> Images:
+    """[N, H, W] -> [lines, 10, H, W]; a last line that is not full ends in white."""
+    missing = -len(images) % _LINE
+    full = np.concatenate([images, np.ones((missing, *images.shape[1:]), images.dtype)])
+    return full.reshape(-1, _LINE, *images.shape[1:])
+
+
+def samples_data(runs: Runs) -> Pictures | None:
+    """Figure 4: samples of the dense network on MNIST."""
+    return _samples(runs, MNIST_DENSE, "Figure 4 of 1812.07238: digits sampled from a space of 16 latents", n=40)
+
+
+def zeroed_data(runs: Runs) -> Pictures | None:
+    """Figure 6: samples, and what is decoded when their inactive latents are set to 0."""
+    run = find_run(runs, MNIST_DENSE)
+    if run is None:
+        return None
+    inactive = final_latents(runs, run)["inactive"].to_numpy()
+    z = _prior(_LINE, len(inactive))
+    images, zeroed = decode(runs, run, z), decode(runs, run, np.where(inactive, 0, z))
+    difference = float(np.abs(images - zeroed).max())
+    blocks = (
+        Block(f"all {len(inactive)} latents drawn from N(0, 1); {run.note}", images),
+        Block(f"the {inactive.sum()} inactive zeroed: a pixel changes by {difference:.2g} of 1 at most", zeroed),
+    )
+    return Pictures("Figure 6 of 1812.07238: inactive latents are neglected by the decoder", run, blocks)
+
+
+def conv_samples_data(runs: Runs) -> Pictures | None:
+    """Figure 8: samples of the convolutional network on MNIST."""
+    return _samples(runs, MNIST_CONV, "Figure 8 of 1812.07238: digits sampled, convolutional network", n=40)
+
+
+def dense_tiles_data(runs: Runs) -> Pictures | None:
+    """Figure 9: tiles and their reconstructions by the dense network."""
+    return _reconstructions(runs, TILES_DENSE, "Figure 9 of 1812.07238: tiles, dense network")
+
+
+def dense_tiles_samples_data(runs: Runs) -> Pictures | None:
+    """Figure 10: samples of the dense network on tiles."""
+    return _tile_samples(runs, TILES_DENSE, "Figure 10 of 1812.07238: tiles sampled, dense network")
+
+
+def conv_tiles_data(runs: Runs) -> Pictures | None:
+    """Figure 11: tiles and their reconstructions by the convolutional network."""
+    return _reconstructions(runs, TILES_CONV, "Figure 11 of 1812.07238: tiles, convolutional network")
+
+
+def conv_tiles_samples_data(runs: Runs) -> Pictures | None:
+    """Figure 12: samples of the convolutional network on tiles."""
+    return _tile_samples(runs, TILES_CONV, "Figure 12 of 1812.07238: tiles sampled, convolutional network")
+
+
+def too_many_tiles(images: Images) -> float:
+    """The share of images [N, H, W] in [0, 1] with more white than the data's three tiles and a half have.
+
+    White counts by its brightness, so that a blurred tile counts as far as it is there.
+    """
+    tiles = images.sum((1, 2)) / _TILE_PIXELS
+    return float((tiles > _MOST_TILES + 0.5).mean())
+
+
+def _samples(runs: Runs, need: Need, title: str, n: int) -> Pictures | None:
+    run = find_run(runs, need)
+    if run is None:
+        return None
+    images = decode(runs, run, _prior(n, len(final_latents(runs, run))))
+    return Pictures(title, run, (Block(f"decoded from N(0, 1); {run.note}", images),))
+
+
+def _tile_samples(runs: Runs, need: Need, title: str) -> Pictures | None:
+    run = find_run(runs, need)
+    if run is None:
+        return None
+    images = decode(runs, run, _prior(_COUNTED, len(final_latents(runs, run))))
+    name = (
+        f"decoded from N(0, 1); {run.note}; of {_COUNTED:,} samples {100 * too_many_tiles(images):.2g} % have more "
+        f"white than {_MOST_TILES + 0.5} tiles"
+    )
+    return Pictures(title, run, (Block(name, images[: 2 * _LINE]),))
+
+
+def _reconstructions(runs: Runs, need: Need, title: str) -> Pictures | None:
+    run = find_run(runs, need)
+    gallery = None if run is None else runs.store.gallery(run.search_id)
+    if run is None or gallery is None:
+        return None
+    named = (("originals", f"test images; {run.note}"), ("reconstructions", "reconstructions (z sampled)"))
+    blocks = [Block(name, (gallery[kind][:, 0] / 255).astype(np.float32)) for kind, name in named]
+    return Pictures(title, run, tuple(blocks))
+
+
+def _prior(n: int, latent_dim: int) -> NDArray[np.float64]:
+    return np.random.default_rng(_SEED).standard_normal((n, latent_dim))

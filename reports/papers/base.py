@@ -1,0 +1,90 @@
+"""What a paper's figure or table is, and the runs that it is drawn from."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmark.store import ResultsStore
+from reports.drawing.base import FigureData
+
+
+@dataclass(frozen=True)
+class Need:
+    """Finished searches of a protocol, with every one of these searchers (variants included: `ald@100`)."""
+
+    protocol: str
+    searchers: tuple[str, ...]
+
+    def command(self, results: Path) -> str:
+        """What makes the runs in this results folder."""
+        what = f"--protocol {self.protocol} --searchers {' '.join(self.searchers)}"
+        return f"python -m benchmark run {what} --results {shlex.quote(str(results))}"
+
+
+class Runs:
+    """A store's frames, each read once."""
+
+    def __init__(self, store: ResultsStore) -> None:
+        self.store = store
+
+    @cached_property
+    def searches(self) -> pd.DataFrame:
+        """`ResultsStore.searches()`, the finished ones."""
+        searches = self.store.searches()
+        return searches[searches["status"] == "done"]
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """`ResultsStore.epochs()`."""
+        return self.store.epochs()
+
+    @cached_property
+    def latents(self) -> pd.DataFrame:
+        """`ResultsStore.latents()`."""
+        return self.store.latents()
+
+    @cached_property
+    def probes(self) -> pd.DataFrame:
+        """`ResultsStore.probes()`."""
+        return self.store.probes()
+
+    def of(self, need: Need) -> pd.DataFrame:
+        """The finished searches that a need names, ordered as it names the searchers, then by seed."""
+        found = self.searches[
+            (self.searches["protocol"] == need.protocol) & self.searches["searcher"].isin(need.searchers)
+        ]
+        order = {searcher: place for place, searcher in enumerate(need.searchers)}
+        return found.assign(_place=found["searcher"].map(order)).sort_values(["_place", "seed"]).drop(columns="_place")
+
+    def has(self, need: Need) -> bool:
+        """True where every searcher of the need has a finished search."""
+        return set(need.searchers) <= set(self.of(need)["searcher"])
+
+    def training(self, search_id: str, trial: int) -> pd.DataFrame:
+        """The rows of one training, by epoch."""
+        rows = self.epochs[(self.epochs["search_id"] == search_id) & (self.epochs["trial"] == trial)]
+        return rows.sort_values("epoch")
+
+
+@dataclass(frozen=True)
+class PaperItem:
+    """A figure or table of a paper.
+
+    paper: as "ALD-VAE (2312.06280), figure 2". needs: any of them is enough for data; each adds its part; none for an
+    item that needs no run. data: of the runs, None where none of them is there. draw: None for a table, which is
+    written as CSV and LaTeX.
+    """
+
+    paper: str
+    summary: str
+    needs: tuple[Need, ...]
+    data: Callable[[Runs], FigureData | None]
+    draw: Callable[[Any], Figure] | None = None

@@ -1,0 +1,185 @@
+"""The papers' figures and tables, one name each."""
+
+from __future__ import annotations
+
+from reports.papers import ald as paper_ald
+from reports.papers import ald_plot as paper_ald_plot
+from reports.papers import geco as paper_geco
+from reports.papers import geco_plot as paper_geco_plot
+from reports.papers.asperti.base import MNIST_CONV, MNIST_DENSE, TILES_CONV, TILES_DENSE
+from reports.papers.asperti.cube import SAMPLED, UNSAMPLED, cube_data, draw_cube
+from reports.papers.asperti.curves import draw_ratio, draw_variances, ratio_data, variances_data
+from reports.papers.asperti.images import (
+    conv_samples_data,
+    conv_tiles_data,
+    conv_tiles_samples_data,
+    dense_tiles_data,
+    dense_tiles_samples_data,
+    draw_pictures,
+    samples_data,
+    zeroed_data,
+)
+from reports.papers.asperti.noise import NOISE, draw_noise, noise_data
+from reports.papers.asperti.plane import MNIST_2D, draw_positions, draw_trajectories, positions_data, trajectories_data
+from reports.papers.asperti.tables import table_1_data, table_2_data
+from reports.papers.base import PaperItem
+
+PAPER_ITEMS: dict[str, PaperItem] = {
+    "asperti-table1": PaperItem(
+        "Sparsity in VAEs (1812.07238), table I",
+        "latents of the dense VAE on mnist, the paper's and ours (over the validation images), by rising variance",
+        (MNIST_DENSE, MNIST_CONV),
+        table_1_data,
+    ),
+    "asperti-table2": PaperItem(
+        "Sparsity in VAEs (1812.07238), table II",
+        "latents of the dense VAE on tiles, the paper's and ours (over the validation images), by rising variance",
+        (TILES_DENSE, TILES_CONV),
+        table_2_data,
+    ),
+    "asperti-figure1": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 1",
+        "ten digits in a plane of latents during the first epoch",
+        (MNIST_2D,),
+        trajectories_data,
+        draw_trajectories,
+    ),
+    "asperti-figure2": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 2",
+        "position and variance of 60 digits after 10 epochs",
+        (MNIST_2D,),
+        positions_data,
+        draw_positions,
+    ),
+    "asperti-figure3": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 3",
+        "encodings in three dimensions and decoded slices, with and without sampling in training",
+        (SAMPLED, UNSAMPLED),
+        cube_data,
+        draw_cube,
+    ),
+    "asperti-figure4": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 4",
+        "digits sampled from 16 latents",
+        (MNIST_DENSE,),
+        samples_data,
+        draw_pictures,
+    ),
+    "asperti-figure5": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 5",
+        "variance of each latent's mean along training",
+        (MNIST_DENSE,),
+        variances_data,
+        draw_variances,
+    ),
+    "asperti-figure6": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 6",
+        "digits sampled, and again with the inactive latents zeroed",
+        (MNIST_DENSE,),
+        zeroed_data,
+        draw_pictures,
+    ),
+    "asperti-figure8": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 8",
+        "digits sampled, convolutional network",
+        (MNIST_CONV,),
+        conv_samples_data,
+        draw_pictures,
+    ),
+    "asperti-figure9": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 9",
+        "tiles and their reconstructions, dense network",
+        (TILES_DENSE,),
+        dense_tiles_data,
+        draw_pictures,
+    ),
+    "asperti-figure10": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 10",
+        "tiles sampled, dense network",
+        (TILES_DENSE,),
+        dense_tiles_samples_data,
+        draw_pictures,
+    ),
+    "asperti-figure11": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 11",
+        "tiles and their reconstructions, convolutional network",
+        (TILES_CONV,),
+        conv_tiles_data,
+        draw_pictures,
+    ),
+    "asperti-figure12": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 12",
+        "tiles sampled, convolutional network",
+        (TILES_CONV,),
+        conv_tiles_samples_data,
+        draw_pictures,
+    ),
+    "asperti-figure13": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 13",
+        "KL by the variance at a fixed ratio to the mean",
+        (),
+        ratio_data,
+        draw_ratio,
+    ),
+    "asperti-figure14": PaperItem(
+        "Sparsity in VAEs (1812.07238), figure 14",
+        "gain, KL and variance of a latent under rising noise",
+        (NOISE,),
+        noise_data,
+        draw_noise,
+    ),
+    "ald-figure2": PaperItem(
+        "ALD-VAE (2312.06280), figure 2",
+        "four metrics while the latent size shrinks to 2, and where the stop rule would stop",
+        paper_ald.needs(paper_ald.FULL),
+        paper_ald.figure_2_data,
+        paper_ald_plot.draw_figure_2,
+    ),
+    "ald-figure3": PaperItem(
+        "ALD-VAE (2312.06280), figure 3",
+        "four metrics of ALD and of a training that had its final size from the start",
+        paper_ald.needs(paper_ald.RETRAINED),
+        paper_ald.figure_3_data,
+        paper_ald_plot.draw_figure_3,
+    ),
+    "ald-figure4": PaperItem(
+        "ALD-VAE (2312.06280), figure 4",
+        "four metrics of ALD from three start sizes",
+        paper_ald.needs(*paper_ald.STARTS)[:2],  # the paper shows MNIST and FashionMNIST
+        paper_ald.figure_4_data,
+        paper_ald_plot.draw_figure_4,
+    ),
+    "ald-seeds": PaperItem(
+        "ALD-VAE (2312.06280), section 5.2",
+        "mean and standard deviation over seeds of the latent size that ALD chose, beside the paper's",
+        paper_ald.needs(*paper_ald.STARTS),
+        paper_ald.seeds_data,
+    ),
+    "geco-figure1": PaperItem(
+        "GECO/L0-ARM (2003.10901), figure 1",
+        "error, open gates, multiplier and images within the bound along one training on dsprites",
+        (paper_geco.FIGURE_1,),
+        paper_geco.figure_1_data,
+        paper_geco_plot.draw_figure_1,
+    ),
+    "geco-figure2": PaperItem(
+        "GECO/L0-ARM (2003.10901), figure 2",
+        "dsprites reconstructed by the models of two bounds",
+        (paper_geco.FIGURE_2,),
+        paper_geco.figure_2_data,
+        paper_geco_plot.draw_figure_2,
+    ),
+    "geco-figure3": PaperItem(
+        "GECO/L0-ARM (2003.10901), figure 3",
+        "retained dimensions against the bound on mnist",
+        (paper_geco.FIGURE_3,),
+        paper_geco.figure_3_data,
+        paper_geco_plot.draw_figure_3,
+    ),
+    "geco-table1": PaperItem(
+        "GECO/L0-ARM (2003.10901), table I",
+        "error of a VAE of n latents, and the size that pruning from 2n reaches within it, the paper's and ours",
+        tuple(paper_geco.TABLE_1_NEEDS.values()),
+        paper_geco.table_1_data,
+    ),
+}

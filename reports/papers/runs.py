@@ -1,0 +1,77 @@
+"""Which of a store's runs a paper's figure or table is made from, and what it says of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.config.protocol import load_protocol
+
+_PRINTED = {
+    **{"mnist": "MNIST", "fashionmnist": "FashionMNIST", "eurosat": "EuroSAT", "sprites": "SPRITES"},
+    **{"dsprites": "dSprites", "cars3d": "Cars3D", "shapes3d": "Shapes3D", "cifar100": "CIFAR-100"},
+}
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A paper's table: the frame is what is written, units in the names of its columns."""
+
+    rows: pd.DataFrame
+
+    def frame(self) -> pd.DataFrame:
+        """See `reports.drawing.base.FigureData`."""
+        return self.rows
+
+
+def printed_name(dataset: str) -> str:
+    """A dataset as the papers print it; of `folder:PATH` the folder's own name."""
+    if dataset.startswith("folder:"):
+        return f"folder {Path(dataset.removeprefix('folder:')).name}"
+    return _PRINTED.get(dataset, dataset)
+
+
+def n_searchers(searches: pd.DataFrame) -> int:
+    """How many searchers have a search."""
+    return int(searches["searcher"].nunique())
+
+
+def of_one_condition(searches: pd.DataFrame, complete: Callable[[pd.DataFrame], int] = n_searchers) -> pd.DataFrame:
+    """Those searches of the most complete set that share all conditions: data, backbone, training and evaluation.
+
+    Of equally complete ones that of the most epochs, then the one with Inception features, which the papers have. A
+    searcher and seed that ran on several devices counts once. `searches` is not empty.
+    """
+
+    def rank(of_condition: tuple[str, pd.DataFrame]) -> tuple[int, float, bool, str]:
+        condition, own = of_condition
+        inception = bool((own["test_fid_features"] == "inception").any())
+        return complete(own), float(own["epochs"].max()), inception, condition
+
+    _, best = max(searches.groupby(searches["protocol_hash"].fillna("")), key=rank)
+    return best.sort_values(["seed", "search_id"]).drop_duplicates(["searcher", "seed"])
+
+
+def of_one_seed(searches: pd.DataFrame) -> pd.DataFrame:
+    """Of `of_one_condition` those of the seed with the most searchers, the lowest of several."""
+    alike = of_one_condition(searches)
+    counts = alike.groupby("seed")["searcher"].nunique()  # by rising seed; idxmax takes the first
+    return alike[alike["seed"] == counts.idxmax()]
+
+
+def share_of_budget(search: pd.Series, images_seen: float = math.nan) -> float:
+    """Budget of a search's full training over that in its protocol's file: epochs, or batches by the images seen."""
+    paper = load_protocol(search["protocol"]).training
+    if paper.batches is None:
+        return float(search["epochs"] / paper.epochs)
+    return images_seen / (paper.batch_size * paper.batches)
+
+
+def budget_note(share: float, of: str = "paper") -> str:
+    """`budget: 10 % of the paper's`; empty where it is all of that, or there is nothing to compare with (NaN)."""
+    # A budget in batches is rounded to whole epochs.
+    return "" if math.isnan(share) or abs(share - 1) < 0.02 else f"budget: {100 * share:.3g} % of the {of}'s"

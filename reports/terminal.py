@@ -1,0 +1,86 @@
+"""What the terminal shows after a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reports.analysis.comparison import active_range, counts, doubt_sentences, plus_minus, ratio, rows_of, size_range
+from reports.data.groups import Group
+from reports.data.quantities import RECON_NLL, WALL_SECONDS
+from reports.papers.base import Need, Runs
+from reports.papers.registry import PAPER_ITEMS
+from reports.papers.write import PaperReport
+from reports.write import Report
+
+_HEADER = (
+    *("searcher", "done/\nfailed/\nrunning", "latent size", "in use"),
+    *("wall-\nclock (s)", "x grid", "test NLL\n(nats/\nimage)"),
+)
+
+_LIST_WIDTH = 150
+
+
+def print_summary(groups: list[Group], report: Report, out: Path, console: Console | None = None) -> None:
+    """Print a compact comparison of each group, and where the report is."""
+    console = console or Console()
+    for group in groups:
+        # Text, not str: names from the store are never read as markup.
+        table = Table(title=Text(group.title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for heading in _HEADER:
+            table.add_column(heading, overflow="fold")
+        for _, row in rows_of(report.comparison, group).iterrows():
+            table.add_row(*(Text(cell) for cell in _cells(row)))
+        console.print(table)
+        for sentence in doubt_sentences(group):
+            console.print(Text(sentence, "yellow"), soft_wrap=True)
+    n_tables, n_figures = len(report.tables), len(report.figures)
+    console.print(Text(f"wrote {n_tables} tables and {n_figures} figures to {out}; open {report.page}"), soft_wrap=True)
+    for sentence in report.missing:
+        console.print(Text(f"not drawn: {sentence}"))
+
+
+def print_papers(report: PaperReport, out: Path, console: Console | None = None) -> None:
+    """Print what was written, and for each item without all its runs the command that makes the first of them."""
+    console = console or Console()
+    console.print(Text(f"wrote to {out}:" if report.written else "no paper's figure has its runs here"))
+    for name, files in report.written.items():
+        console.print(Text(f"  {name}: {', '.join(path.name for path in files)}"), soft_wrap=True)
+    for name, needs in report.missing.items():
+        what = "more runs for" if name in report.written else "no runs for"
+        first, *others = dict.fromkeys(need.protocol for need in needs)
+        searchers = [searcher for need in needs if need.protocol == first for searcher in need.searchers]
+        command = Need(first, tuple(searchers)).command(report.results)
+        also = f"; or with {', '.join(others)}" if others else ""
+        console.print(Text(f"{what} {name}; make them with: {command}{also}"), soft_wrap=True)
+
+
+def print_paper_list(runs: Runs, console: Console | None = None) -> None:
+    """Print every item: name, paper, needed protocols, and whether the store has their runs."""
+    console = console or Console()
+    console.width = max(console.width, _LIST_WIDTH)  # rather a wrapped line than a name in pieces
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("name", "paper", "what it shows", "protocol", "runs"):
+        table.add_column(heading, overflow="fold")
+    for name, item in PAPER_ITEMS.items():
+        protocols = "\n".join(need.protocol for need in item.needs) or "none needed"
+        state = "\n".join("yes" if runs.has(need) else "no" for need in item.needs) or "yes"
+        table.add_row(name, item.paper, item.summary, protocols, state)
+    console.print(table)
+
+
+def _cells(row: pd.Series) -> list[str]:
+    return [
+        row["searcher"],
+        counts(row),
+        size_range(row),
+        active_range(row),
+        plus_minus(row, WALL_SECONDS),
+        ratio(row, WALL_SECONDS),
+        plus_minus(row, RECON_NLL),
+    ]

@@ -1,0 +1,112 @@
+"""ALD-VAE: latents are removed during training until the metrics' trends say stop (2312.06280, algorithm 1)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
+from searchers.parts.trends import all_rising, slope
+
+METRICS = ("recon_nll", "silhouette", "fid_recon", "fid_gen")
+REMOVALS = ("random", "kl")
+
+
+@dataclass(frozen=True)
+class ALD(Searcher):
+    """Settings of section 3.3, numbers in epochs or latents.
+
+    latent_dim: the size to start from. patience: epochs between two removals. window: epochs of the stop rule's
+    slopes. slow_window: epochs of the silhouette slope that slows removal from `decrease` to `slow_decrease` latents.
+    removal: which latents go, `random` as in the paper or `kl`: those of the lowest mean KL.
+    stop_rule: False goes on removing when the stop rule has fired, and ends `patience` epochs after `min_latent_dim` is
+    reached (figure 2). budget: of this training, as a share of the full number of epochs; above 1 for slow removal to
+    get that far.
+    retrain: True then trains a model of the size found from scratch and chooses that one (figure 3).
+    """
+
+    latent_dim: int = 64
+    patience: int = 5
+    decrease: int = 5
+    slow_decrease: int = 1
+    window: int = 20
+    slow_window: int = 10
+    min_latent_dim: int = 2
+    removal: str = "random"
+    stop_rule: bool = True
+    budget: float = 1.0
+    retrain: bool = False
+
+    def __post_init__(self) -> None:
+        if self.removal not in REMOVALS:
+            raise ValueError(f"removal is {self.removal!r}; expected one of {', '.join(REMOVALS)}")
+        if self.min_latent_dim < 2 or self.latent_dim < self.min_latent_dim:
+            raise ValueError(
+                f"latent_dim is {self.latent_dim} and min_latent_dim {self.min_latent_dim}; "
+                "expected latent_dim >= min_latent_dim >= 2"
+            )
+        for name in ("patience", "decrease", "slow_decrease", "window", "slow_window"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if not 0 < self.budget < math.inf:
+            raise ValueError(f"budget is {self.budget}; expected a share of the epochs above 0")
+
+    @property
+    def n_trainings(self) -> int:
+        return 2 if self.retrain else 1
+
+    def search(self, problem: Problem) -> Choice:
+        epochs = max(1, round(self.budget * problem.epochs))
+        trial = problem.train(self.latent_dim, ALDController(self, problem.seed), epochs)
+        diverged = not np.isfinite(trial.history["train_loss"].iloc[-1])  # it then found no size
+        settled = trial.latent_dim == self.min_latent_dim or not trial.history["ctl_removing"].iloc[-1]
+        chosen = problem.train(trial.latent_dim) if self.retrain and not diverged else trial
+        return Choice(chosen, settled=settled)
+
+
+class ALDController(Controller):
+    """Shrinks every `patience` epochs. `removing` is how many latents go next; 0 once removal has stopped.
+
+    stopped: the stop rule has fired, obeyed or not.
+    """
+
+    removing: Tensor
+    stopped: Tensor
+
+    def __init__(self, settings: ALD, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.seed = seed
+        self.register_buffer("removing", torch.tensor(settings.decrease))
+        self.register_buffer("stopped", torch.tensor(False))
+        self._slopes = dict.fromkeys(METRICS, float("nan"))
+
+    def after_epoch(self, history: pd.DataFrame) -> Decision:
+        s = self.settings
+        self._slopes = {metric: slope(history[metric], s.window) for metric in METRICS}
+        if len(history) % s.patience != 0 or not self.removing:
+            return KEEP_ALL
+        if all_rising([history[metric] for metric in METRICS], s.window):
+            self.stopped.fill_(True)
+        if self.stopped and s.stop_rule:
+            self.removing.zero_()
+            return KEEP_ALL
+        if len(history) >= s.slow_window and slope(history["silhouette"], s.slow_window) > 0:
+            self.removing.fill_(s.slow_decrease)
+        latent_dim = int(history["latent_dim"].iloc[-1])
+        n_removed = min(int(self.removing), latent_dim - s.min_latent_dim)
+        if n_removed <= 0:
+            return Decision(stop=not s.stop_rule)
+        if s.removal == "kl":
+            removed = np.argsort(history["latent_kl"].iloc[-1], kind="stable")[:n_removed]
+        else:
+            rng = np.random.default_rng((self.seed, len(history)))  # of the run's seed and epoch: survives a resume
+            removed = rng.choice(latent_dim, n_removed, replace=False)
+        return Decision(keep=tuple(sorted(set(range(latent_dim)) - set(removed.tolist()))))
+
+    def traces(self) -> dict[str, float]:
+        slopes = {f"slope_{metric}": value for metric, value in self._slopes.items()}
+        return {"removing": float(self.removing), "stopped": float(self.stopped), **slopes}

@@ -1,0 +1,194 @@
+"""GECO with L0-ARM gates: latents are closed as far as a bound on the reconstruction error allows (2003.10901)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
+from searchers.parts.gate_estimators import ESTIMATORS
+from searchers.parts.objectives import (
+    VAE,
+    Loss,
+    frozen_batchnorm_statistics,
+    kl_per_dim,
+    reparameterise,
+    squared_error,
+)
+from searchers.selection import LAST_EPOCHS
+
+# Section IV's values for all its experiments.
+GATE_SHARPNESS = 7.0  # k
+GATE_START = 0.42  # sigma(k * 0.42) = 0.95
+CONSTRAINT_DECAY = 0.99  # alpha
+LAMBDA_START = 1.0
+LAMBDA_BOUNDS = (1e-5, 5.0)
+ERROR_DECAY = 0.95  # of the moving average that becomes tau, section IV-D
+BASELINES = ("elbo", "geco")
+
+
+@dataclass(frozen=True)
+class GecoL0Arm(Searcher):
+    """latent_dim: the size to start from.
+
+    tau: the bound on the squared error summed over the pixels, mean over images. Without one, a baseline training of
+    `baseline_latent_dim` latents sets it, and its cost counts. baseline: `elbo`, a plain VAE's validation error, which
+    a search of the same budget can reach early enough to close gates; or `geco`, section IV-D's: the training error
+    at tau = 0. baseline_budget: the baseline's share of the full number of epochs.
+    estimator: of the gates' gradient: `arm`, the paper's, or one it is said to outperform (section II-B).
+    """
+
+    latent_dim: int = 32
+    tau: float | None = None
+    baseline_latent_dim: int = 16
+    baseline: str = "elbo"
+    baseline_budget: float = 1.0
+    estimator: str = "arm"
+
+    def __post_init__(self) -> None:
+        if self.latent_dim < 2 or self.baseline_latent_dim < 2:
+            raise ValueError(
+                f"latent_dim is {self.latent_dim} and baseline_latent_dim {self.baseline_latent_dim}; "
+                "expected at least 2 each"
+            )
+        if self.baseline not in BASELINES:
+            raise ValueError(f"baseline is {self.baseline!r}; expected one of {', '.join(BASELINES)}")
+        if not 0 < self.baseline_budget <= 1:
+            raise ValueError(f"baseline_budget is {self.baseline_budget}; expected above 0 and at most 1")
+        if self.estimator not in ESTIMATORS:
+            raise ValueError(f"estimator is {self.estimator!r}; expected one of {', '.join(ESTIMATORS)}")
+        if self.tau is not None and not 0 < self.tau < math.inf:
+            raise ValueError(f"tau is {self.tau}; expected a squared error per image above 0")
+
+    @property
+    def n_trainings(self) -> int:
+        return 1 if self.tau is not None else 2
+
+    def search(self, problem: Problem) -> Choice:
+        tau = self.tau if self.tau is not None else self._baseline_error(problem)
+        trial = problem.train(self.latent_dim, GecoController(self.latent_dim, tau, estimator=self.estimator))
+        return Choice(trial, settled=self._settled(trial.history))
+
+    def _settled(self, history: pd.DataFrame) -> bool:
+        """Whether gates have closed, as many in each of the last epochs, and none is on its way.
+
+        None closes before the bound on the error is met.
+        """
+        open_gates, mass = history["ctl_open_gates"].tail(LAST_EPOCHS), history["ctl_gate_mass"].iloc[-1]
+        is_stable = len(open_gates) == LAST_EPOCHS and open_gates.nunique() == 1
+        return bool(is_stable and open_gates.iloc[-1] < self.latent_dim and abs(mass - open_gates.iloc[-1]) < 0.5)
+
+    def _baseline_error(self, problem: Problem) -> float:
+        """Raises FloatingPointError where the baseline's training diverged."""
+        n = self.baseline_latent_dim
+        epochs = max(1, round(self.baseline_budget * problem.epochs))
+        controller = None if self.baseline == "elbo" else GecoController(n, tau=0.0, gated=False)
+        history = problem.train(n, controller, epochs).history
+        errors = history["recon_sse"].tail(LAST_EPOCHS) if controller is None else history["ctl_error_average"].tail(1)
+        if not np.isfinite(errors).all():
+            raise FloatingPointError(f"the baseline's error is {errors.iloc[-1]}; lower the learning rate")
+        return float(errors.mean())
+
+
+class GecoController(Controller):
+    """Algorithm 1 as one differentiable loss, without a host synchronisation.
+
+    gated: False trains with GECO's multiplier alone, every gate open. estimator: a name in `ESTIMATORS`.
+    Whichever it is, the gates learn from lambda' E and the expected number of open gates, and not from the KL term.
+    """
+
+    hit: Tensor
+    constraint_average: Tensor
+    error_average: Tensor
+    hit_rate_sum: Tensor
+    steps: Tensor
+
+    def __init__(self, latent_dim: int, tau: float, gated: bool = True, estimator: str = "arm") -> None:
+        super().__init__()
+        self.tau = tau
+        self.gated = gated
+        self.estimator = ESTIMATORS[estimator]
+        self.gates = nn.Parameter(torch.full((latent_dim,), GATE_START))  # gamma
+        self.raw_lambda = nn.Parameter(torch.tensor(LAMBDA_START))
+        self.raw_bounds = tuple(math.log(math.expm1(math.sqrt(bound))) for bound in LAMBDA_BOUNDS)
+        self.register_buffer("hit", torch.tensor(False))
+        self.register_buffer("constraint_average", torch.tensor(math.nan))
+        self.register_buffer("error_average", torch.tensor(math.nan))
+        self.register_buffer("hit_rate_sum", torch.tensor(0.0))
+        self.register_buffer("steps", torch.tensor(0))
+        self._hit_rate = math.nan
+
+    def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
+        mean, logvar = vae.encode(x)
+        z = reparameterise(mean, logvar, generator)
+        kl = kl_per_dim(mean, logvar)
+        logits = GATE_SHARPNESS * self.gates
+        u = torch.empty_like(self.gates).uniform_(generator=generator)
+        was_hit = self.hit.clone()
+        gates = torch.where(was_hit, self.estimator.gates(logits, u), 1.0)  # v2, lines 3-10
+
+        def error_of(other: Tensor) -> Tensor:  # E1, line 12: it enters the gates' gradient as a number only
+            with torch.no_grad(), frozen_batchnorm_statistics(vae):
+                return squared_error(vae.decode(z.detach() * torch.where(was_hit, other, 1.0)), x).mean()
+
+        errors = squared_error(vae.decode(z * gates), x)  # [B]
+        error_2 = errors.mean()
+        constraint = error_2 - self.tau
+        average = _decayed(self.constraint_average, constraint.detach(), CONSTRAINT_DECAY)
+        smoothed = constraint + (average - constraint).detach()  # line 20
+        multiplier = F.softplus(self.raw_lambda).square()
+        # lambda is maximised, so its gradient is flipped; the added term's value is 0.
+        total = multiplier.detach() * smoothed - (multiplier - multiplier.detach()) * smoothed.detach()
+        in_use = (gates > 0).to(kl.dtype)
+        total = total + (kl * in_use).sum() / len(x) / in_use.sum().clamp(min=1)  # line 22
+
+        satisfied = constraint.detach() <= 0
+        if self.gated:
+            total = total + torch.where(satisfied, self.estimator.penalty(logits).sum(), 0.0)  # line 24
+            baseline = self.error_average.nan_to_num()  # of the steps before, so independent of this one's gates
+            gradient = self.estimator.gradient(logits.detach(), u, error_2.detach(), baseline, error_of)
+            gradient = multiplier.detach() * GATE_SHARPNESS * torch.where(was_hit, gradient, 0.0)
+            total = total + (gradient * (self.gates - self.gates.detach())).sum()  # line 29; its value is 0
+            self.hit.copy_(was_hit | satisfied)
+        self.constraint_average.copy_(average)
+        self.error_average.copy_(_decayed(self.error_average, error_2.detach(), ERROR_DECAY))
+        self.hit_rate_sum += (errors.detach() <= self.tau).float().mean()
+        self.steps += 1
+        return Loss(total)
+
+    @property
+    def capturable(self) -> bool:
+        return True
+
+    def after_step(self) -> None:
+        # A clamp in the loss would have no gradient outside its range and hold lambda there for ever.
+        self.raw_lambda.clamp_(*self.raw_bounds)
+
+    def after_epoch(self, history: pd.DataFrame) -> Decision:
+        self._hit_rate = float(self.hit_rate_sum / self.steps)
+        self.hit_rate_sum.zero_()
+        self.steps.zero_()
+        return KEEP_ALL
+
+    def open_latents(self) -> Tensor:
+        return self.gates.detach() > 0  # sigma(k gamma) > 0.5, section II-B
+
+    def traces(self) -> dict[str, float]:
+        return {
+            "tau": self.tau,
+            "lambda": float(F.softplus(self.raw_lambda.detach()).square()),
+            "open_gates": float(self.open_latents().sum()),
+            "gate_mass": float(self.estimator.penalty(GATE_SHARPNESS * self.gates.detach()).sum()),
+            "hit_rate": self._hit_rate,
+            "constraint_average": float(self.constraint_average),
+            "error_average": float(self.error_average),
+        }
+
+
+def _decayed(average: Tensor, value: Tensor, decay: float) -> Tensor:
+    """The moving average's next value; NaN stands for no value yet."""
+    return torch.where(average.isnan(), value, decay * average + (1 - decay) * value)

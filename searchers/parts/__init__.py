@@ -1,0 +1,1 @@
+"""What several methods share: objectives, gates and their estimators, trends."""

@@ -1,0 +1,1 @@
+"""Methods that train several sizes, each to its end."""

@@ -1,0 +1,52 @@
+"""Grid search: one full training for each of a list of sizes."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+from torch import Generator, Tensor
+
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
+from searchers.parts.objectives import VAE, Loss, unsampled_loss
+from searchers.selection import Weights, choose
+
+
+@dataclass(frozen=True)
+class Grid(Searcher):
+    """latent_dims: the sizes to train, each >= 2. weights: of the metrics in the choice.
+
+    sampling: False trains without it (see `unsampled_loss`), to compare the latent spaces; evaluation samples all the
+    same, with variances that nothing has trained, so only the posterior means and the decoder say something.
+    """
+
+    latent_dims: tuple[int, ...] = (4, 8, 16, 32, 64)
+    weights: Weights = Weights()
+    sampling: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.latent_dims or min(self.latent_dims) < 2 or len(set(self.latent_dims)) < len(self.latent_dims):
+            raise ValueError(f"latent_dims is {list(self.latent_dims)}; expected different sizes, each at least 2")
+
+    @property
+    def n_trainings(self) -> int:
+        return len(self.latent_dims)
+
+    def known_sizes(self, seed: int) -> tuple[int, ...]:
+        return self.latent_dims if self.sampling else ()
+
+    def search(self, problem: Problem) -> Choice:
+        trials = [problem.train(size, None if self.sampling else Unsampled()) for size in self.latent_dims]
+        return choose(trials, self.weights)
+
+
+class Unsampled(Controller):
+    """Training at one size without sampling."""
+
+    def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
+        return unsampled_loss(vae, x)
+
+    @property
+    def capturable(self) -> bool:
+        return True
+
+    def after_epoch(self, history: pd.DataFrame) -> Decision:
+        return KEEP_ALL

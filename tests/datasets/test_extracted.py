@@ -1,0 +1,125 @@
+"""Official archives that are extracted already, in the small official formats: the same data as from the archive."""
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from official_formats import install
+
+from benchmark.datasets import load_dataset
+from benchmark.datasets.base import Dataset
+from benchmark.datasets.published import cars3d, cifar100, eurosat
+from benchmark.errors import InputError
+from benchmark.paths import cache_root, data_root
+
+PLACES = {
+    "eurosat": ("eurosat", "eurosat/2750"),
+    "cifar100": ("cifar100", "cifar100/cifar-100-binary"),
+    "cifar100 beside": (".", "cifar-100-binary"),
+    "cars3d": ("cars3d", "cars3d/data/cars"),
+}
+
+
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers of files and bytes of the small archives."""
+    monkeypatch.setattr(eurosat, "COUNTS", dict.fromkeys(eurosat.COUNTS, 4))
+    monkeypatch.setattr(cifar100, "N_TRAIN", 40)
+    monkeypatch.setattr(cifar100, "N_TEST", 10)
+    monkeypatch.setattr(cars3d, "N_CARS", 3)
+
+
+def _both(place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Dataset, Dataset, Path]:
+    """From the archive, and with an empty cache from where it is extracted to; the folder."""
+    _small(monkeypatch)
+    name, (extract_to, folder) = place.split()[0], PLACES[place]
+    archive = install(name, monkeypatch)
+    first = load_dataset(name)
+    content = archive.read_bytes()
+    archive.unlink()
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            packed.extractall(data_root() / extract_to)
+    else:
+        with tarfile.open(fileobj=io.BytesIO(content)) as packed:
+            packed.extractall(data_root() / extract_to, filter="data")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other-cache"))
+    return first, load_dataset(name), data_root() / folder
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("place", PLACES)
+def test_extracted_files_are_the_archives_data(place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first, second, folder = _both(place, monkeypatch, tmp_path)
+    assert second.fingerprint == first.fingerprint and second.description == first.description
+    for part in ("train", "val", "test"):
+        one, other = getattr(first, part), getattr(second, part)
+        assert torch.equal(one.images[one.rows], other.images[other.rows])
+        assert torch.equal(one.labels[one.rows], other.labels[other.rows])
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".") or path.suffix == ".npy"]
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_archive_is_preferred(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _, _, folder = _both("eurosat", monkeypatch, tmp_path)
+    (folder / "River" / "River_1.jpg").unlink()
+    (data_root() / "eurosat" / "EuroSAT.zip").write_bytes(b"no archive")
+    with pytest.raises(InputError, match=r"EuroSAT\.zip is truncated, damaged or another file"):
+        load_dataset("eurosat")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_missing_extracted_images_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _, _, folder = _both("eurosat", monkeypatch, tmp_path)
+    (folder / "River" / "River_1.jpg").unlink()
+    for image in (folder / "Forest").iterdir():
+        image.unlink()
+    with pytest.raises(InputError) as caught:
+        load_dataset("eurosat")
+    message = str(caught.value)
+    assert f"{folder} holds 0 of 4 Forest, 3 of 4 River images; expected 40 .jpg files in 10 class folders" in message
+    assert "extract EuroSAT.zip there again, or remove the folder to download it" in message
+
+
+@pytest.mark.usefixtures("no_network")
+def test_an_extracted_image_that_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _, _, folder = _both("eurosat", monkeypatch, tmp_path)
+    (folder / "River" / "River_1.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=r"River_1\.jpg cannot be read .*; replace it"):
+        load_dataset("eurosat")
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize(
+    "place, file, message",
+    [
+        ("cifar100", "test.bin", r"test\.bin: no such file, expected 30,740 bytes; extract cifar-100-binary"),
+        ("cars3d", "car_001_mesh.mat", r"holds 2 \.mat files, expected 3; extract nips2015-analogy-data"),
+    ],
+)
+def test_missing_extracted_files_are_said(
+    place: str, file: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, _, folder = _both(place, monkeypatch, tmp_path)
+    (folder / file).unlink()
+    with pytest.raises(InputError, match=message):
+        load_dataset(place)
+
+
+def test_the_official_numbers() -> None:
+    assert list(eurosat.COUNTS) == sorted(eurosat.COUNTS)
+    assert list(eurosat.COUNTS.values()) == [3000, 3000, 3000, 2500, 2500, 2000, 2500, 3000, 2500, 3000]
+    assert (cifar100.N_TRAIN * cifar100.RECORD, cifar100.N_TEST * cifar100.RECORD) == (153_700_000, 30_740_000)
+    assert cars3d.N_CARS * 24 * 4 == 17_568
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_decoded_archive_needs_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    _small(monkeypatch)
+    archive = install("eurosat", monkeypatch)
+    first = load_dataset("eurosat").fingerprint
+    archive.unlink()
+    (archive.parent / "2750").mkdir()  # empty: not looked into
+    assert load_dataset("eurosat").fingerprint == first and cache_root().is_dir()
