@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.typing import DataFrameGroupBy
 
-from benchmark.store import LAST_EPOCHS
+from benchmark.store.columns import LAST_EPOCHS
 from reports.analysis.comparison import MIXED_DEVICES
 from reports.analysis.stats import FEW_SEEDS, mean_intervals
 from reports.data.groups import Group, Store

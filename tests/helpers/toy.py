@@ -13,7 +13,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 
 from benchmark.backbones.export import build_vae
-from benchmark.store import EPOCH_COLUMNS
+from benchmark.store.rows import EPOCH_COLUMNS
 from searchers.base import Controller, Trial
 
 IMAGE_SHAPE = (1, 4, 4)

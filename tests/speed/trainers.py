@@ -13,8 +13,9 @@ from torch import Generator, Tensor, nn
 from benchmark.backbones.initialise import scale_to_data
 from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Training
-from benchmark.training.loop import new_state, train_epoch
+from benchmark.training.loop import train_epoch
 from benchmark.training.rng import Purpose, stream
+from benchmark.training.state import new_state
 from searchers.base import FixedSize
 from tests.speed.cases import as_torch_has_it, plain_step
 from tests.speed.problem import Point, QualityProblem, Stopwatch
@@ -75,7 +76,7 @@ class Attempt:
         self._steps = 0
         self._watch = Stopwatch()
 
-    def after_step(self) -> None:
+    def after_step(self, vae: VAE) -> None:
         """Raises Enough where the training has reached every target, or all its epochs or seconds."""
         self._steps += 1
         case = self._problem.case

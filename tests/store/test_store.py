@@ -13,17 +13,11 @@ import pytest
 from commands import ROOT
 
 from benchmark.errors import Damaged, InputError
-from benchmark.store import (
-    EPOCH_COLUMNS,
-    KEYS,
-    LAST_EPOCHS,
-    LATENT_ARRAYS,
-    METRICS,
-    ResultsStore,
-    SearchFolder,
-    summarise,
-)
+from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import remove_folder, replacing
+from benchmark.store.columns import KEYS, LAST_EPOCHS, METRICS
+from benchmark.store.folders import SearchFolder, summarise
+from benchmark.store.rows import EPOCH_COLUMNS, LATENT_ARRAYS
 from benchmark.suite.problem import BenchProblem
 from benchmark.terminal.snapshot import FileCache, snapshot
 from searchers import selection

@@ -16,13 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmark.backbones.export import build_vae
 from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
-from benchmark.store import TrialFolder
+from benchmark.store.folders import TrialFolder
 from benchmark.suite.population import Population
 from benchmark.suite.problem import Member
 from benchmark.training import cuda_graph
 from benchmark.training.cuda_graph import WARM_UP, Replay
-from benchmark.training.loop import TrainingState, new_state, run_steps, train_epoch
+from benchmark.training.loop import run_steps, train_epoch
 from benchmark.training.rng import Purpose, stream
+from benchmark.training.state import TrainingState, new_state
 from searchers.base import KEEP_ALL, Controller, Decision, FixedSize
 from searchers.experiments.latent_noise import LatentNoise, LatentNoiseController
 from searchers.in_training.ald import ALD, ALDController
@@ -60,12 +61,12 @@ class OwnLoss(FixedSize):
 
 
 class OwnAfterStep(FixedSize):
-    def after_step(self) -> None:
+    def after_step(self, vae: VAE) -> None:
         return None
 
 
 class OwnDecision(Controller):
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         return KEEP_ALL
 
 

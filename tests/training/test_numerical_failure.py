@@ -20,7 +20,8 @@ from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import split_dataset
 from benchmark.metrics.classifier import load as classifier
 from benchmark.metrics.evaluation import Evaluator
-from benchmark.store import METRICS, ResultsStore
+from benchmark.store import ResultsStore
+from benchmark.store.columns import METRICS
 from reports.__main__ import main as reports
 from reports.analysis.comparison import cautions, comparison, stat
 from reports.data.groups import read_groups
