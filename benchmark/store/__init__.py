@@ -46,10 +46,9 @@ from benchmark.store.rows import (
     encode_rows,
     read_table,
 )
+from searchers.quantities import METRICS, last_means
 
-LAST_EPOCHS = 5  # as in `searchers.selection`, whose import would load torch
 KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
-METRICS = ("recon_nll", "recon_sse", "kl", "fid_recon", "fid_gen", "silhouette", "silhouette_labels", "active_units")
 COSTS = ("n_epochs", "train_seconds", "eval_seconds", "images_seen", "train_flops")
 TRIAL_COLUMNS = (
     *("trial", "status", "start_latent_dim", "latent_dim", *COSTS, "wall_seconds", "peak_memory_bytes"),
@@ -239,7 +238,7 @@ def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
         "images_seen": int(last["images_seen"]),
         "train_flops": float(last["train_flops"]),
         "fid_features": str(last["fid_features"]),
-        **{metric: float(frame[metric].tail(LAST_EPOCHS).mean(skipna=False)) for metric in METRICS},
+        **last_means(frame, METRICS),
         **values,
     }
 

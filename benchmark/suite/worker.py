@@ -35,7 +35,7 @@ from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features
 from benchmark.paths import cache_root, data_root
 from benchmark.stages import listening
-from benchmark.store import METRICS, SearchFolder
+from benchmark.store import SearchFolder
 from benchmark.store.atomic_files import replacing
 from benchmark.store.claims import claim, newest_claim
 from benchmark.suite.local_pool import Sender
@@ -47,6 +47,7 @@ from benchmark.text import features_kind, one_line, printable
 from benchmark.training.rng import Purpose, stream
 from searchers.base import Choice
 from searchers.parts.objectives import reparameterise
+from searchers.quantities import METRICS
 
 GALLERY_IMAGES = 10
 TAKEN_OVER = 3  # exit code

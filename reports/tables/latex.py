@@ -16,7 +16,7 @@ import pandas as pd
 from benchmark.text import features_kind
 from reports.analysis.comparison import active_range, cautions, mean_sd_text, ratio, rows_of, size_range, stat
 from reports.data.groups import Group
-from reports.data.quantities import COSTS, METRICS, Quantity, scaled
+from reports.data.quantities import COSTS, SHOWN_METRICS, Quantity, scaled
 from reports.drawing.style import searcher_style
 from reports.tables.latex_table import Column, floating, heading_lines, tabular
 from reports.tables.latex_text import escape, number, prose, shortened
@@ -91,8 +91,10 @@ def _has_multiples(rows: pd.DataFrame) -> bool:
 
 
 def _quality(group: Group, rows: pd.DataFrame) -> list[str]:
-    headings = [f"{metric.heading(group.fid_features)}\u00a0{metric.arrow}" for metric in METRICS]
-    metrics = [Column(heading, "r", _mean_sd(rows, metric)) for heading, metric in zip(headings, METRICS, strict=True)]
+    headings = [f"{metric.heading(group.fid_features)}\u00a0{metric.arrow}" for metric in SHOWN_METRICS]
+    metrics = [
+        Column(heading, "r", _mean_sd(rows, metric)) for heading, metric in zip(headings, SHOWN_METRICS, strict=True)
+    ]
     return tabular([*_searchers(rows), *metrics])
 
 

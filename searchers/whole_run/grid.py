@@ -7,7 +7,8 @@ from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
 from searchers.parts.objectives import VAE, Loss, unsampled_loss
-from searchers.selection import Weights, choose
+from searchers.quantities import Weights
+from searchers.selection import choose
 
 
 @dataclass(frozen=True)

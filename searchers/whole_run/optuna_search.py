@@ -9,7 +9,8 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 
 from searchers.base import Choice, Problem, Searcher
-from searchers.selection import HIGHER_IS_BETTER, METRICS, Weights, choose, final_metrics
+from searchers.quantities import DECISION_METRICS, HIGHER_IS_BETTER, Weights, last_means
+from searchers.selection import choose
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every study and trial
 
@@ -82,17 +83,18 @@ def _run_study(
 ) -> Choice:
     """drawn: the sizes to train; without them the sampler proposes `sizes.n_trials`."""
     directions = [
-        StudyDirection.MAXIMIZE if metric in HIGHER_IS_BETTER else StudyDirection.MINIMIZE for metric in METRICS
+        StudyDirection.MAXIMIZE if metric in HIGHER_IS_BETTER else StudyDirection.MINIMIZE
+        for metric in DECISION_METRICS
     ]
     study = problem.create_study(sampler, directions)
-    study.set_user_attr("metrics", list(METRICS))
+    study.set_user_attr("metrics", list(DECISION_METRICS))
     for size in drawn:
         study.enqueue_trial({"latent_dim": size})
     trials = []
     for _ in range(len(drawn) or sizes.n_trials):
         proposal = study.ask()
         trial = problem.train(_propose(proposal, sizes))
-        values = list(final_metrics(trial.history).values())
+        values = list(last_means(trial.history).values())
         if np.isfinite(values).all():
             study.tell(proposal, values)
         else:

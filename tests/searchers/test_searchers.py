@@ -17,7 +17,7 @@ from benchmark.suite.plan import make_searcher
 from searchers import SEARCHERS
 from searchers.base import Choice, Controller, Trial
 from searchers.in_training.sparsity import Sparsity, SparsityController
-from searchers.selection import METRICS, Weights, final_metrics
+from searchers.quantities import DECISION_METRICS, Weights, last_means
 from searchers.whole_run.optuna_search import RandomSearch, SizeRange
 
 OPTIMUM = 8  # ToyProblem's
@@ -138,11 +138,11 @@ def test_weights_favour_a_metric(name: str) -> None:
 def test_study_is_kept(name: str) -> None:
     toy, _, _ = _search(name)
     (study,) = toy.storage.get_all_studies()
-    assert study.user_attrs["metrics"] == list(METRICS) == ["fid_recon", "fid_gen", "recon_nll", "silhouette"]
+    assert study.user_attrs["metrics"] == list(DECISION_METRICS) == ["fid_recon", "fid_gen", "recon_nll", "silhouette"]
     assert study.directions == [StudyDirection.MINIMIZE] * 3 + [StudyDirection.MAXIMIZE]
     kept = optuna.load_study(study_name=study.study_name, storage=toy.storage).get_trials()
     assert [trial.params["latent_dim"] for trial in kept] == [size for size, _ in toy.starts]
-    assert [trial.values for trial in kept] == [list(final_metrics(t.history).values()) for t in toy.trials]
+    assert [trial.values for trial in kept] == [list(last_means(t.history).values()) for t in toy.trials]
 
 
 @pytest.mark.parametrize("name", OPTUNA)
@@ -339,7 +339,7 @@ def test_setting_out_of_range(name: str, settings: dict[str, Any], setting: str)
         make_searcher(name, settings)
 
 
-@pytest.mark.parametrize("weights", [{"fid_gen": -1.0}, {"fid_gen": math.nan}, dict.fromkeys(METRICS, 0.0)])
+@pytest.mark.parametrize("weights", [{"fid_gen": -1.0}, {"fid_gen": math.nan}, dict.fromkeys(DECISION_METRICS, 0.0)])
 def test_weights_out_of_range(weights: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="weights are .*expected finite ones, none below 0"):
         Weights(**weights)
