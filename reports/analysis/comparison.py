@@ -10,8 +10,8 @@ import pandas as pd
 from benchmark.store.doubts import search_flags, sentences
 from reports.analysis.stats import FEW_SEEDS, mean_intervals, ratio_intervals
 from reports.data.groups import Group
+from reports.data.names import label
 from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS, Quantity
-from reports.drawing.style import searcher_style
 
 MIXED_DEVICES = "Searches ran on CPUs and on GPUs: their times do not compare."
 _MACHINE = ["env_device", "env_cpu", "env_threads"]
@@ -88,7 +88,7 @@ def _doubted(done: pd.DataFrame) -> dict[str, object]:
 def doubt_sentences(group: Group) -> list[str]:
     """What speaks against the sizes and the FIDs of the group's finished searches, a sentence a kind."""
     rows = group.searches.to_dict("records")
-    return sentences(rows, lambda row: f"{searcher_style(row['searcher']).label} seed {row['seed']:g}")
+    return sentences(rows, lambda row: f"{label(row['searcher'])} seed {row['seed']:g}")
 
 
 def _comparable(group: Group, searches: pd.DataFrame) -> pd.DataFrame:

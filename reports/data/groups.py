@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from benchmark.errors import InputError
 from benchmark.text import printable
+from reports.data.names import in_order
 from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS
-from reports.drawing.style import in_order
 
 _TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
 _TEXT += ["test_fid_features", "fid_features", "diverged_sizes", "data", "data_fingerprint"]

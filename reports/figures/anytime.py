@@ -12,8 +12,9 @@ from pandas.api.typing import DataFrameGroupBy
 from reports.analysis.comparison import MIXED_DEVICES
 from reports.analysis.stats import FEW_SEEDS, mean_intervals
 from reports.data.groups import Group, Store
+from reports.data.names import counted
 from reports.data.quantities import CURVES, TRAIN_FLOPS, WALL_SECONDS
-from reports.drawing.legend import counted, unfinished
+from reports.drawing.legend import unfinished
 from searchers.quantities import LAST_EPOCHS
 
 AXES = (TRAIN_FLOPS, WALL_SECONDS)

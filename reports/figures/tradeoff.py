@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.data.groups import Group, Store
+from reports.data.names import counted
 from reports.data.quantities import CURVES, TRAIN_FLOPS, Quantity, scaled
 from reports.drawing.axes import fold, log_scale, worth_log
-from reports.drawing.legend import counted, legend_below, searcher_entries, unfinished, wrapped_title
+from reports.drawing.legend import legend_below, searcher_entries, unfinished, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH, SearcherStyle, drawn_styles
 from searchers.parts.pareto import on_front
 

@@ -13,6 +13,7 @@ from benchmark.store.doubts import doubts
 from benchmark.text import features_kind
 from reports.analysis.comparison import active_range, counts, mean_sd_text, plus_minus, ratio, size_range
 from reports.data.groups import Group
+from reports.data.names import in_order, label
 from reports.data.quantities import (
     COSTS,
     DEVICE_SECONDS,
@@ -22,7 +23,6 @@ from reports.data.quantities import (
     WALL_SECONDS,
     Quantity,
 )
-from reports.drawing.style import in_order, searcher_style
 
 _SHOWN_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
 _LONG = 60  # letters from which a cell asks for a wide column
@@ -108,7 +108,7 @@ def filters(table: Table, headings: Sequence[str]) -> list[Filter]:
 
 def searcher_cell(searcher: str) -> Cell:
     """A searcher by its printed name."""
-    return Cell(searcher_style(searcher).label, searcher=searcher)
+    return Cell(label(searcher), searcher=searcher)
 
 
 def number_cell(value: float) -> Cell:
@@ -194,8 +194,8 @@ def failures(groups: Sequence[Group]) -> list[tuple[str, str, str]]:
     found = []
     for group, search in _all(groups, "failed"):
         first, *rest = search["error"].strip().splitlines() or ["no error recorded"]
-        label = searcher_style(search["searcher"]).label
-        found.append((f"{group.title}: {label}, seed {search['seed']:g}", first, "\n".join(rest)))
+        name = f"{group.title}: {label(search['searcher'])}, seed {search['seed']:g}"
+        found.append((name, first, "\n".join(rest)))
     return found
 
 
