@@ -2,10 +2,9 @@
 
 from benchmark.store.doubts import flags, search_flags
 from benchmark.store.rows import ARRAYS
+from searchers.quantities import METRICS
 
-LAST_EPOCHS = 5  # as in `searchers.selection`, whose import would load torch
 KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
-METRICS = ("recon_nll", "recon_sse", "kl", "fid_recon", "fid_gen", "silhouette", "silhouette_labels", "active_units")
 COSTS = ("n_epochs", "train_seconds", "eval_seconds", "images_seen", "train_flops")
 TRIAL_COLUMNS = (
     *("trial", "status", "start_latent_dim", "latent_dim", *COSTS, "wall_seconds", "peak_memory_bytes"),

@@ -24,14 +24,13 @@ from benchmark.store.columns import (
     FINAL_FILES,
     FLAGS,
     KEYS,
-    LAST_EPOCHS,
-    METRICS,
     SEARCH_COLUMNS,
     TEXTS,
     TRIAL_COLUMNS,
     TRIAL_FILES,
 )
 from benchmark.store.rows import ARRAYS, decode_rows, encode_rows, read_table
+from searchers.quantities import METRICS, last_means
 
 _KEY = re.compile("[0-9a-f]{12}")  # of a training that searches share
 
@@ -229,7 +228,7 @@ def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
         "images_seen": int(last["images_seen"]),
         "train_flops": float(last["train_flops"]),
         "fid_features": str(last["fid_features"]),
-        **{metric: float(frame[metric].tail(LAST_EPOCHS).mean(skipna=False)) for metric in METRICS},
+        **last_means(frame, METRICS),
         **values,
     }
 

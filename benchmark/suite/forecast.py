@@ -72,8 +72,8 @@ class DryRun:
     """A suite before it runs.
 
     rows: the searchers, the most expensive search first. done: of all `searches`. flops and hours: of those to go,
-    where trainings that several searches share are counted once. placement: of them on the workers, in hours; None where
-    either is not known. tasks: what is placed, in a word.
+    where trainings that several searches share are counted once. placement: of them on the workers, in hours; None
+    where either is not known. tasks: what is placed, in a word.
     """
 
     rows: tuple[Row, ...]

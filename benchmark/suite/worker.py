@@ -38,7 +38,6 @@ from benchmark.paths import cache_root, data_root
 from benchmark.stages import listening
 from benchmark.store.atomic_files import replacing
 from benchmark.store.claims import claim
-from benchmark.store.columns import METRICS
 from benchmark.store.folders import SearchFolder
 from benchmark.suite.executors.local_pool import Sender
 from benchmark.suite.plan import Prepared, SearchSpec, Shared
@@ -50,6 +49,7 @@ from benchmark.text import features_kind, one_line, printable
 from benchmark.training.rng import Purpose, stream
 from searchers.base import Choice
 from searchers.parts.objectives import reparameterise
+from searchers.quantities import METRICS
 
 GALLERY_IMAGES = 10
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

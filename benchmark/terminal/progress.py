@@ -16,8 +16,9 @@ from benchmark.store import ResultsStore
 from benchmark.store.doubts import sentences
 from benchmark.suite.plan import SearchSpec
 from benchmark.text import one_line, printable
+from searchers.quantities import DECISION_METRICS, METRICS
 
-SUMMARY_METRICS = ("recon_nll", "fid_recon", "fid_gen", "silhouette")
+SUMMARY_METRICS = tuple(metric for metric in METRICS if metric in DECISION_METRICS)
 
 
 class SuiteDisplay:

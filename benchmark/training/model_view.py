@@ -9,9 +9,9 @@ from torch import Generator, Tensor
 
 from benchmark.backbones.vae import VAE
 from benchmark.metrics.evaluation import Evaluator
-from benchmark.store.columns import METRICS
 from benchmark.training.clock import Clock
 from searchers.base import Posterior
+from searchers.quantities import METRICS
 
 
 class ModelView:

@@ -22,8 +22,7 @@ from searchers.parts.objectives import (
     kl_per_dim,
     reparameterise,
 )
-
-ACTIVE_VARIANCE = 0.01  # of the posterior mean over the data: above it a latent is active, as `active_units` counts
+from searchers.quantities import ACTIVE
 
 
 class Phase(IntEnum):
@@ -130,7 +129,7 @@ class LatentNoiseController(Controller):
     def _choose(self, history: pd.DataFrame) -> None:
         """Raises ArithmeticError where no latent is active."""
         last = history.iloc[-1]
-        is_active = last["latent_mean_variance"] > ACTIVE_VARIANCE
+        is_active = last["latent_mean_variance"] > ACTIVE
         active = np.flatnonzero(is_active)
         if not len(active):
             raise ArithmeticError("no latent is active after the warm-up, so none can be made noisy: raise warm_up")

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.parts.trends import all_rising, slope
+from searchers.quantities import DECISION_METRICS
 
-METRICS = ("recon_nll", "silhouette", "fid_recon", "fid_gen")
 REMOVALS = ("random", "kl")
 
 
@@ -85,14 +85,14 @@ class ALDController(Controller):
         self.seed = seed
         self.register_buffer("removing", torch.tensor(settings.decrease))
         self.register_buffer("stopped", torch.tensor(False))
-        self._slopes = dict.fromkeys(METRICS, float("nan"))
+        self._slopes = dict.fromkeys(DECISION_METRICS, float("nan"))
 
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         s = self.settings
-        self._slopes = {metric: slope(history[metric], s.window) for metric in METRICS}
+        self._slopes = {metric: slope(history[metric], s.window) for metric in DECISION_METRICS}
         if len(history) % s.patience != 0 or not self.removing:
             return KEEP_ALL
-        if all_rising([history[metric] for metric in METRICS], s.window):
+        if all_rising([history[metric] for metric in DECISION_METRICS], s.window):
             self.stopped.fill_(True)
         if self.stopped and s.stop_rule:
             self.removing.zero_()

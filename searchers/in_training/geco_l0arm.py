@@ -20,7 +20,7 @@ from searchers.parts.objectives import (
     reparameterise,
     squared_error,
 )
-from searchers.selection import LAST_EPOCHS
+from searchers.quantities import LAST_EPOCHS
 
 # Section IV's values for all its experiments.
 GATE_SHARPNESS = 7.0  # k

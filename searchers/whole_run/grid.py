@@ -8,7 +8,8 @@ from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.parts.objectives import VAE, Loss, unsampled_loss
-from searchers.selection import Weights, choose
+from searchers.quantities import Weights
+from searchers.selection import choose
 
 
 @dataclass(frozen=True)

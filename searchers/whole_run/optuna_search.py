@@ -9,7 +9,8 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.study import StudyDirection
 
 from searchers.base import Choice, Expected, Problem, Searcher, SearchSpace
-from searchers.selection import HIGHER_IS_BETTER, METRICS, Weights, choose, final_metrics
+from searchers.quantities import DECISION_METRICS, HIGHER_IS_BETTER, Weights, last_means
+from searchers.selection import choose
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every study and trial
 
@@ -67,7 +68,8 @@ class TPESearch(Searcher):
 
     def search(self, problem: Problem) -> Choice:
         directions = [
-            StudyDirection.MAXIMIZE if metric in HIGHER_IS_BETTER else StudyDirection.MINIMIZE for metric in METRICS
+            StudyDirection.MAXIMIZE if metric in HIGHER_IS_BETTER else StudyDirection.MINIMIZE
+            for metric in DECISION_METRICS
         ]
         sampler = TPESampler(seed=problem.seed, n_startup_trials=self.n_startup)
         study = optuna.create_study(sampler=sampler, directions=directions)
@@ -75,7 +77,7 @@ class TPESearch(Searcher):
         for _ in range(self.sizes.n_trials):
             proposal = study.ask()
             trial = problem.train(_propose(proposal, self.sizes))
-            values = list(final_metrics(trial.history).values())
+            values = list(last_means(trial.history).values())
             if np.isfinite(values).all():
                 study.tell(proposal, values)
             else:

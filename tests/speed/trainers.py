@@ -103,7 +103,7 @@ def plain(problem: QualityProblem) -> list[Point]:
             for rows in torch.randperm(len(images), generator=generator).split(batch_size):
                 if len(rows) == batch_size:
                     plain_step(vae, optimizer, images[rows], generator)
-                    attempt.after_step()
+                    attempt.after_step(None)
     return attempt.points
 
 
@@ -132,7 +132,9 @@ def pythae(problem: QualityProblem) -> list[Point]:
     )
     trainer = trainers.BaseTrainer(model, datasets.BaseDataset(images, torch.zeros(len(images))), None, settings)
     attempt = Attempt(problem, vae)
-    callback = type("Ends", (callbacks.TrainingCallback,), {"on_train_step_end": lambda *_, **__: attempt.after_step()})
+    callback = type(
+        "Ends", (callbacks.TrainingCallback,), {"on_train_step_end": lambda *_, **__: attempt.after_step(None)}
+    )
     trainer.callback_handler = callbacks.CallbackHandler([callback()], model)
     torch.manual_seed(0)
     trainer.set_optimizer()

@@ -13,7 +13,7 @@ from benchmark.backbones.export import build_vae
 from benchmark.store.folders import TrialFolder
 from benchmark.training import checkpoint
 from benchmark.training.state import TrainingState
-from searchers.base import KEEP_ALL, Controller, Decision, FixedSize
+from searchers.base import KEEP_ALL, Controller, Decision, FixedSize, Model
 from searchers.parts.objectives import VAE, Loss, elbo_loss, kl_per_dim
 from tests.training.test_training import SEED, TRIAL, N, Scripted, _train
 
@@ -42,7 +42,7 @@ class Averaged(Scripted):
 
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         self.average.add_(torch.from_numpy(np.asarray(history["latent_kl"].iloc[-1])))
-        return super().after_epoch(history)
+        return super().after_epoch(history, model)
 
 
 class ById(Averaged):
@@ -51,14 +51,14 @@ class ById(Averaged):
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         last = history.iloc[-1]
         self.average[torch.from_numpy(last["latent_id"])] += torch.from_numpy(last["latent_kl"]).float()
-        return Scripted.after_epoch(self, history)
+        return Scripted.after_epoch(self, history, model)
 
 
 class Resized(Weighted):
     """Removes its own entries too: its optimizer and a resumed training would not know."""
 
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
-        decision = super().after_epoch(history)
+        decision = super().after_epoch(history, model)
         if decision.keep is not None:
             self.weights = nn.Parameter(self.weights.detach()[list(decision.keep)])
         return decision

@@ -19,7 +19,7 @@ from benchmark.training.clock import Clock
 from benchmark.training.loop import train
 from benchmark.training.rng import Purpose, stream, stream_seed
 from benchmark.training.state import TrainingState, new_state
-from searchers.base import KEEP_ALL, Controller, Decision, FixedSize
+from searchers.base import KEEP_ALL, Controller, Decision, FixedSize, Model
 from searchers.parts.objectives import VAE, Loss, elbo_loss
 
 CPU = torch.device("cpu")
