@@ -76,7 +76,7 @@ class Attempt:
         self._steps = 0
         self._watch = Stopwatch()
 
-    def after_step(self, vae: VAE) -> None:
+    def after_step(self) -> None:
         """Raises Enough where the training has reached every target, or all its epochs or seconds."""
         self._steps += 1
         case = self._problem.case
@@ -103,7 +103,7 @@ def plain(problem: QualityProblem) -> list[Point]:
             for rows in torch.randperm(len(images), generator=generator).split(batch_size):
                 if len(rows) == batch_size:
                     plain_step(vae, optimizer, images[rows], generator)
-                    attempt.after_step(None)
+                    attempt.after_step()
     return attempt.points
 
 
@@ -132,9 +132,7 @@ def pythae(problem: QualityProblem) -> list[Point]:
     )
     trainer = trainers.BaseTrainer(model, datasets.BaseDataset(images, torch.zeros(len(images))), None, settings)
     attempt = Attempt(problem, vae)
-    callback = type(
-        "Ends", (callbacks.TrainingCallback,), {"on_train_step_end": lambda *_, **__: attempt.after_step(None)}
-    )
+    callback = type("Ends", (callbacks.TrainingCallback,), {"on_train_step_end": lambda *_, **__: attempt.after_step()})
     trainer.callback_handler = callbacks.CallbackHandler([callback()], model)
     torch.manual_seed(0)
     trainer.set_optimizer()
