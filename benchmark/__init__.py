@@ -1,4 +1,4 @@
-"""The bench: data sets, backbones, the training loop, metrics, the results store and the runner."""
+"""The bench: datasets, backbones, the training loop, metrics, the results store and the runner."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """`load_model` is imported when it is first used, so that `import benchmark` stays light."""
+    """Imports `load_model` when it is first used, so that `import benchmark` stays light."""
     if name == "load_model":
         from benchmark.backbones.export import load_model
 

@@ -1,4 +1,4 @@
-"""Where files live: data the user provides is only read, everything we derive goes to the cache."""
+"""The folders of files: downloads and the user's data, and the cache of everything we derive."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,14 @@ from benchmark.errors import InputError
 
 
 def data_root() -> Path:
-    """Folder of downloaded datasets and weights: $LATENTBENCH_DATA, else ~/.cache/latentbench. May be read-only."""
+    """Folder of datasets and downloaded weights: $LATENTBENCH_DATA, else ~/.cache/latentbench. May be read-only."""
     return _root("LATENTBENCH_DATA", "~/.cache/latentbench")
 
 
 def cache_root() -> Path:
-    """Folder of what we derive ourselves: $XDG_CACHE_HOME/latentbench, else ~/.cache/latentbench.
+    """Folder of derived files: $XDG_CACHE_HOME/latentbench, else ~/.cache/latentbench.
 
-    It does not follow $LATENTBENCH_DATA, which may be read-only or shared.
+    It ignores $LATENTBENCH_DATA, which may be read-only or shared.
     """
     return _root("XDG_CACHE_HOME", "~/.cache") / "latentbench"
 
@@ -28,7 +28,7 @@ def _root(variable: str, default: str) -> Path:
 
 
 def cache_folder(*parts: str) -> Path:
-    """The folder cache_root()/parts, made if missing. Raises InputError where it cannot be made."""
+    """Returns the folder cache_root()/parts and makes it if missing. Raises InputError if it cannot be made."""
     folder = cache_root().joinpath(*parts)
     try:
         folder.mkdir(parents=True, exist_ok=True)

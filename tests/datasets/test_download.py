@@ -211,8 +211,8 @@ def test_disk_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("side", [1, 1000])
 def test_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int) -> None:
     """A small file's error comes when it is closed, a large one's when it is written."""
-    write = image_cache._write
-    monkeypatch.setattr(image_cache, "_write", lambda _, *rest: write(Path("/dev/full"), *rest))
+    write = image_cache._write_npy
+    monkeypatch.setattr(image_cache, "_write_npy", lambda _, *rest: write(Path("/dev/full"), *rest))
     with pytest.raises(InputError, match="cannot write .*No space left.*XDG_CACHE_HOME"):
         write_images(tmp_path, (2, 1, side, side), [0, 1], [np.zeros((2, 1, side, side), np.uint8)])
 

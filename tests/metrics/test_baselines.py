@@ -78,7 +78,7 @@ def test_pca_is_that_of_scikit_learn(shape: tuple[int, ...], chunk: int, monkeyp
     for errors, split in zip(pca_sse(fitted, scored), scored, strict=True):
         assert len(errors) == 1 + min(math.prod(shape), 59)
         assert [errors[k] for k in sizes] == pytest.approx(_errors_by_sklearn(fitted, split, sizes), rel=1e-9)
-    assert [len(errors) for errors in pca_sse(fitted, scored, most=8)] == [9, 9]
+    assert [len(errors) for errors in pca_sse(fitted, scored, max_components=8)] == [9, 9]
 
 
 def test_pca_is_fitted_on_a_part_of_many_or_large_images(monkeypatch: pytest.MonkeyPatch) -> None:
