@@ -23,7 +23,7 @@ def check_init(init: str) -> None:
 
 
 def check_image(backbone: str, image_shape: ImageShape, smallest: int) -> ImageShape:
-    """The shape (C, H, W) as it came; InputError where it is no image or a side is below `smallest` pixels."""
+    """Returns the shape. Raises InputError unless it is (C, H, W) with sides of at least `smallest` pixels."""
     if len(image_shape) != 3 or min(image_shape[1:]) < smallest:
         shape = "x".join(map(str, image_shape))
         raise InputError(

@@ -11,7 +11,8 @@ from torch import Generator, Tensor, nn
 
 from benchmark import load_model
 from benchmark.backbones import BACKBONES
-from benchmark.backbones.export import build_vae, make_backbone, save_model
+from benchmark.backbones.build import build_vae, make_backbone
+from benchmark.backbones.model_file import save_model
 from benchmark.backbones.vae import VAE
 from benchmark.errors import InputError
 from searchers.parts.objectives import elbo_loss

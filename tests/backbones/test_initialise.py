@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmark.backbones.export import build_vae, make_backbone
+from benchmark.backbones.build import build_vae, make_backbone
 from benchmark.backbones.initialise import LAYERS, LOGVAR_STD, scale_to_data
 from benchmark.backbones.vae import VAE
 from benchmark.datasets import load_dataset

@@ -13,7 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmark import load_model
 from benchmark.backbones import BACKBONES
-from benchmark.backbones.export import build_vae, make_backbone, save_model
+from benchmark.backbones.build import build_vae, make_backbone
+from benchmark.backbones.model_file import save_model
 from benchmark.backbones.vae import VAE
 from benchmark.backbones.video import AxialAttention
 from benchmark.errors import InputError

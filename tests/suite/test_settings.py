@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.backbones.export import make_backbone
+from benchmark.backbones.build import make_backbone
 from benchmark.config.protocol import (
     DEFAULT_SEARCHERS,
     DEFAULT_SEEDS,
