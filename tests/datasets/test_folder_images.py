@@ -133,7 +133,7 @@ def test_premultiplied_modes_are_laid_on_white() -> None:
     for mode, straight in (("La", "LA"), ("RGBa", "RGBA")):
         image = _hidden(straight).convert(mode)
         assert image.mode == mode
-        laid = np.asarray(image_decoding._laid_on(image, "white").convert("L"))
+        laid = np.asarray(image_decoding._put_on(image, "white").convert("L"))
         assert (laid[:, : SIDE // 2] == 100).all() and (laid[:, SIDE // 2 :] == 255).all()
 
 

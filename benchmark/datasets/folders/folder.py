@@ -38,7 +38,7 @@ def load(path: str, size: int = 64, fit: str = "crop") -> Dataset:
     if fit not in FITS:
         raise InputError(f"folder's option fit is {fit!r}; give one of {', '.join(FITS)}")
     listing = list_images(path)
-    files = _in_splits(listing.files)
+    files = _in_split_order(listing.files)
     key = listing_key(
         ((file.name, file.stat) for file in files),
         CACHE_VERSION,
@@ -51,11 +51,11 @@ def load(path: str, size: int = 64, fit: str = "crop") -> Dataset:
     return _dataset(path, listing, files, stored, fit)
 
 
-def _in_splits(files: Sequence[ImageFile]) -> list[ImageFile]:
-    """Ordered so that each split is one stretch of the cache: test, val if there is one, train.
+def _in_split_order(files: Sequence[ImageFile]) -> list[ImageFile]:
+    """Orders the files by split: test, val, train.
 
-    Without splits of its own a folder's images are shuffled, and the first are the test split. The order follows names
-    below the folder alone, so that it is the same in another place.
+    Shuffles the images of a folder without splits of its own; the first are then the test split. The order depends only
+    on names below the folder, so that it does not change if the folder moves.
     """
     if files[0].split:
         return list(files)
@@ -64,16 +64,16 @@ def _in_splits(files: Sequence[ImageFile]) -> list[ImageFile]:
 
 
 def _dataset(path: str, listing: Listing, files: Sequence[ImageFile], stored: CachedImages, fit: str) -> Dataset:
-    numbers = Counter(file.split for file in files)
-    n_test, n_val = numbers["test"] or round(TEST_FRACTION * len(files)), numbers["val"]
+    counts = Counter(file.split for file in files)
+    n_test, n_val = counts["test"] or round(TEST_FRACTION * len(files)), counts["val"]
     test, val, train = (
         (stored.images[rows], stored.labels[rows])
         for rows in (slice(n_test), slice(n_test, n_test + n_val), slice(n_test + n_val, None))
     )
-    has_own_splits = bool(numbers["test"])
-    sizes = repr((stored.fingerprint, n_test, n_val)).encode()  # the same images in other splits are other data
-    drawn = "the folder's own splits" + ("" if n_val else ", validation drawn from train")
-    notes = [drawn if has_own_splits else "all splits drawn at random", f"fit {fit}: {FITS[fit]}", *stored.notes]
+    has_own_splits = bool(counts["test"])
+    sizes = repr((stored.fingerprint, n_test, n_val)).encode()  # other splits of the same images are other data
+    own_splits = "the folder's own splits" + ("" if n_val else ", validation drawn from train")
+    notes = [own_splits if has_own_splits else "all splits drawn at random", f"fit {fit}: {FITS[fit]}", *stored.notes]
     notes += [f"left out: {', '.join(listing.left_out)}" if listing.left_out else ""]
     return make_dataset(
         f"folder:{path}",
@@ -88,13 +88,13 @@ def _dataset(path: str, listing: Listing, files: Sequence[ImageFile], stored: Ca
 
 
 def _decode(where: str, files: Sequence[ImageFile], size: int, fit: str, cache: Path) -> None:
-    """Writes the images [N, C, size, size] into the cache, one at a time."""
+    """Decodes the images one at a time into the cache, [N, C, size, size]."""
     problems: dict[str, str] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, about what is odd in a file that it reads all the same
+        warnings.simplefilter("ignore")  # Pillow warns about oddities of files that it can read
         headers = _headers(files, problems)
         mode = "L" if all(header.is_grey for header in headers) else "RGB"
-        shape = (len(files), len(mode), size, size)  # as many channels as letters
+        shape = (len(files), len(mode), size, size)  # a mode has one letter per channel
         labels = [file.label for file in files]
         write_images(cache, shape, labels, _squares(where, files, mode, size, fit, problems), _notes(headers))
 
@@ -104,7 +104,7 @@ def _headers(files: Sequence[ImageFile], problems: dict[str, str]) -> list[Heade
     for file in as_stage(files, "reading headers", "images"):
         try:
             headers.append(read_header(file.path))
-        except Exception as error:  # from broken files Pillow's decoders raise all sorts
+        except Exception as error:  # Pillow raises many kinds of errors for broken files
             problems[file.name] = reason(file.path, error)
     return headers
 
@@ -112,7 +112,7 @@ def _headers(files: Sequence[ImageFile], problems: dict[str, str]) -> list[Heade
 def _squares(
     where: str, files: Sequence[ImageFile], mode: str, size: int, fit: str, problems: dict[str, str]
 ) -> Iterator[NDArray[np.uint8]]:
-    """All images one by one, [1, C, size, size]; InputError at the end where some could not be read."""
+    """Yields the images, [1, C, size, size] each. Raises InputError at the end if some cannot be read."""
     for file in files:
         if file.name in problems:
             continue
