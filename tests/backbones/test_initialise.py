@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmark.backbones.build import build_vae, make_backbone
+from benchmark.backbones.build import build_vae
 from benchmark.backbones.initialise import LAYERS, LOGVAR_STD, scale_to_data
 from benchmark.backbones.vae import VAE
 from benchmark.datasets import load_dataset
@@ -118,11 +118,3 @@ def test_data_that_never_change_give_finite_weights() -> None:
     images = torch.full((40, 1, 8, 8), 7, dtype=torch.uint8)
     vae = _start("mlp", Split(images, torch.zeros(40, dtype=torch.int64), torch.arange(40)))
     assert all(bool(value.isfinite().all()) for value in vae.state_dict().values())
-
-
-@pytest.mark.parametrize("backbone", ["mlp", "asperti-dense", "conv", "geco-conv", "asperti-conv", "video"])
-def test_every_backbone_names_its_init(backbone: str) -> None:
-    assert make_backbone(backbone, {}).init == "torch"
-    assert make_backbone(backbone, {"init": "scaled"}).init == "scaled"
-    with pytest.raises(ValueError, match="unknown init 'scale'; did you mean 'scaled'"):
-        make_backbone(backbone, {"init": "scale"})

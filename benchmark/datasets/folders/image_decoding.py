@@ -21,7 +21,7 @@ FITS = {
 TRANSPARENCY = "white"  # drawings on a transparent background are mostly dark
 GREY_MODES = ("1", "L", "LA", "La")
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise its messages about broken files reach the terminal
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # keeps messages about broken files off the terminal
 
 
 class Header(NamedTuple):
