@@ -1,6 +1,5 @@
 """From finished trainings to a chosen size. Pure functions."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from searchers.base import Choice, Trial
+from searchers.parts.ranges import NotNegative
 
 LAST_EPOCHS = 5
 
@@ -16,15 +16,14 @@ LAST_EPOCHS = 5
 class Weights:
     """How much each validation metric's rank counts in the choice ("favour one quality", 2312.06280, section 6)."""
 
-    fid_recon: float = 1.0
-    fid_gen: float = 1.0
-    recon_nll: float = 1.0
-    silhouette: float = 1.0
+    fid_recon: NotNegative = 1.0
+    fid_gen: NotNegative = 1.0
+    recon_nll: NotNegative = 1.0
+    silhouette: NotNegative = 1.0
 
     def __post_init__(self) -> None:
-        weights = asdict(self).values()
-        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
-            raise ValueError(f"weights are {asdict(self)}; expected finite ones, none below 0 and one above 0")
+        if not any(asdict(self).values()):
+            raise ValueError("weights are all 0; expected one above 0")
 
 
 METRICS = tuple(asdict(Weights()))

@@ -3,7 +3,6 @@
 No search for a size: it is run by its name, `searchers.experiments.latent_noise:LatentNoise`.
 """
 
-import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -21,6 +20,7 @@ from searchers.parts.objectives import (
     kl_per_dim,
     reparameterise,
 )
+from searchers.parts.ranges import Count, Positive, Size
 
 ACTIVE_VARIANCE = 0.01  # of the posterior mean over the data: above it a latent is active, as `active_units` counts
 
@@ -45,17 +45,10 @@ class LatentNoise(Searcher):
     the lower), as the least may be about to die by itself.
     """
 
-    latent_dim: int = 16
-    warm_up: int = 30
-    noise_step: float = 0.2
-    hold: int = 20
-
-    def __post_init__(self) -> None:
-        for name, least in (("latent_dim", 2), ("warm_up", 1), ("hold", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
-        if not 0 < self.noise_step < math.inf:
-            raise ValueError(f"noise_step is {self.noise_step}; expected a standard deviation above 0")
+    latent_dim: Size = 16
+    warm_up: Count = 30
+    noise_step: Positive = 0.2
+    hold: Count = 20
 
     def search(self, problem: Problem) -> Choice:
         return Choice(problem.train(self.latent_dim, LatentNoiseController(self)))

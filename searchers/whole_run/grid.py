@@ -1,12 +1,15 @@
 """Grid search: one full training for each of a list of sizes."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import pandas as pd
+from annotated_types import MinLen
 from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
 from searchers.parts.objectives import VAE, Loss, unsampled_loss
+from searchers.parts.ranges import Size
 from searchers.selection import Weights, choose
 
 
@@ -18,13 +21,13 @@ class Grid(Searcher):
     same, with variances that nothing has trained, so only the posterior means and the decoder say something.
     """
 
-    latent_dims: tuple[int, ...] = (4, 8, 16, 32, 64)
+    latent_dims: Annotated[tuple[Size, ...], MinLen(1)] = (4, 8, 16, 32, 64)
     weights: Weights = Weights()
     sampling: bool = True
 
     def __post_init__(self) -> None:
-        if not self.latent_dims or min(self.latent_dims) < 2 or len(set(self.latent_dims)) < len(self.latent_dims):
-            raise ValueError(f"latent_dims is {list(self.latent_dims)}; expected different sizes, each at least 2")
+        if len(set(self.latent_dims)) < len(self.latent_dims):
+            raise ValueError(f"latent_dims is {list(self.latent_dims)}; expected different sizes")
 
     @property
     def n_trainings(self) -> int:

@@ -9,6 +9,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 
 from searchers.base import Choice, Problem, Searcher
+from searchers.parts.ranges import Count, Size
 from searchers.selection import HIGHER_IS_BETTER, METRICS, Weights, choose, final_metrics
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every study and trial
@@ -18,15 +19,13 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every stu
 class SizeRange:
     """A log-uniform range of sizes, low <= size <= high, and how many of them to train."""
 
-    low: int = 2
-    high: int = 64
-    n_trials: int = 5
+    low: Size = 2
+    high: Size = 64
+    n_trials: Count = 5
 
     def __post_init__(self) -> None:
-        if not 2 <= self.low <= self.high:
-            raise ValueError(f"low is {self.low} and high {self.high}; expected 2 <= low <= high")
-        if self.n_trials < 1:
-            raise ValueError(f"n_trials is {self.n_trials}; expected at least 1")
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low} and high {self.high}; expected low <= high")
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,7 @@ class TPESearch(Searcher):
 
     sizes: SizeRange = SizeRange()
     weights: Weights = Weights()
-    n_startup: int = 3
-
-    def __post_init__(self) -> None:
-        if self.n_startup < 1:
-            raise ValueError(f"n_startup is {self.n_startup}; expected at least 1")
+    n_startup: Count = 3
 
     @property
     def n_trainings(self) -> int:
