@@ -15,6 +15,7 @@ from benchmark.errors import InputError
 from searchers import SEARCHERS
 from searchers.parts.ranges import Count, Positive, Share
 from searchers.registry import unknown_name
+from searchers.space import SearchSpace
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,6 +36,7 @@ DEFAULT_SEEDS = (0, 1, 2)
 Precision = Literal["float32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 EXECUTORS = ("local", "ray")
+EXECUTIONS = ("sequential", "spread", "stacked")  # one training after another; on several workers; as one model
 FeaturesKind = Literal["auto", "classifier", "inception"]
 FEATURES: tuple[FeaturesKind, ...] = get_args(FeaturesKind)
 ThisClassifier = Annotated[str, StringConstraints(pattern="^classifier:[0-9a-f]{8}$")]  # the one of these weights
@@ -120,6 +122,7 @@ class Named:
 class Protocol:
     """One experiment.
 
+    space: the latent sizes that every searcher chooses from.
     searchers: settings by searcher name; one without any has its defaults. A name may carry a variant, `ald@100`, so
     that one searcher runs with several settings. run and seeds: which of them run where the protocol is asked for by
     name and the command line says nothing else. show_latents: print each latent's statistics at the end.
@@ -131,6 +134,7 @@ class Protocol:
     summary: str = ""
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    space: SearchSpace = SearchSpace()
     resources: Resources = Resources()
     searchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     run: Annotated[tuple[str, ...], MinLen(1)] = DEFAULT_SEARCHERS

@@ -1,11 +1,12 @@
 """Sparsity: an over-provisioned ELBO training switches latents off by itself; those are removed (1812.07238)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.parts.ranges import Count, Positive, Size
 
 
@@ -22,6 +23,9 @@ class Sparsity(Searcher):
     stable_epochs: Count = 5
     max_mean_variance: Positive = 0.01
     min_variance_mean: Positive = 0.9
+
+    def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
+        return [Expected(self.latent_dim, epochs)]
 
     def search(self, problem: Problem) -> Choice:
         controller = SparsityController(self, problem.epochs)
@@ -47,7 +51,7 @@ class SparsityController(Controller):
         noise = epoch["latent_variance_mean"] > self.settings.min_variance_mean
         return tuple(np.flatnonzero(~(off & noise)).tolist())
 
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         last = history.iloc[-1]
         active = self._active(last)
         law = float(np.mean(last["latent_mean_variance"] + last["latent_variance_mean"]))  # 1 by equation 13
