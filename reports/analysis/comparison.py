@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ def _measured(quantity: Quantity) -> str:
     return quantity.column if quantity in COSTS else quantity.tested
 
 
-def comparison(groups: list[Group]) -> pd.DataFrame:
+def comparison(groups: Sequence[Group]) -> pd.DataFrame:
     """One row per (group, searcher): counts by status, chosen size, costs and test metrics over done seeds.
 
     `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_collapsed`, `n_unsettled`,
@@ -41,12 +42,6 @@ def comparison(groups: list[Group]) -> pd.DataFrame:
     group that ran on CPUs and on GPUs.
     """
     return pd.DataFrame([_row(group, searcher) for group in groups for searcher in group.searchers])
-
-
-def rows_of(frame: pd.DataFrame, group: Group) -> pd.DataFrame:
-    """A group's rows of the comparison."""
-    keys = ["dataset", "backbone", "protocol_hash", "fid_features"]
-    return frame[(frame[keys] == [getattr(group, key) for key in keys]).all(axis=1)]
 
 
 def _row(group: Group, searcher: str) -> dict[str, object]:
@@ -162,10 +157,16 @@ def ratio(row: pd.Series, cost: Quantity) -> str:
     return (f"{value:.2f}x" if value >= 0.1 else f"{value:.2g}x") if np.isfinite(value) else ""
 
 
+def mean_and_ratio(row: pd.Series, cost: Quantity) -> str:
+    """`mean ± sd`, and in parentheses the multiple of the grid's mean where there is a grid."""
+    multiple = ratio(row, cost)
+    return plus_minus(row, cost) + (f" ({multiple})" if multiple else "")
+
+
 def cautions(group: Group) -> list[str]:
-    """Plain sentences on what the group's numbers cannot carry: doubtful sizes, few seeds, missing values, machines."""
+    """Plain sentences on what the group's numbers cannot carry: few seeds, missing values, different machines."""
     done = {searcher: _comparable(group, group.of(searcher, "done")) for searcher in group.searchers}
-    notes = doubt_sentences(group)
+    notes = []
     few = [f"{searcher} ({len(rows)})" for searcher, rows in done.items() if len(rows) < FEW_SEEDS]
     if few:
         notes.append(

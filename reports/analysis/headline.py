@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.analysis.comparison import active_range, cautions, mean_sd, ratio, stat
+from reports.analysis.comparison import active_range, mean_sd, ratio, stat
 from reports.analysis.paired_blocks import OVERALL, complete_blocks
 from reports.analysis.stats import FEW_SEEDS
 from reports.data.groups import Group
@@ -51,12 +51,12 @@ class Headline:
     notes: tuple[str, ...]
 
 
-def headline(group: Group, rows: pd.DataFrame) -> Headline:
-    """The sentences of one group; `rows` is its part of `comparison(groups)`."""
+def headline(group: Group, rows: pd.DataFrame, cautions: Sequence[str]) -> Headline:
+    """The sentences of one group; `rows` is its part of the comparison, `cautions` go to the notes."""
     means = {str(row["searcher"]): row for _, row in rows.iterrows()}
     told = tuple((searcher, _sentence(group, searcher, means[searcher])) for searcher in group.searchers)
     lead = _lead(group, means) + _doubtful(rows)
-    return Headline(group.title, lead, told, tuple(_unfinished(group) + cautions(group)))
+    return Headline(group.title, lead, told, (*_unfinished(group), *cautions))
 
 
 def interval(values: pd.Series[float]) -> Interval:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.errors import InputError
-from benchmark.text import printable
+from benchmark.text import features_kind, printable
 from reports.data.names import in_order
 from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS
 
@@ -24,6 +25,10 @@ _NUMBERS += ["test_active_units", "n_diverged", "fid_images", "test_fid_images",
 _NUMBERS += ["late_gain", "late_gain_error", "pca_sse", "no_latents_nll"]
 _NUMBERS += [cost.column for cost in COSTS] + [name for m in SHOWN_METRICS for name in (m.column, m.tested)]
 _KEY = ["dataset", "backbone", "protocol_hash", "fid_features"]
+
+
+Gallery = Callable[[str], dict[str, NDArray[np.uint8]] | None]
+"""Images of a search by its id: [N, C, H, W] (video [N, C, T, H, W]) originals, reconstructions, samples, or None."""
 
 
 class Store(Protocol):
@@ -39,7 +44,7 @@ class Store(Protocol):
         """One row per search and training, its metrics the means over its last 5 epochs on validation data."""
 
     def gallery(self, search_id: str) -> dict[str, NDArray[np.uint8]] | None:
-        """Arrays [N, C, H, W] (video [N, C, T, H, W]) `originals`, `reconstructions`, `samples`, or None."""
+        """See `Gallery`."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Group:
     searches: pd.DataFrame
     epochs: pd.DataFrame
     trials: pd.DataFrame
+    gallery: Gallery
 
     @property
     def title(self) -> str:
@@ -68,6 +74,17 @@ class Group:
         Empty for searches of before version 0.2.
         """
         return tuple(sorted(set(self.searches["data"]) - {""}))
+
+    @property
+    def conditions(self) -> str:
+        """A sentence on what the group's searches share."""
+        protocols = ", ".join(sorted(set(self.searches["protocol"]) - {""})) or "unknown"
+        epochs = ", ".join(f"{n:g}" for n in sorted(self.searches["epochs"].dropna().unique())) or "unknown"
+        return (
+            f"Dataset {self.dataset}, backbone {self.backbone}, protocol {protocols} "
+            f"(hash {self.protocol_hash or 'unknown'}), epochs per training: {epochs}, "
+            f"FID on {features_kind(self.fid_features) or 'unknown'} features."
+        )
 
     @cached_property
     def searchers(self) -> list[str]:
@@ -118,7 +135,8 @@ def read_groups(store: Store, where: str) -> list[Group]:
             frame[frame["search_id"].isin(rows["search_id"])].sort_values(["search_id", "trial", "epoch"])
             for frame in (epochs, trials)
         )
-        groups.append(Group(dataset, backbone, protocol_hash, fid_features, suffix, slug, rows, own, tried))
+        keys = (dataset, backbone, protocol_hash, fid_features, suffix, slug)
+        groups.append(Group(*keys, rows, own, tried, store.gallery))
     return groups
 
 

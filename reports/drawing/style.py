@@ -18,6 +18,8 @@ from searchers.registry import Entry
 PAGE_WIDTH = 7.16  # inches: a two-column page
 COLUMN_WIDTH = 3.5  # inches: one of its columns
 STOP_RED = "#cc0000"
+GREY = "#666666"  # what is no searcher's
+DARK_GREY = "#555555"
 
 Linestyle = LineStyleType  # a name, or an offset with dash and gap lengths
 

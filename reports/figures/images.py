@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from reports.data.groups import Group, Store
+from reports.data.groups import Group
 from reports.data.names import label
-from reports.drawing.axes import fold
-from reports.drawing.legend import unfinished
+from reports.drawing.layout import fold, unfinished
 from reports.drawing.style import COLUMN_WIDTH, searcher_style
 
 Images = NDArray[np.uint8]
@@ -64,7 +63,7 @@ class ImagesData:
         return frame.astype({"latent_dim": "Int64", "active_units": "Int64"})
 
 
-def images_data(group: Group, store: Store) -> ImagesData | None:
+def images_data(group: Group) -> ImagesData | None:
     """Rows from the first finished seed of each searcher that kept a gallery; none when no search has one.
 
     A searcher whose gallery shows other test images than those above brings its own row of them.
@@ -75,7 +74,7 @@ def images_data(group: Group, store: Store) -> ImagesData | None:
     for searcher in group.searchers:
         done = group.of(searcher, "done")
         for _, search in done.iterrows():
-            gallery = store.gallery(search["search_id"])
+            gallery = group.gallery(search["search_id"])
             if gallery is None:
                 continue
             originals = to_rgb(gallery["originals"][:N_IMAGES])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.text import features_kind
-from reports.analysis.comparison import active_range, cautions, mean_sd_text, ratio, rows_of, size_range, stat
+from reports.analysis.analysis import Analysis, GroupAnalysis
+from reports.analysis.comparison import active_range, mean_sd_text, ratio, size_range, stat
 from reports.data.groups import Group
 from reports.data.names import label
 from reports.data.quantities import COSTS, SHOWN_METRICS, Quantity, scaled
@@ -27,22 +26,24 @@ _NARROWEST_HEADING, _WIDEST_HEADING = 8, 14  # letters
 _LONG_TEXT = 40  # letters from which a column of text is broken into lines
 
 
-def write_latex(groups: Sequence[Group], frame: pd.DataFrame, out: Path) -> list[Path]:
-    """Write `comparison-SLUG.tex` into `out` for each group; `frame` is `comparison(groups)`."""
-    paths = [out / f"comparison-{group.slug}.tex" for group in groups]
-    for group, path in zip(groups, paths, strict=True):
-        path.write_text(comparison_latex(group, rows_of(frame, group)), encoding="ascii")
+def write_latex(analysis: Analysis, out: Path) -> list[Path]:
+    """Write `comparison-SLUG.tex` into `out` for each group."""
+    paths = []
+    for of in analysis.groups:
+        paths.append(out / f"comparison-{of.group.slug}.tex")
+        paths[-1].write_text(comparison_latex(of), encoding="ascii")
     return paths
 
 
-def comparison_latex(group: Group, rows: pd.DataFrame) -> str:
+def comparison_latex(of: GroupAnalysis) -> str:
     r"""A group's comparison as one `table*`: latent size and costs, below them the metrics on the test split.
 
-    rows: the group's, of `comparison`. Cells are mean $\pm$ sd over finished seeds, the best mean of a column in bold
-    (all that print alike; none where a single searcher has a value). A cost's second line is its multiple of the grid
-    search's mean; a group without a grid search has none.
+    Cells are mean $\pm$ sd over finished seeds, the best mean of a column in bold (all that print alike; none where a
+    single searcher has a value). A cost's second line is its multiple of the grid search's mean; a group without a grid
+    search has none.
     """
-    notes = [rf"\par\medskip\raggedright {prose(' '.join(cautions(group)))}\par"] if cautions(group) else []
+    group, rows = of.group, of.rows
+    notes = [rf"\par\medskip\raggedright {prose(' '.join(of.cautions))}\par"] if of.cautions else []
     body = [*_costs(rows), r"\par\medskip", *_quality(group, rows), *notes]
     return floating("table*", _caption(group, rows), f"tab:comparison-{group.slug}", body)
 
@@ -115,15 +116,11 @@ def _mean_sd(rows: pd.DataFrame, quantity: Quantity, divisor: float = 1.0) -> li
 
 
 def _caption(group: Group, rows: pd.DataFrame) -> str:
-    protocols = ", ".join(sorted(set(group.searches["protocol"]) - {""})) or "unknown"
-    epochs = ", ".join(f"{n:g}" for n in sorted(group.searches["epochs"].dropna().unique())) or "unknown"
     fewest, most = rows["n_done"].min(), rows["n_done"].max()
     seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
     sentences = [
         f"Ways of choosing the latent size on {group.title}: size and cost above, quality on the test split below.",
-        f"Dataset {group.dataset}, backbone {group.backbone}, protocol {protocols} "
-        f"(hash {group.protocol_hash or 'unknown'}), epochs per training: {epochs}, "
-        f"FID on {features_kind(group.fid_features) or 'unknown'} features.",
+        group.conditions,
         f"Mean ± standard deviation over finished seeds ({seeds} a searcher); bold: the best mean; "
         + ("×: multiple of the grid search's mean; " if _has_multiples(rows) else "")
         + "arrows point to the better direction.",

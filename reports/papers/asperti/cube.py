@@ -12,7 +12,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from reports.drawing.legend import legend_below, wrapped_title
+from reports.drawing.layout import legend_below, wrapped_title
 from reports.drawing.style import PAGE_WIDTH
 from reports.papers.asperti.base import Images, Run, decode, find_run, mosaic, pixels, rows_of
 from reports.papers.asperti.plane import DIGIT_COLORS

@@ -9,8 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from reports.drawing.axes import fold
-from reports.drawing.legend import wrapped_title
+from reports.drawing.layout import fold, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH
 from reports.papers.asperti.base import (
     MNIST_CONV,
