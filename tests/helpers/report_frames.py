@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.store import EPOCH_COLUMNS, KEYS, ResultsStore
+from benchmark.store import ResultsStore
+from benchmark.store.columns import KEYS
+from benchmark.store.rows import EPOCH_COLUMNS
 from reports.data.groups import Group, read_groups
 from reports.data.quantities import SHOWN_METRICS
 

@@ -31,8 +31,11 @@ from benchmark.config.protocol import (
     protocol_names,
 )
 from benchmark.errors import Damaged, InputError
-from benchmark.store import COSTS, EPOCH_COLUMNS, ResultsStore, SearchFolder
+from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import write_json
+from benchmark.store.columns import COSTS
+from benchmark.store.folders import SearchFolder
+from benchmark.store.rows import EPOCH_COLUMNS
 from benchmark.suite.plan import make_searcher, plan
 from benchmark.terminal.progress import print_summary
 from benchmark.terminal.snapshot import FileCache, snapshot

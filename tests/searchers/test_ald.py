@@ -46,7 +46,7 @@ class Run:
             row = {metric: float(curve(np.array(epoch))) for metric, curve in self.curves.items()}
             kl = np.random.default_rng(epoch).permutation(self.latent_dim)
             self.rows.append({"epoch": epoch, "latent_dim": self.latent_dim, "latent_kl": kl, **row})
-            decision = self.controller.after_epoch(pd.DataFrame(self.rows))
+            decision = self.controller.after_epoch(pd.DataFrame(self.rows), None)
             assert not decision.stop
             self.decisions[epoch], self.traces[epoch] = decision, self.controller.traces()
             if decision.keep is not None:
@@ -129,7 +129,7 @@ def _history(epochs: int, latent_dim: int, seed: int = 0) -> pd.DataFrame:
 
 
 def _removed(controller: ALDController, history: pd.DataFrame) -> tuple[int, ...]:
-    keep = controller.after_epoch(history).keep
+    keep = controller.after_epoch(history, None).keep
     assert keep is not None
     return tuple(sorted(set(range(history["latent_dim"].iloc[-1])) - set(keep)))
 
@@ -203,7 +203,9 @@ def test_without_the_stop_rule_a_training_ends_after_the_smallest_size() -> None
     settings = ALD(latent_dim=13, min_latent_dim=3, stop_rule=False)
     run = Run(settings, falling).until(14)
     assert run.removed == {5: 5, 10: 5} and run.latent_dim == 3
-    last = run.controller.after_epoch(pd.DataFrame([*run.rows, run.rows[-1]]))  # the 15th: five epochs at three latents
+    last = run.controller.after_epoch(
+        pd.DataFrame([*run.rows, run.rows[-1]]), None
+    )  # the 15th: five epochs at three latents
     assert last == Decision(stop=True)
 
 

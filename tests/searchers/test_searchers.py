@@ -223,7 +223,7 @@ def test_sparsity_removes_what_is_off_and_stable() -> None:
         {"latent_dim": 4, "latent_mean_variance": np.array(means), "latent_variance_mean": np.array(noise)}
         for means in (off, off, off_for_now, off, off, off)
     ]
-    decisions = [controller.after_epoch(pd.DataFrame(rows[: epoch + 1])).keep for epoch in range(6)]
+    decisions = [controller.after_epoch(pd.DataFrame(rows[: epoch + 1]), None).keep for epoch in range(6)]
     assert decisions == [None] * 5 + [(1, 2, 3)]
     assert controller.traces()["variance_law"] == pytest.approx(np.mean(np.add(off, noise)))
 
@@ -236,7 +236,7 @@ def test_sparsity_leaves_two_latents(mean_variance: list[float], kept: tuple[int
     controller = SparsityController(Sparsity(latent_dim=4, stable_epochs=1), epochs=6)
     row = {"latent_dim": 4, "latent_mean_variance": np.array(mean_variance), "latent_variance_mean": np.ones(4)}
     row["latent_kl"] = np.array([0.0, 3e-3, 1e-3, 2e-3])
-    decisions = [controller.after_epoch(pd.DataFrame([row] * epoch)).keep for epoch in range(1, 6)]
+    decisions = [controller.after_epoch(pd.DataFrame([row] * epoch), None).keep for epoch in range(1, 6)]
     assert controller.traces()["active"] == sum(value > 0 for value in mean_variance)
     assert decisions == ([kept] * 5 if len(kept) > 2 else [None] * 4 + [kept])
 

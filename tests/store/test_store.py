@@ -13,15 +13,11 @@ import pytest
 from commands import ROOT
 
 from benchmark.errors import Damaged, InputError
-from benchmark.store import (
-    EPOCH_COLUMNS,
-    KEYS,
-    LATENT_ARRAYS,
-    ResultsStore,
-    SearchFolder,
-    summarise,
-)
+from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import remove_folder, replacing
+from benchmark.store.columns import KEYS
+from benchmark.store.folders import SearchFolder, summarise
+from benchmark.store.rows import EPOCH_COLUMNS, LATENT_ARRAYS
 from benchmark.suite.problem import BenchProblem
 from benchmark.terminal.snapshot import FileCache, snapshot
 from searchers.quantities import METRICS
