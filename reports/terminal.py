@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.analysis.comparison import active_range, counts, plus_minus, ratio, size_range
+from reports.analysis.comparison import active_range, counts, plus_minus, ratio_or_dash, size_range
 from reports.data.quantities import RECON_NLL, WALL_SECONDS
 from reports.drawing.base import Report
 from reports.papers.base import Need, Runs
@@ -80,6 +80,6 @@ def _cells(row: pd.Series) -> list[str]:
         size_range(row),
         active_range(row),
         plus_minus(row, WALL_SECONDS),
-        ratio(row, WALL_SECONDS),
+        ratio_or_dash(row, WALL_SECONDS),
         plus_minus(row, RECON_NLL),
     ]

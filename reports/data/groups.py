@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from benchmark.errors import InputError
 from benchmark.text import features_kind, printable
-from reports.data.names import in_order
+from reports.data.names import GRID, SEQUENTIAL, executed, in_order, parts
 from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS
 
 _TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
-_TEXT += ["test_fid_features", "fid_features", "diverged_sizes", "data", "data_fingerprint"]
+_TEXT += ["test_fid_features", "fid_features", "diverged_sizes", "data", "data_fingerprint", "space", "execution"]
 _NUMBERS = ["seed", "latent_dim", "n_trials", "chosen_trial", "epochs", "trial", "epoch", "active_units", "settled"]
 _NUMBERS += ["test_active_units", "n_diverged", "fid_images", "test_fid_images", "n_fid_features"]
 _NUMBERS += ["late_gain", "late_gain_error", "pca_sse", "no_latents_nll"]
@@ -84,12 +84,36 @@ class Group:
             f"Dataset {self.dataset}, backbone {self.backbone}, protocol {protocols} "
             f"(hash {self.protocol_hash or 'unknown'}), epochs per training: {epochs}, "
             f"FID on {features_kind(self.fid_features) or 'unknown'} features."
+            + "".join(f" {sentence}" for sentence in self.space)
         )
+
+    @property
+    def space(self) -> tuple[str, ...]:
+        """A sentence on the sizes that all searchers of the group choose from; none where they are unknown."""
+        spaces = sorted(set(self.searches["space"]) - {""})
+        compared = "regret and ranks compare searches of the same sizes only"
+        return (f"Sizes to choose from: {'; or '.join(spaces)} ({compared}).",) if spaces else ()
 
     @cached_property
     def searchers(self) -> list[str]:
         """Searchers with any search in the group, in the fixed order."""
         return in_order(self.searches["searcher"])
+
+    @cached_property
+    def grids(self) -> list[str]:
+        """The grid search under each execution that has finished one, the sequential first."""
+        done = self.searches.loc[self.searches["status"] == "done", "searcher"]
+        return [name for name in in_order(done) if parts(name)[:2] == (GRID, "")]
+
+    def grid_like(self, searcher: str) -> str | None:
+        """The finished grid search of the same execution, with which alone a searcher's times compare."""
+        return next((name for name in self.grids if parts(name).execution == parts(searcher).execution), None)
+
+    @property
+    def executions(self) -> tuple[str, ...]:
+        """How the finished searches were executed: with several, their times do not compare."""
+        done = self.searches.loc[self.searches["status"] == "done", "searcher"]
+        return tuple(dict.fromkeys(parts(name).execution for name in in_order(done)))
 
     def of(self, searcher: str, status: str | None = None) -> pd.DataFrame:
         """Searches of one searcher by rising seed; all of them or those of one status (done, failed, running)."""
@@ -119,6 +143,11 @@ def read_groups(store: Store, where: str) -> list[Group]:
         raise InputError(f"no searches in {where}; run: make benchmark")
     searches["device_kind"], searches[DEVICE_SECONDS.column] = _device_time(searches)
     epochs, trials = _cleaned(store.epochs()), _cleaned(store.trials())
+    searches["execution"] = searches["execution"].replace("", SEQUENTIAL)
+    searches["searcher"] = list(map(executed, searches["searcher"], searches["execution"]))
+    named = searches.set_index("search_id")["searcher"]
+    for frame in (epochs, trials):
+        frame["searcher"] = frame["search_id"].map(named).fillna(frame["searcher"])
     searches["fid_features"] = _features(searches, epochs)
     searches["dataset"] = _datasets(searches)
     for column, within in (("protocol_hash", _KEY[:2]), ("fid_features", _KEY[:3])):

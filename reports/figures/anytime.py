@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.api.typing import DataFrameGroupBy
 
-from reports.analysis.comparison import MIXED_DEVICES
+from reports.analysis.comparison import MIXED_DEVICES, mixed_executions
 from reports.analysis.stats import FEW_SEEDS, mean_intervals
 from reports.data.groups import Group
 from reports.data.names import counted
@@ -95,6 +95,8 @@ def anytime_data(group: Group) -> Anytime | None:
         return None
     if len(group.device_kinds) > 1:
         notes.append(MIXED_DEVICES)
+    if len(group.executions) > 1:
+        notes.append(mixed_executions(group))
     columns = ["axis", "searcher", "line", "n", "seed", "search_id", "cost", "best_rank", "low", "high"]
     frame = pd.concat(parts, ignore_index=True).reindex(columns=columns).astype({"seed": "Int64"})
     return Anytime(f"Best mean rank so far: {group.title}", tuple(group.searchers), frame, tuple(notes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.analysis.comparison import MIXED_DEVICES
+from reports.analysis.comparison import MIXED_DEVICES, mixed_executions
 from reports.data.groups import Group
 from reports.data.names import counted
 from reports.data.quantities import DEVICE_SECONDS, IMAGES_SEEN, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
@@ -28,6 +28,8 @@ def cost_data(group: Group) -> Strips:
             notes.append(f"Finished without {cost.label}: {counted(done.loc[partly & ~known, 'searcher'])}.")
     if len(group.device_kinds) > 1:
         notes.append(MIXED_DEVICES)
+    if len(group.executions) > 1:
+        notes.append(mixed_executions(group))
     return Strips(f"Search cost: {group.title}", "mean", tuple(panels), tuple(notes))
 
 

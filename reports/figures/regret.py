@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,6 @@ from reports.drawing.traces import (
     scaled_axis,
 )
 
-GRID = "grid"
 _COLUMNS = ["metric", "searcher", "mark", "seed", "search_id", "latent_dim", "regret", "low", "high"]
 _LABEL_LETTERS, _HEADING_LETTERS = 15, 24  # a line of a searcher's name, and of a metric's below a panel
 _ROW = 0.24  # inches, of a row
@@ -60,14 +59,15 @@ def regret_data(group: Group) -> Regret | None:
     """Regret of the group's finished searches; None where no grid search has finished.
 
     A search's regret in a metric is the validation value of the training it chose (mean over its last 5 epochs) minus
-    the best among all trainings of the grid search of its seed; for a metric where higher is better, the other way
-    round. The best differs from metric to metric: the grid itself chose one training for all, and has regret too.
+    the best among all trainings of the grid search of its seed, the sequential one before any other; for a metric where
+    higher is better, the other way round. The best differs from metric to metric: the grid itself chose one training
+    for all, and has regret too.
     """
     done = group.searches[group.searches["status"] == "done"]
     names = [metric.column for metric in CURVES]
     signs = [1.0 if metric.better == "lower" else -1.0 for metric in CURVES]
     losses = group.trials[["search_id", "trial"]].join(group.trials[names] * signs)
-    grids = losses.merge(done.loc[done["searcher"] == GRID, ["search_id", "seed"]])
+    grids = losses.merge(_references(done, group.grids))
     if grids.empty:
         return None
     best = grids.groupby("seed")[names].min()
@@ -89,6 +89,13 @@ def regret_data(group: Group) -> Regret | None:
             notes.append(f"Without {metric.label}, their own or their grid's: {counted(lost)}.")
     marks = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"seed": "Int64"})
     return Regret(f"Regret: {group.title}", group.fid_features, tuple(group.searchers), marks, tuple(notes))
+
+
+def _references(done: pd.DataFrame, grids: Sequence[str]) -> pd.DataFrame:
+    """The search ids and seeds of the grid searches to compare with: of each seed's those first in `grids`."""
+    found = done.loc[done["searcher"].isin(grids), ["search_id", "seed", "searcher"]]
+    place = found["searcher"].map(grids.index)
+    return found.loc[place == place.groupby(found["seed"]).transform("min"), ["search_id", "seed"]]
 
 
 def _with_means(seeds: pd.DataFrame) -> pd.DataFrame:

@@ -111,7 +111,7 @@ def page(report: Report) -> str:
         markers=markers_svg(searchers),
         counts={status: int((searches["status"] == status).sum()) for status in ("done", "failed", "running")},
         datasets=sorted(set(searches["dataset"])),
-        groups=[(of.headline, summary_table(of), of.group.data) for of in report.analysis.groups],
+        groups=[(of.headline, summary_table(of), of.group.data, of.group.space) for of in report.analysis.groups],
         claims=report.analysis.claims,
         tables=[_link(path, embedded) for path in report.tables],
         searches=table,

@@ -28,7 +28,7 @@ _SHOWN_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
 _LONG = 60  # letters from which a cell asks for a wide column
 DEFINITIONS = {
     "wall_seconds": "From the start of a search to the finished model of the chosen size, all its trainings and "
-    "evaluations in it; time lost to a kill is not. Of a spread search: with a worker for each training.",
+    "evaluations in it; time lost to a kill is not. It compares within one execution: sequential, spread or stacked.",
     "train_seconds": "Time of the training steps of all trainings.",
     "eval_seconds": "Time of the metrics on validation data, of all trainings.",
     "device_seconds": "Training and evaluation time of what the search occupied: each of its threads on a CPU, or one "

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis.analysis import Analysis, GroupAnalysis
-from reports.analysis.comparison import active_range, mean_sd_text, ratio, size_range, stat
+from reports.analysis.comparison import active_range, mean_sd_text, ratio_or_dash, size_range, stat
 from reports.data.groups import Group
 from reports.data.names import label
 from reports.data.quantities import COSTS, SHOWN_METRICS, Quantity, scaled
@@ -76,7 +76,7 @@ def _costs(rows: pd.DataFrame) -> list[str]:
         divisor, unit = scaled(cost.column, rows[stat(cost, "mean")].max())
         unit = re.sub(r"\bs\b", unit, cost.unit) or unit  # core-s in minutes are core-min
         columns.append(Column(f"{cost.label} ({unit})" if unit else cost.label, "r", _mean_sd(rows, cost, divisor)))
-        multiples = [ratio(row, cost) for _, row in rows.iterrows()]
+        multiples = [ratio_or_dash(row, cost) for _, row in rows.iterrows()]
         below.append([number(multiple) if multiple else "" for multiple in multiples])
     if not _has_multiples(rows):
         return tabular(columns)
