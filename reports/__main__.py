@@ -42,7 +42,7 @@ def report(options: argparse.Namespace) -> int:
     store = ResultsStore(local_results(options.results))
     if options.figures is None and not options.list:
         groups = read_groups(store, str(options.results))
-        print_summary(write_report(groups, out), out)
+        print_summary(write_report(groups, out, store.path), out)
         return 0
     unknown = [name for name in options.figures or () if name not in PAPER_ITEMS]
     if unknown:

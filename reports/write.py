@@ -16,8 +16,11 @@ from reports.tables.latex import write_latex
 from reports.tables.markdown import comparison_page
 
 
-def write_report(groups: Sequence[Group], out: Path) -> Report:
-    """Write every table and figure, then the page, into `out`, made where needed; InputError where it cannot be."""
+def write_report(groups: Sequence[Group], out: Path, results: Path | None = None) -> Report:
+    """Write every table and figure, then the page, into `out`, made where needed; InputError where it cannot be.
+
+    results: the folder that the groups are from, for its protocols and list of packages.
+    """
     make_folder(out)
     analysis = analyse(groups)
     tables = _write_tables(analysis, out)
@@ -29,7 +32,7 @@ def write_report(groups: Sequence[Group], out: Path) -> Report:
                 missing.append(f"{stem.name}: no search has its data yet")
             else:
                 figures.append(Written(name, group, kind, data, *save(kind.draw(data), data, stem)))
-    report = Report(analysis, tables, tuple(figures), tuple(missing), out / "index.html")
+    report = Report(analysis, tables, tuple(figures), tuple(missing), out / "index.html", _sources(groups, results))
     write_page(report)
     return report
 
@@ -41,6 +44,17 @@ def _write_tables(analysis: Analysis, out: Path) -> tuple[Path, ...]:
     analysis.tests.to_csv(tests, index=False)
     markdown.write_text(comparison_page(analysis), encoding="utf-8")
     return table, tests, markdown, *write_latex(analysis, out)
+
+
+def _sources(groups: Sequence[Group], results: Path | None) -> tuple[Path, ...]:
+    """The files as far as the folder has them, the protocols in the order of the groups."""
+    if results is None:
+        return ()
+    protocols = {path.name: path for path in (results / "protocols").glob("protocol-*.toml")}
+    names = dict.fromkeys(f"protocol-{group.protocol_hash}.toml" for group in groups)
+    found = [protocols[name] for name in names if name in protocols]
+    packages = results / "packages.txt"
+    return (*found, *([packages] if packages.is_file() else []))
 
 
 def _figures(analysis: Analysis) -> Iterator[tuple[str, Group | None, FigureKind, FigureData | None]]:

@@ -74,13 +74,17 @@ class Written:
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: tables, figures, the page, and a sentence for each figure that had no data."""
+    """What was written: tables, figures, the page, and a sentence for each figure that had no data.
+
+    sources: files of the results folder that the page carries: the groups' protocols and the packages installed.
+    """
 
     analysis: Analysis
     tables: tuple[Path, ...]
     figures: tuple[Written, ...]
     missing: tuple[str, ...]
     page: Path
+    sources: tuple[Path, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -114,6 +114,7 @@ def page(report: Report) -> str:
         groups=[(of.headline, summary_table(of), of.group.data, of.group.space) for of in report.analysis.groups],
         claims=report.analysis.claims,
         tables=[_link(path, embedded) for path in report.tables],
+        sources=[Link("", path.name, _data_uri("text/plain", path.read_bytes())) for path in report.sources],
         searches=table,
         filters=filters(table, ("searcher", "status", "dataset")),
         sections=sections,

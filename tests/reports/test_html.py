@@ -235,3 +235,16 @@ def test_a_store_without_results_has_a_page_without_plots(tmp_path: Path) -> Non
     text = written.page.read_text(encoding="utf-8")
     assert "No search has finished yet" in text and "ValueError: x" in text
     assert len(text) < 1_000_000  # plotly.js alone is 5 MB
+
+
+def test_the_page_carries_the_protocols_and_the_packages(tmp_path: Path) -> None:
+    write_store(tmp_path, [search("ald", 0, "failed", error="x"), search("ald", dataset="mnist")], [])
+    (tmp_path / "protocols").mkdir()
+    kept = {"protocols/protocol-3fa2c19b77.toml": "[space]\nlow = 2\n# </script>", "packages.txt": "torch==2.12\n"}
+    for name, text in {**kept, "protocols/protocol-other.toml": "not of these groups"}.items():
+        (tmp_path / name).write_text(text)
+    store = ResultsStore(tmp_path)
+    html = write_report(read_groups(store, "results"), tmp_path / "report", store.path).page.read_text()
+    links = re.findall(r'href="data:text/plain;base64,([^"]*)" download="([^"]*)"', html)
+    found = {name: base64.b64decode(content).decode() for content, name in links}
+    assert found == {Path(name).name: text for name, text in kept.items()}
