@@ -12,7 +12,7 @@ from reports.drawing.save import make_folder, save
 from reports.drawing.style import paper_style
 from reports.figures.registry import GROUP_FIGURES, OVERALL_FIGURES
 from reports.page.page import write_page
-from reports.tables.latex import write_latex
+from reports.tables.latex.comparison import write_latex
 from reports.tables.markdown import comparison_page
 
 

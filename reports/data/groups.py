@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmark.errors import InputError
 from benchmark.text import features_kind, printable
-from reports.data.names import GRID, SEQUENTIAL, executed, in_order, parts
+from reports.data.names import GRID, SEQUENTIAL, dataset_label, executed, in_order, parts
 from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS
 
 _TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
@@ -65,7 +64,7 @@ class Group:
     @property
     def title(self) -> str:
         """Dataset, backbone and, where several groups share them, what tells this one apart."""
-        return f"{_short(self.dataset)}, {self.backbone}" + (f" ({self.suffix})" if self.suffix else "")
+        return f"{dataset_label(self.dataset)}, {self.backbone}" + (f" ({self.suffix})" if self.suffix else "")
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -169,11 +168,6 @@ def read_groups(store: Store, where: str) -> list[Group]:
     return groups
 
 
-def _short(dataset: str) -> str:
-    """A dataset's name, or the last part of a folder's path."""
-    return f"folder {Path(dataset.removeprefix('folder:')).name}" if dataset.startswith("folder:") else dataset
-
-
 def _datasets(searches: pd.DataFrame) -> pd.Series[str]:
     """Each search's dataset; folders with the same content, wherever they are, under the first of their names."""
     is_folder = searches["dataset"].str.startswith("folder:") & (searches["data_fingerprint"] != "")
@@ -224,7 +218,9 @@ def _filled(searches: pd.DataFrame, column: str, within: list[str]) -> pd.Series
 
 def _suffix(searches: pd.DataFrame, dataset: str, backbone: str, protocol_hash: str, fid_features: str) -> str:
     """What tells a group from others of its dataset's printed name and backbone; empty when it is the only one."""
-    near = searches[(searches["dataset"].map(_short) == _short(dataset)) & (searches["backbone"] == backbone)]
+    near = searches[
+        (searches["dataset"].map(dataset_label) == dataset_label(dataset)) & (searches["backbone"] == backbone)
+    ]
     same = near[near["protocol_hash"] == protocol_hash]
     parts = [protocol_hash[:6] or "unknown protocol"] if near["protocol_hash"].nunique() > 1 else []
     parts += [fid_features or "no FID"] if same["fid_features"].nunique() > 1 else []

@@ -1,4 +1,4 @@
-"""The order and the printed names of searchers, the same in every table and figure.
+"""The order and the printed names of searchers, the same in every table and figure, and the names of datasets.
 
 The reports tell searches of one searcher apart by how their trainings were executed: `grid` trains one size after
 another, `grid (stacked)` is the same searcher with its trainings stacked into one model. These names are what the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from searchers import SEARCHERS
@@ -67,3 +68,8 @@ def counted(searchers: Iterable[str]) -> str:
     """How often each searcher occurs, in their fixed order: `Grid (2), ALD (1)`."""
     names = list(searchers)
     return ", ".join(f"{label(name)} ({names.count(name)})" for name in in_order(names))
+
+
+def dataset_label(dataset: str) -> str:
+    """A dataset's name; of `folder:PATH` the folder's own."""
+    return f"folder {Path(dataset.removeprefix('folder:')).name}" if dataset.startswith("folder:") else dataset

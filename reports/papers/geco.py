@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from reports.drawing.images import Images, gap_of, mosaic, to_rgb
 from reports.drawing.layout import fold, log_scale, worth_log, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH, STOP_RED, searcher_style
-from reports.figures.images import Images, to_rgb
 from reports.papers.base import Need, Runs
 from reports.papers.runs import PaperTable, budget_note, of_one_seed, printed_name, share_of_budget
 
@@ -262,7 +262,7 @@ def draw_figure_1(data: GecoTraining) -> Figure:
 def draw_figure_2(data: Reconstructions) -> Figure:
     """Test images above, a row per tau below, named at the left with the size that it kept."""
     rows = [("test\nimages", data.originals), *data.rows]
-    strips = [_strip(images[:_ACROSS]) for _, images in rows]
+    strips = [mosaic(images[:_ACROSS], min(_ACROSS, len(images)), gap_of(images)) for _, images in rows]
     height = (COLUMN_WIDTH - _NAME_WIDTH) * strips[0].shape[0] / strips[0].shape[1]
     figure = Figure(figsize=(COLUMN_WIDTH, 0.5 + (height + 0.1) * len(rows)), layout="constrained")
     wrapped_title(figure, f"Reconstructions: {data.about}")
@@ -272,13 +272,6 @@ def draw_figure_2(data: Reconstructions) -> Figure:
         ax.spines[:].set_visible(False)
         ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
     return figure
-
-
-def _strip(images: Images) -> Images:
-    """[N, H, W, 3] -> [H, N * (W + gap), 3], white between them."""
-    gap = max(1, images.shape[2] // 24)
-    padded = np.pad(images, ((0, 0), (0, 0), (0, gap), (0, 0)), constant_values=255)
-    return np.concatenate(list(padded), axis=1)
 
 
 def draw_figure_3(data: Front) -> Figure:

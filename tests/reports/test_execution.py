@@ -17,7 +17,7 @@ from reports.drawing.style import searcher_style, searcher_styles
 from reports.figures.anytime import anytime_data
 from reports.figures.cost import cost_data
 from reports.figures.regret import regret_data
-from reports.tables.latex import comparison_latex
+from reports.tables.latex.comparison import comparison_latex
 from reports.tables.markdown import comparison_page
 
 

@@ -21,8 +21,9 @@ from reports.analysis.analysis import analyse
 from reports.data.groups import read_groups
 from reports.papers import write as papers_render
 from reports.papers.base import PaperItem, Runs
-from reports.tables.latex import comparison_latex, frame_latex, write_latex
-from reports.tables.latex_text import escape, number, shortened
+from reports.tables.latex.comparison import comparison_latex, write_latex
+from reports.tables.latex.frame import frame_latex
+from reports.tables.latex.text import escape, number, shortened
 
 HOSTILE = r"own.py:A\B{c}$d&e#f%g_h^i~j<k>l|m" + '"`n–±→≥×↓↑é中😀'
 NEEDS_PDFLATEX = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

@@ -24,7 +24,7 @@ from reports.analysis.comparison import comparison
 from reports.data.groups import read_groups
 from reports.drawing.base import Report
 from reports.page.tables import searches_table, summary_table
-from reports.tables.latex import comparison_latex
+from reports.tables.latex.comparison import comparison_latex
 from reports.tables.markdown import comparison_page
 from reports.terminal import print_summary as print_report
 
