@@ -16,6 +16,7 @@ import shtab
 from benchmark import __version__
 from benchmark.backbones import BACKBONES
 from benchmark.config.protocol import (
+    EXECUTIONS,
     EXECUTORS,
     FEATURES,
     PRECISIONS,
@@ -96,27 +97,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
     run.add_argument("--precision", choices=PRECISIONS, help="of the products in training (default: the protocol's)")
     run.add_argument("--deterministic", action="store_true", default=None, help="a GPU repeats itself bit for bit")
-    ahead = run.add_mutually_exclusive_group()
-    ahead.add_argument(
-        "--population",
-        action="store_const",
-        const="population",
-        dest="ahead",
-        default="",
-        help="train all sizes and seeds of grid, or random, as one stacked model; it is then called grid@population",
-    )
-    ahead.add_argument(
-        "--spread",
-        action="store_const",
-        const="spread",
-        dest="ahead",
-        help="train the sizes of grid and random as tasks of their own; they are then called grid@spread",
+    run.add_argument(
+        "--execution",
+        choices=EXECUTIONS,
+        default="sequential",
+        help="of trainings that are known beforehand (grid's, random's): one after another, each as a task of its own, "
+        "or all sizes and seeds as one stacked model",
     )
     run.add_argument("--executor", choices=EXECUTORS, default="local", help="where searches run (default: local)")
     run.add_argument("--address", help="of a running Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: none)")
-    run.add_argument(
-        "--studies", metavar="URL", help="a database for Optuna's studies, of these results alone (default: files)"
-    )
     run.add_argument("--dry-run", action="store_true", help="print the searches and what they are estimated to cost")
     run.add_argument("--verify", action="store_true", help="read all results of finished searches to find damage")
     run.add_argument("--jobs", type=int, help="searches at a time (default: one a core)")
@@ -197,7 +186,7 @@ def _run(options: argparse.Namespace) -> int:
         )
 
     if options.executor == "local":
-        from benchmark.suite.local_pool import warm_up
+        from benchmark.suite.executors.local_pool import warm_up
 
         warm_up()  # its imports and those below take seconds, which they spend at the same time
 
@@ -206,8 +195,10 @@ def _run(options: argparse.Namespace) -> int:
     with StageDisplay("starting"):
         from benchmark.store import ResultsStore
         from benchmark.store.remote import local_results
-        from benchmark.suite.runner import Suite, run_suite, show_plan
+        from benchmark.suite.runner import Suite, plan_suite, run_suite
+        from benchmark.terminal.plan_table import print_plan
         from benchmark.terminal.progress import print_latents, print_summary
+        from benchmark.terminal.screen import TerminalScreen
 
     suite = Suite(
         protocol,
@@ -216,16 +207,15 @@ def _run(options: argparse.Namespace) -> int:
         options.results,
         options.device,
         options.jobs,
-        options.ahead,
+        options.execution,
         options.executor,
         options.address,
-        options.studies,
         options.verify,
     )
     if options.dry_run:
-        show_plan(suite)
+        print_plan(plan_suite(suite, TerminalScreen()))
         return 0
-    searches = run_suite(suite)
+    searches = run_suite(suite, TerminalScreen())
     print_summary(searches)
     if protocol.show_latents:
         print_latents(ResultsStore(local_results(options.results)), searches)
@@ -238,14 +228,15 @@ def _prepare(options: argparse.Namespace) -> int:
     protocol = dataset_protocol(name) if options.protocol is None else load_protocol(options.protocol)
     protocol = override(protocol, dataset=name, features=options.features)
 
-    from benchmark.suite.local_pool import warm_up
+    from benchmark.suite.executors.local_pool import warm_up
     from benchmark.terminal.stage_display import StageDisplay
 
     warm_up()
     with StageDisplay("starting"):
         from benchmark.suite.runner import prepare
+        from benchmark.terminal.screen import TerminalScreen
 
-    prepared = prepare(protocol, options.device)
+    prepared = prepare(protocol, options.device, TerminalScreen())
     features = features_kind(prepared.protocol.evaluation.features)
     print(f"{printable(name)}: {prepared.data}; {features} features for the FIDs are ready")
     print(f"downloads are kept in {data_root()}, decoded images and classifiers in {cache_root()}")

@@ -2,21 +2,43 @@
 
 from searchers.registry import Entry
 
+# The order is the one in every table and figure. The colours are of Okabe and Ito's palette, which the colour-blind can
+# tell apart.
 SEARCHERS: dict[str, Entry] = {
-    "grid": Entry("searchers.whole_run.grid:Grid", "one full training for each size of a list"),
+    "grid": Entry("searchers.whole_run.grid:Grid", "one full training for each size of a list", "Grid", "#000000", "s"),
     "random": Entry(
-        "searchers.whole_run.optuna_search:RandomSearch", "sizes drawn log-uniformly (Optuna's RandomSampler)"
+        "searchers.whole_run.optuna_search:RandomSearch",
+        "sizes drawn log-uniformly (Optuna's RandomSampler)",
+        "Random",
+        "#56b4e9",
+        "v",
     ),
     "tpe": Entry(
-        "searchers.whole_run.optuna_search:TPESearch", "sizes proposed by Optuna's multi-objective TPESampler"
+        "searchers.whole_run.optuna_search:TPESearch",
+        "sizes proposed by Optuna's multi-objective TPESampler",
+        "TPE",
+        "#0072b2",
+        "^",
     ),
     "ald": Entry(
-        "searchers.in_training.ald:ALD", "ALD-VAE: latents removed in training until the trends say stop (2312.06280)"
+        "searchers.in_training.ald:ALD",
+        "ALD-VAE: latents removed in training until the trends say stop (2312.06280)",
+        "ALD",
+        "#d55e00",
+        "o",
     ),
     "geco-l0arm": Entry(
-        "searchers.in_training.geco_l0arm:GecoL0Arm", "GECO with L0-ARM gates under an error bound (2003.10901)"
+        "searchers.in_training.geco_l0arm:GecoL0Arm",
+        "GECO with L0-ARM gates under an error bound (2003.10901)",
+        "GECO/L0-ARM",
+        "#009e73",
+        "D",
     ),
     "sparsity": Entry(
-        "searchers.in_training.sparsity:Sparsity", "ELBO training; the latents it leaves unused go (1812.07238)"
+        "searchers.in_training.sparsity:Sparsity",
+        "ELBO training; the latents it leaves unused go (1812.07238)",
+        "Sparsity",
+        "#cc79a7",
+        "P",
     ),
 }

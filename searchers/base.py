@@ -2,7 +2,8 @@
 
 A searcher decides which latent sizes are trained; the bench trains, evaluates, keeps the clock and writes to disk.
 A whole-run searcher calls `problem.train(latent_dim)` several times. An in-training searcher calls it once with a
-`Controller` that decides after every epoch of that training.
+`Controller` that decides after every epoch of that training. What else a searcher may ask for (metrics of a model with
+some latents only, posteriors, training images, a training that goes on from another) is on `Problem`.
 """
 
 from __future__ import annotations
@@ -10,31 +11,61 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import pandas as pd
-from optuna.samplers import BaseSampler
-from optuna.study import Study, StudyDirection
 from torch import Generator, Tensor, nn
 
 from searchers.parts.objectives import VAE, Loss, elbo_loss
+from searchers.space import SearchSpace as SearchSpace
+
+
+class Posterior(NamedTuple):
+    """What the encoder gives for N images and n latents: `mean` and `logvar`, [N, n] each."""
+
+    mean: Tensor
+    logvar: Tensor
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do after an epoch: go on, keep only some latents, or end the training.
+    """What to do after an epoch: go on, keep only some latents, add some, or end the training.
 
-    keep: indices (into the latents the network has now, ascending) of the latents that stay; None keeps all. It is not
-        carried out after a training's last epoch: the finished model is one that was trained and evaluated. Not for a
-        controller with `open_latents`, or with state for each latent, which could not follow: that is a TypeError.
+    keep: indices (into the latents the network has now, ascending) of the latents that stay; None keeps all. The
+        controller is told by `latents_kept`.
+    add: how many fresh latents the network gets, after those that stay. They come with fresh optimizer state and do not
+        change the reconstructions at first.
     stop: end this training before its budget is used up.
+    `keep` and `add` are not carried out after a training's last epoch: the finished model is one that was trained and
+    evaluated.
     """
 
     keep: tuple[int, ...] | None = None
+    add: int = 0
     stop: bool = False
 
 
 KEEP_ALL = Decision()
+
+
+class Model(Protocol):
+    """The model in training as a controller may look at it after an epoch. What it asks for is on the clock."""
+
+    def evaluate(self, keep: Sequence[int]) -> dict[str, float]:
+        """The metrics of `ResultsStore.epochs()` on validation data with these latents only (indices).
+
+        The noise is that of the epoch's own evaluation, so sizes are compared on the same draws. Each call is a row of
+        `ResultsStore.curves()`.
+        """
+
+    def posterior(self) -> Posterior:
+        """The posterior of the validation images, [N, n]."""
+
+    def sensitivity(self, n_images: int) -> Tensor:
+        """How much each latent moves the decoded pixels, [n]: the mean of |d sigmoid(logits) / d z_j|^2.
+
+        Taken at the posterior means of the first `n_images` validation images.
+        """
 
 
 class Controller(nn.Module, ABC):
@@ -57,22 +88,39 @@ class Controller(nn.Module, ABC):
         """
         return type(self).loss is Controller.loss and type(self).after_step is Controller.after_step
 
-    def after_step(self) -> None:
+    def after_step(self, vae: VAE) -> None:
         """Called after each optimiser step, without gradients: the place to project parameters."""
         return None
 
     @abstractmethod
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
-        """Decides from the rows logged so far in this training, one an epoch, the newest last.
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
+        """Decides from the rows logged so far in this training, one an epoch, the newest last, and from the model.
 
-        Columns: those of `ResultsStore.epochs()`, and `latent_mean_variance`, `latent_variance_mean`, `latent_kl`:
-        an array an epoch of var(mean_j), mean(var_j) and KL_j (nats) over the validation data, [latent_dim] each.
+        history's columns: those of `ResultsStore.epochs()`, and `latent_mean_variance`, `latent_variance_mean`,
+        `latent_kl`: an array an epoch of var(mean_j), mean(var_j) and KL_j (nats) over the validation data,
+        [latent_dim] each.
         """
+
+    def latents_kept(self, indices: Sequence[int], n_added: int) -> None:
+        """Called when a decision is carried out: the latents now are those at `indices`, then `n_added` fresh ones.
+
+        State for each latent is resized here, in place of the old tensors: `resize` does it. A training that resumes
+        makes the controller anew and calls this once with as many latents as there are, before it loads the state.
+        """
+        return None
 
     def open_latents(self) -> Tensor | None:
         """Which latents the decoder may use at evaluation, bool [latent_dim]; None means all of them.
 
         Latents that are closed when the training ends are removed from the finished model.
+        """
+        return None
+
+    def prior_variance(self) -> Tensor | None:
+        """The variances of a learned prior N(0, diag), [latent_dim]; None means 1.
+
+        Metrics and samples use it: the model is evaluated, and when the training ends changed for good, such that its
+        prior is N(0, 1) (each latent is divided by its standard deviation).
         """
         return None
 
@@ -84,7 +132,7 @@ class Controller(nn.Module, ABC):
 class FixedSize(Controller):
     """Plain ELBO training at one size."""
 
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         return KEEP_ALL
 
 
@@ -109,11 +157,13 @@ class Choice:
     pareto: numbers of the trainings that no other training beats in every metric.
     settled: False where the size was still changing when its training ended, so that more epochs may change the answer;
         None where the method does not know.
+    as_good: sizes whose metrics are within the method's tolerance of the best, where it knows.
     """
 
     trial: Trial
     pareto: tuple[int, ...] = field(default=())
     settled: bool | None = None
+    as_good: tuple[int, ...] = field(default=())
 
     @property
     def latent_dim(self) -> int:
@@ -133,39 +183,77 @@ class Problem(Protocol):
         """The search's seed; all of a searcher's own randomness must follow from it."""
 
     @property
-    def n_classes(self) -> int:
-        """Number of label classes in the data."""
+    def space(self) -> SearchSpace:
+        """The sizes to choose from, the same for every method of a protocol."""
 
-    def train(self, latent_dim: int, controller: Controller | None = None, epochs: int | None = None) -> Trial:
+    def train(
+        self,
+        latent_dim: int,
+        controller: Controller | None = None,
+        epochs: int | None = None,
+        start: tuple[Trial, Sequence[int] | None] | None = None,
+    ) -> Trial:
         """Trains one VAE that starts with `latent_dim` >= 2 latents for `epochs` (None: the full budget).
 
-        Without a controller it is plain ELBO training. Raises ValueError for a size or budget it cannot train.
-        The n-th call of a resumed search returns what the n-th call returned before: searchers must be deterministic.
+        Without a controller it is plain ELBO training. start: (trial, keep) goes on from that finished training's model
+        and optimizer state with the latents `keep` (None: all), of which there must be `latent_dim`; only its own
+        epochs are charged. Raises ValueError for a size or budget it cannot train. The random numbers follow from the
+        seed, the size and where it starts, so two equal calls give the same model. The n-th call of a resumed search
+        returns what the n-th call returned before: searchers must be deterministic.
         """
 
-    def create_study(self, sampler: BaseSampler, directions: Sequence[StudyDirection]) -> Study:
-        """A fresh Optuna study for this search, kept beside its results or in the database that the user named.
+    def evaluate(self, trial: Trial, keep: Sequence[int]) -> dict[str, float]:
+        """The metrics of a finished training's model on validation data with these latents only (indices).
 
-        A repeated search makes it anew, since a resumed search repeats its calls.
+        On the clock; each call is a row of `ResultsStore.curves()`.
         """
+
+    def encode(self, trial: Trial, n: int) -> Posterior:
+        """The posterior that a finished training's model gives the first n validation images, [n, latent_dim]."""
+
+    def images(self, n: int) -> Tensor:
+        """n different training images drawn with the search's seed, float [n, C, H, W] in [0, 1]; all if n is more."""
+
+
+class Expected(NamedTuple):
+    """A training that a search expects to ask for: the size it starts with and its epochs.
+
+    certain: True where it comes whatever its results and those of others are, without a controller and from a fresh
+    start: the bench may then train it before the search asks.
+    """
+
+    latent_dim: int
+    epochs: int
+    certain: bool = False
 
 
 class Searcher(ABC):
-    """A way of choosing the latent size. Concrete searchers are frozen dataclasses: their fields are their settings."""
+    """A way of choosing the latent size. Concrete searchers are frozen dataclasses: their fields are their settings.
+
+    continues: True where it calls `problem.train(start=...)`: finished trainings then keep their optimizer's state.
+    """
+
+    continues: ClassVar[bool] = False
 
     @abstractmethod
     def search(self, problem: Problem) -> Choice:
         """Chooses a size. Deterministic given `problem.seed`; it sees validation metrics only."""
 
-    def known_sizes(self, seed: int) -> tuple[int, ...]:
-        """Sizes that a search with this seed trains first whatever comes of them, in this order.
+    def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
+        """The trainings that a search of this space, budget and seed expects to ask for, in that order.
 
-        Each without a controller and for the full budget. The bench can then train them all at once, as one stacked
-        model or on several machines, before the search asks for them.
+        For the estimate of its cost and for the progress display. By itself it is one of the largest size.
         """
-        return ()
+        return (Expected(space.high, epochs),)
 
-    @property
-    def n_trainings(self) -> int:
-        """How many trainings a search takes, for the progress display."""
-        return 1
+
+def resize(values: Tensor, indices: Sequence[int], fresh: Tensor) -> None:
+    """Makes a controller's tensor for each latent [n, ...] one for the latents at `indices`, then the rows of `fresh`.
+
+    In place, so that it stays the same parameter or buffer; see `Controller.latents_kept`.
+    """
+    kept = values.detach()[list(indices)]
+    values.data = values.new_tensor(0).new_empty((len(kept) + len(fresh), *values.shape[1:]))
+    values.data[: len(kept)] = kept
+    values.data[len(kept) :] = fresh
+    values.grad = None

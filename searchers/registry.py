@@ -7,10 +7,17 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """What a name stands for, as `module:attribute`, and a line about it for `list`."""
+    """What a name stands for, as `module:attribute`, and a line about it for `list`.
+
+    label, colour, marker: how the reports print and draw a searcher. The colour is hexadecimal, the marker one of
+    matplotlib's. Searchers may share a colour or a marker, but not both. What is left out follows from the name.
+    """
 
     target: str
     summary: str
+    label: str = ""
+    colour: str = ""
+    marker: str = ""
 
     def load(self) -> Any:
         """Imports the module and returns its attribute. Raises ImportError or AttributeError."""

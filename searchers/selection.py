@@ -1,46 +1,21 @@
 """From finished trainings to a chosen size. Pure functions."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
 from searchers.base import Choice, Trial
-
-LAST_EPOCHS = 5
-
-
-@dataclass(frozen=True)
-class Weights:
-    """How much each validation metric's rank counts in the choice ("favour one quality", 2312.06280, section 6)."""
-
-    fid_recon: float = 1.0
-    fid_gen: float = 1.0
-    recon_nll: float = 1.0
-    silhouette: float = 1.0
-
-    def __post_init__(self) -> None:
-        weights = asdict(self).values()
-        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
-            raise ValueError(f"weights are {asdict(self)}; expected finite ones, none below 0 and one above 0")
-
-
-METRICS = tuple(asdict(Weights()))
-HIGHER_IS_BETTER = frozenset({"silhouette"})
-
-
-def final_metrics(history: pd.DataFrame) -> dict[str, float]:
-    """The mean of each metric over a training's last 5 epochs."""
-    return {metric: float(history[metric].tail(LAST_EPOCHS).mean(skipna=False)) for metric in METRICS}
+from searchers.parts.pareto import on_front
+from searchers.quantities import DECISION_METRICS, HIGHER_IS_BETTER, LAST_EPOCHS, Weights, last_means
 
 
 def costs(trials: Sequence[Trial]) -> pd.DataFrame:
     """One row a trial (index: its number), one column a metric, all turned so that lower is better."""
-    rows = [final_metrics(trial.history) for trial in trials]
-    table = pd.DataFrame(rows, index=[trial.number for trial in trials], columns=list(METRICS))
-    return table.assign(**{metric: -table[metric] for metric in HIGHER_IS_BETTER})
+    rows = [last_means(trial.history) for trial in trials]
+    table = pd.DataFrame(rows, index=[trial.number for trial in trials], columns=list(DECISION_METRICS))
+    return table.assign(**{metric: -table[metric] for metric in DECISION_METRICS if metric in HIGHER_IS_BETTER})
 
 
 def mean_ranks(costs: pd.DataFrame, weights: Weights) -> pd.Series:
@@ -53,11 +28,7 @@ def mean_ranks(costs: pd.DataFrame, weights: Weights) -> pd.Series:
 def pareto_front(costs: pd.DataFrame) -> tuple[int, ...]:
     """Index labels of the rows that no other row dominates; a row with NaN is never among them."""
     valid = costs.dropna()
-    values = valid.to_numpy()
-    no_worse = (values[:, None] <= values[None]).all(axis=2)  # [i, j]: i is nowhere worse than j
-    better = (values[:, None] < values[None]).any(axis=2)
-    dominated: np.ndarray = np.any(no_worse & better, axis=0)
-    return tuple(int(number) for number, out in zip(valid.index, dominated, strict=True) if not out)
+    return tuple(int(number) for number in valid.index[on_front(valid.to_numpy())])
 
 
 def choose(trials: Sequence[Trial], weights: Weights) -> Choice:

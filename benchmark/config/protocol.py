@@ -14,6 +14,7 @@ from benchmark.datasets import check_dataset_name
 from benchmark.errors import InputError
 from searchers import SEARCHERS
 from searchers.registry import unknown_name
+from searchers.space import SearchSpace
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,6 +35,7 @@ DEFAULT_SEEDS = (0, 1, 2)
 PRECISIONS = ("float32", "bf16")
 SCHEDULES = ("constant", "cosine")
 EXECUTORS = ("local", "ray")
+EXECUTIONS = ("sequential", "spread", "stacked")  # one training after another; on several workers; as one model
 FEATURES = ("auto", "classifier", "inception")
 CLASSIFIER = re.compile("classifier:[0-9a-f]{8}")  # the one of these weights: how a suite calls its own
 MAX_THREADS = 1024  # where there are very many, torch crashes
@@ -150,6 +152,7 @@ class Named:
 class Protocol:
     """One experiment.
 
+    space: the latent sizes that every searcher chooses from.
     searchers: settings by searcher name; one without any has its defaults. A name may carry a variant, `ald@100`, so
     that one searcher runs with several settings. run and seeds: which of them run where the protocol is asked for by
     name and the command line says nothing else. show_latents: print each latent's statistics at the end.
@@ -161,6 +164,7 @@ class Protocol:
     summary: str = ""
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    space: SearchSpace = SearchSpace()
     resources: Resources = Resources()
     searchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     run: tuple[str, ...] = DEFAULT_SEARCHERS

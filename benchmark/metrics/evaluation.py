@@ -15,6 +15,7 @@ from benchmark.metrics.frechet import feature_stats, frechet_distance
 from benchmark.metrics.latents import active_units, kmeans_silhouette, label_silhouette, posterior_stats
 from benchmark.stages import begin_stage
 from benchmark.text import features_kind
+from searchers.base import Posterior
 from searchers.parts.objectives import VAE, bernoulli_nll, reparameterise, squared_error
 
 MAX_BATCH, BATCH_BYTES = 500, 2**23  # images, and bytes of uint8 pixels, that are evaluated at once
@@ -52,6 +53,17 @@ class Evaluator:
         for x in self._batches():
             yield self.features(x)
             advance(len(x))
+
+    @torch.no_grad()
+    def posterior(self, vae: VAE, n: int) -> Posterior:
+        """The posterior of the first n images, [n, latent_dim]; of all where n is more."""
+        parts: list[tuple[Tensor, Tensor]] = []
+        for x in self._batches():
+            parts.append(vae.encode(x[: n - sum(len(mean) for mean, _ in parts)]))
+            if sum(len(mean) for mean, _ in parts) >= n:
+                break
+        means, logvars = zip(*parts, strict=True)
+        return Posterior(torch.cat(means), torch.cat(logvars))
 
     @torch.inference_mode()
     def evaluate(

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from benchmark.machine import float64_device
 from searchers.parts.objectives import kl_per_dim
-
-ACTIVE_THRESHOLD = 0.01
+from searchers.quantities import ACTIVE
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def posterior_stats(mean: Tensor, logvar: Tensor) -> PosteriorStats:
 
 def active_units(mean_variance: NDArray[np.float64]) -> int:
     """How many latents are in use: variance of the posterior mean above 0.01 (Burda et al. 2016, section 5.2)."""
-    return int((mean_variance > ACTIVE_THRESHOLD).sum())
+    return int((mean_variance > ACTIVE).sum())
 
 
 def kmeans_silhouette(latents: NDArray[np.floating], n_clusters: int, seed: int) -> float:

@@ -20,7 +20,7 @@ from benchmark.text import is_url
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # where a file is there whole or not at all
 TRIES = 4  # of a transfer
 PAUSE_SECONDS = 1.0  # after the first
-PRIVATE = ("checkpoint.pt", "population.pt")  # of use to the search's next worker alone
+PRIVATE = ("checkpoint.pt", "trainings")  # names of files and folders of use to a search's next worker alone
 
 
 def local_results(results: str | Path) -> Path:
@@ -85,7 +85,8 @@ def _access(action: str, url: str) -> Iterator[None]:
 def pull(url: str, folder: Path, parts: Sequence[str] = ("",), again: bool = True, skip: Sequence[str] = ()) -> None:
     """Makes the files of a folder those at the URL.
 
-    parts: only files whose names begin so. again: also those that seem unchanged, by size and time. skip: not these.
+    parts: only files whose names begin so. again: also those that seem unchanged, by size and time. skip: not what has
+    such a name, nor what lies in it.
     """
     store, root = _store(url)
     store.invalidate_cache()
@@ -94,7 +95,8 @@ def pull(url: str, folder: Path, parts: Sequence[str] = ("",), again: bool = Tru
     except FileNotFoundError:
         found = {}
     remote = {name[len(root) :].lstrip("/"): (name, info["size"]) for name, info in found.items()}
-    remote = {name: value for name, value in remote.items() if _is_part(name, parts) and Path(name).name not in skip}
+    skipped = {name for name in remote if not _is_part(name, parts) or {*Path(name).parts} & {*skip}}
+    remote = {name: value for name, value in remote.items() if name not in skipped}
     for name in _files(folder, parts) - remote.keys():
         (folder / name).unlink()
     for name, (source, size) in remote.items():

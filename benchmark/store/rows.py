@@ -42,13 +42,21 @@ def decode_rows(content: bytes) -> list[dict[str, Any]]:
     return [{k: np.array(v) if k in ARRAYS else v for k, v in row.items()} for row in rows]
 
 
-def read_table(path: Path, skip: Sequence[str] = (), only: Sequence[str] | None = None) -> pa.Table:
-    """Some columns of a training's rows. Raises Damaged where the file is not as it was written, or no such table."""
+def read_table(
+    path: Path,
+    skip: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    required: Sequence[str] = EPOCH_COLUMNS,
+) -> pa.Table:
+    """Some columns of a training's rows. required: columns that there must be.
+
+    Raises Damaged where the file is not as it was written, or no such table.
+    """
     try:
         check_seal(path)
         with pa.memory_map(str(path)) as source:
             schema = pa.ipc.open_file(source).schema
-            if not set(EPOCH_COLUMNS) <= set(schema.names):
+            if not set(required) <= set(schema.names):
                 raise Damaged(path)
             wanted = [i for i, name in enumerate(schema.names) if name not in skip and (only is None or name in only)]
             table = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()

@@ -2,10 +2,9 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import pandas as pd
 import torch
@@ -16,14 +15,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from benchmark.backbones.export import build_vae, make_backbone
 from benchmark.config.protocol import Named
 from benchmark.datasets.base import Split
-from benchmark.suite.plan import SearchSpec, make_searcher
-from benchmark.training.loop import flop_counter, new_state, train_epoch
+from benchmark.suite.plan import SearchSpec
+from benchmark.suite.work import WorkItem
+from benchmark.training.flops import flop_counter
+from benchmark.training.loop import train_epoch
 from benchmark.training.rng import Purpose, stream
+from benchmark.training.state import new_state
 from searchers.base import FixedSize
-from searchers.in_training.ald import ALD
 from searchers.parts.objectives import elbo_loss
 
-USUAL_SIZE = 64  # latents, where a searcher does not say with how many it starts
 COSTS = ("train_flops", "train_seconds", "eval_seconds")
 MEASURED_SECONDS = 0.5
 MEASURED_BATCH = 256  # images at most: a larger batch hardly changes the speed (docs/speed.md)
@@ -49,61 +49,45 @@ def _count(name: str, options: str, image_shape: tuple[int, ...], batch_size: in
     return int(counter.get_total_flops())
 
 
-def training_flops(spec: SearchSpec, image_shape: tuple[int, ...], n_images: int, latent_dim: int) -> float:
-    """FLOPs of a full plain training at one size on `n_images`; spec.training in whole epochs (`with_epochs`)."""
+def training_flops(
+    spec: SearchSpec, image_shape: tuple[int, ...], n_images: int, latent_dim: int, epochs: int
+) -> float:
+    """FLOPs of a plain training at one size on `n_images`."""
     training = spec.training
     step = step_flops(spec.backbone, image_shape, latent_dim, min(training.batch_size, n_images))
-    return float(training.epochs * training.steps_per_epoch(n_images) * step)
+    return float(epochs * training.steps_per_epoch(n_images) * step)
 
 
 def search_flops(spec: SearchSpec, image_shape: tuple[int, ...], n_images: int) -> float:
-    """FLOPs of all trainings of a search: at the sizes known beforehand, the others at the size it starts from.
+    """FLOPs of all trainings that a search expects to ask for, at the sizes they start with.
 
-    Mostly more than it takes: sizes that fall during a training, trainings that stop early and baselines smaller or
-    shorter than a full training are not foreseen. Two things are left out, so that it can take more: the decoder's
-    second pass of a search with gates (about a sixth of a step's FLOPs where encoder and decoder are alike), and
-    evaluations, which `train_flops` does not count either.
+    Mostly more than it takes: sizes that fall during a training and trainings that stop early are not foreseen. Two
+    things are left out, so that it can take more: the decoder's second pass of a search with gates (about a sixth of a
+    step's FLOPs where encoder and decoder are alike), and evaluations, which `train_flops` does not count either.
     """
-    return sum(_parts(spec, image_shape, n_images))
+    return sum(training_flops(spec, image_shape, n_images, size, epochs) for size, epochs, _ in spec.expected())
 
 
-def task_flops(specs: Sequence[SearchSpec], image_shape: tuple[int, ...], n_images: int) -> list[float]:
-    """FLOPs of each task that can run beside all others.
+def item_flops(
+    items: Sequence[WorkItem], specs: Sequence[SearchSpec], image_shape: tuple[int, ...], n_images: int
+) -> list[float]:
+    """FLOPs of each item, where trainings that are made ahead, or that an earlier search does, are counted once."""
+    seen: set[str] = set()
+    costs = []
 
-    A task is a search, where it is spread each of its trainings, where it is stacked all seeds of its searcher.
-    """
-    tasks: list[float] = []
-    stacked: dict[str, float] = {}
-    for spec in specs:
-        parts = _parts(spec, image_shape, n_images)
-        if spec.ahead == "spread":
-            tasks += parts
-        elif spec.ahead == "population":
-            stacked[spec.searcher] = stacked.get(spec.searcher, 0.0) + sum(parts)
-        else:
-            tasks.append(sum(parts))
-    return [*tasks, *stacked.values()]
+    def new_flops(spec: SearchSpec, size: int, epochs: int, certain: bool) -> float:
+        key = spec.training_key(size, epochs)
+        if certain and key in seen:
+            return 0.0
+        seen.update([key] if certain else [])
+        return training_flops(spec, image_shape, n_images, size, epochs)
 
-
-def _parts(spec: SearchSpec, image_shape: tuple[int, ...], n_images: int) -> list[float]:
-    """FLOPs of each training whose size is known beforehand, then of all others together where there are any."""
-    searcher = make_searcher(spec.searcher, spec.settings)
-    known = searcher.known_sizes(spec.seed)
-    parts = [training_flops(spec, image_shape, n_images, size) for size in known]
-    others = searcher.n_trainings - len(known)
-    if others > 0:
-        budget = max(1.0, searcher.budget) if isinstance(searcher, ALD) else 1.0  # it may take more than a full one
-        parts.append(others * budget * training_flops(spec, image_shape, n_images, start_size(spec.settings)))
-    return parts
-
-
-def start_size(settings: Mapping[str, Any]) -> int:
-    """The latents that a searcher with these settings starts with, or the most that it may propose."""
-    sizes = settings.get("sizes")
-    for size in (settings.get("latent_dim"), sizes.get("high") if isinstance(sizes, Mapping) else None):
-        if isinstance(size, int) and size >= 2:  # a user's own searcher may call anything so
-            return size
-    return USUAL_SIZE
+    for item in items:
+        spec = specs[item.search]
+        wanted = [(one.spec, one.latent_dim, one.epochs, True) for one in item.trainings]
+        wanted = wanted or [(spec, *training) for training in spec.expected()]
+        costs.append(sum(new_flops(*one) for one in wanted))
+    return costs
 
 
 def rates(searches: pd.DataFrame, backbone: str, device: str) -> "pd.Series[float]":
@@ -129,7 +113,7 @@ def measured_rate(spec: SearchSpec, image_shape: tuple[int, ...]) -> float:
     training = replace(spec.training, batch_size=min(spec.training.batch_size, MEASURED_BATCH), epoch_batches=None)
     shape = (training.batch_size, *image_shape)
     images = torch.randint(256, shape, dtype=torch.uint8, generator=Generator().manual_seed(0))
-    size = start_size(spec.settings)
+    size = spec.space.high
     vae = build_vae(spec.backbone.name, spec.backbone.options, image_shape, size, seed=0)
     state = new_state(vae, FixedSize(), training.learning_rate)
 

@@ -6,7 +6,6 @@ import re
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.backbones.export import make_backbone
@@ -14,10 +13,8 @@ from benchmark.config.protocol import Evaluation, Named, Protocol, Training
 from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError
 from searchers import SEARCHERS
-from searchers.base import Searcher
+from searchers.base import Expected, Searcher, SearchSpace
 from searchers.registry import Entry, unknown_name
-
-AHEAD = ("population", "spread")  # as one stacked model; each as a task of its own
 
 
 @dataclass(frozen=True)
@@ -30,21 +27,31 @@ class SearchSpec:
     backbone: Named
     training: Training
     evaluation: Evaluation
+    space: SearchSpace
     searcher: str
     settings: Mapping[str, Any]
     seed: int
     device: str = "cpu"  # its type: results of another are another search
-    ahead: str = ""  # how trainings are done whose sizes are known beforehand: AHEAD, or by the search itself
+    execution: str = "sequential"  # how its trainings are carried out that can be made before it asks
     data: str = ""  # a line that says what the data are; no part of the search's identity
 
     @property
     def protocol_hash(self) -> str:
-        """A hash of the conditions that comparable searches share: data, backbone, training, evaluation.
+        """A hash of what comparable searches share: data, backbone, training, evaluation and search space.
 
         Of a user's folder the content counts alone: neither its place nor how its path and options are spelled.
         """
+        return _hash([*self._conditions(), self.space])
+
+    def _conditions(self) -> list[Any]:
         dataset = Named("folder") if self._is_folder else self.dataset
-        return _hash([dataset, self.data_fingerprint, self.backbone, self.training, self.evaluation])
+        return [dataset, self.data_fingerprint, self.backbone, self.training, self.evaluation]
+
+    def training_key(self, latent_dim: int, epochs: int) -> str:
+        """A name for a plain training: equal for all searches that would get the same model from it."""
+        stacked = self.execution == "stacked" and (latent_dim, epochs) in {e[:2] for e in self.certain()}
+        execution = "stacked" if stacked else "alone"
+        return _hash([*self._conditions(), self.seed, self.device, execution, latent_dim, epochs])
 
     @property
     def _is_folder(self) -> bool:
@@ -55,17 +62,22 @@ class SearchSpec:
         """A folder name: readable, and different whenever anything that the result follows from differs."""
         dataset = "folder" if self._is_folder else self.dataset.name
         parts = (dataset, self.backbone.name, self.searcher, f"s{self.seed}")
-        items = [self.protocol_hash, self.searcher, self.settings, self.seed, self.device, *filter(None, [self.ahead])]
+        stacked = ["stacked"] if self.execution == "stacked" else []  # whose numbers differ in the last digits
+        items = [self.protocol_hash, self.searcher, self.settings, self.seed, self.device, *stacked]
         return "-".join([*(re.sub(r"[^A-Za-z0-9_]+", "_", part)[-40:] for part in parts), _hash(items)[:8]])
 
-    def n_trainings(self) -> int:
-        """How many the search takes, as far as its searcher says."""
-        return int(make_searcher(self.searcher, self.settings).n_trainings)
+    def make_searcher(self) -> Searcher:
+        """The searcher with its settings."""
+        searcher: Searcher = make_searcher(self.searcher, self.settings)
+        return searcher
 
-    def known_sizes(self) -> tuple[int, ...]:
-        """Sizes that are trained ahead of the search."""
-        searcher = make_searcher(self.searcher, self.settings)
-        return tuple(searcher.known_sizes(self.seed)) if self.ahead else ()
+    def expected(self) -> list[Expected]:
+        """The trainings that the search expects to ask for."""
+        return list(self.make_searcher().expected(self.space, self.training.epochs, self.seed))
+
+    def certain(self) -> list[Expected]:
+        """Those of them that it asks for whatever comes."""
+        return [training for training in self.expected() if training.certain]
 
     def identity(self) -> dict[str, Any]:
         """The columns of `ResultsStore.searches()` that are known before the search starts."""
@@ -81,6 +93,8 @@ class SearchSpec:
             "protocol_hash": self.protocol_hash,
             "epochs": self.training.epochs,
             "scale": self.training.scale,
+            "space": str(self.space),
+            "execution": self.execution,
             "settings": dict(self.settings),
         }
 
@@ -108,30 +122,6 @@ class Prepared(NamedTuple):
     image_shape: tuple[int, ...]
     n_images: int
     shared: Shared
-
-
-class Assignment(NamedTuple):
-    """A search, the path of its folder, and the number under which it can be claimed.
-
-    training: only this one of its trainings, ahead of the search. rivals: folders with claims of what must not run
-    beside it, and the newest claim there that is known to have ended.
-    """
-
-    spec: SearchSpec
-    path: Path
-    claim_number: int
-    training: int | None = None
-    rivals: tuple[tuple[Path, int], ...] = ()
-
-    @property
-    def claim_path(self) -> Path:
-        """The folder whose claims count."""
-        return claim_path(self.path, self.training)
-
-
-def claim_path(folder: Path, training: int | None) -> Path:
-    """The folder with the claims on a search, or on one of its trainings that is done ahead of it."""
-    return folder if training is None else folder / "ahead" / f"{training:03d}"
 
 
 def _hash(items: Sequence[Any]) -> str:
@@ -171,14 +161,13 @@ def plan(
     searchers: Sequence[str],
     seeds: Sequence[int],
     device: str = "cpu",
-    ahead: str = "",
+    execution: str = "sequential",
     data: str = "",
 ) -> list[SearchSpec]:
     """One spec for each searcher and seed; settings and options are written out in full, defaults included.
 
-    data: a line that describes the data.
-    ahead: one of AHEAD, where trainings whose sizes are known beforehand are not done one after another: a searcher
-    that has such is then a variant of that name, `grid@population`.
+    data: a line that describes the data. execution: one of `benchmark.config.protocol.EXECUTIONS`, of the searchers
+    that know trainings beforehand; that of all others is sequential.
     """
     backbone = Named(protocol.backbone.name, _plain(make_backbone(protocol.backbone.name, protocol.backbone.options)))
     specs = []
@@ -189,8 +178,9 @@ def plan(
             raise InputError(f"protocol {protocol.name}: {unknown_name('variant', name, variants)}")
         searcher = make_searcher(name, protocol.searchers.get(name, {}))
         settings = _plain(searcher)
-        own = ahead if ahead and searcher.known_sizes(seeds[0]) else ""
-        found |= bool(own)
+        expected = searcher.expected(protocol.space, protocol.training.epochs, seeds[0])
+        own = execution if any(training.certain for training in expected) else "sequential"
+        found |= own != "sequential"
         for seed in seeds:
             specs.append(
                 SearchSpec(
@@ -200,16 +190,17 @@ def plan(
                     backbone=backbone,
                     training=protocol.training,
                     evaluation=protocol.evaluation,
-                    searcher=f"{name}@{own}" if own else name,
+                    space=protocol.space,
+                    searcher=name,
                     settings=settings,
                     seed=seed,
                     device=device.partition(":")[0],
-                    ahead=own,
+                    execution=own,
                     data=data,
                 )
             )
-    if ahead and not found:
-        got = f"{ahead} concerns searchers whose sizes are known beforehand, got {', '.join(searchers)}"
+    if execution != "sequential" and not found:
+        got = f"{execution} concerns searchers whose sizes are known beforehand, got {', '.join(searchers)}"
         raise InputError(f"{got}; expected grid or random too")
     return specs
 

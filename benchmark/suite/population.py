@@ -1,10 +1,11 @@
-"""Trainings of one backbone, of different sizes and seeds, as one stacked model."""
+"""Plain trainings of one backbone, of different sizes and seeds, as one stacked model."""
 
 import copy
 import io
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -13,99 +14,83 @@ from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
 from benchmark.errors import Damaged
-from benchmark.metrics.evaluation import Evaluator
 from benchmark.store.atomic_files import read_checked, write_checked
 from benchmark.store.rows import decode_rows, encode_rows
-from benchmark.suite.problem import BenchProblem, Member, Notice
+from benchmark.suite.problem import Bench, Notice, TrainingRun
+from benchmark.suite.shared_trainings import SharedFolder
+from benchmark.suite.work import SharedTraining
 from benchmark.training.checkpoint import COUNTERS
 from benchmark.training.clock import Clock
 from benchmark.training.cuda_graph import Replay
-from benchmark.training.loop import (
-    CHUNK_BYTES,
-    autocast,
-    batches,
-    end_epoch,
-    flop_counter,
-    load_optimizer,
-    make_optimizer,
-    run_steps,
-    scheduled,
-)
+from benchmark.training.flops import flop_counter
+from benchmark.training.loop import CHUNK_BYTES, autocast, batches, end_epoch, run_steps, scheduled
 from benchmark.training.rng import Purpose, stream
 from benchmark.training.stack import Stack
+from benchmark.training.state import load_optimizer, make_optimizer
+from searchers.base import FixedSize
 from searchers.parts.objectives import elbo_loss
 
 Report = Callable[[int, int, int], None]
 """Called after every epoch with the number of trainings, the epoch, and their epochs."""
 
 
-def train_population(
-    problems: Sequence[BenchProblem],
-    latent_dims: Sequence[Sequence[int]],
-    settings: Training,
-    path: Path,
-    report: Report,
-    notice: Notice,
+def train_stacked(
+    trainings: Sequence[tuple[Bench, SharedTraining]], path: Path, report: Report, notice: Notice
 ) -> None:
-    """Trains these sizes of each search, its first trainings, all at once where they are not finished.
+    """Does plain trainings of equal budgets all at once, where they are not finished and no other process is at them.
 
-    Their rows, models and records are then what each search's own `train` reads back. The time they take is shared: a
-    row's `train_seconds` are an equal part, its `wall_seconds` what the search's trainings cost together so far.
-    path: of the checkpoint.
+    The time they take is shared: a row's `train_seconds` are an equal part, its `wall_seconds` what the training cost
+    so far, a share of the overheads included. path: of the checkpoint.
     """
-    groups = [problem.members(own) for problem, own in zip(problems, latent_dims, strict=True)]
-    if any(groups):
-        _train(groups, settings, problems[0].train_split, problems[0].evaluator, path, report, notice)
-    for problem, group in zip(problems, groups, strict=True):
-        for member in group:
-            problem.finish(member)
-        problem.clock = Clock(problem.evaluator.device)  # it goes on from what the rows say
+    with ExitStack() as claims:
+        runs: list[TrainingRun] = []
+        benches: list[Bench] = []
+        for bench, training in trainings:
+            shared = SharedFolder(training.path, notice)
+            if claims.enter_context(shared.claimed()) and shared.finished() is None:
+                runs.append(bench.run(shared.files, 0, training.latent_dim, FixedSize()))
+                benches.append(bench)
+        if runs:
+            settings = replace(benches[0].spec.training, epochs=trainings[0][1].epochs)
+            _train(runs, benches[0], settings, path, report, notice)
+        for bench, run in zip(benches, runs, strict=True):
+            bench.finish(run, keep_optimizer=False)  # the stacked model has it
     path.unlink(missing_ok=True)
 
 
 def _train(
-    groups: Sequence[Sequence[Member]],
-    settings: Training,
-    split: Split,
-    evaluator: Evaluator,
-    path: Path,
-    report: Report,
-    notice: Notice,
+    runs: Sequence[TrainingRun], bench: Bench, settings: Training, path: Path, report: Report, notice: Notice
 ) -> None:
-    members = [member for group in groups for member in group]
-    population = Population(members, settings, split)
-    clock = Clock(evaluator.device)
+    population = Population(runs, settings, bench.dataset.train)
+    clock = Clock(bench.device)
     try:
         clock.resume_at(population.restore(path) if path.exists() else 0.0)
     except Damaged:
         notice(f"{path} is damaged: those trainings are done anew")
-    while population.epochs < settings.epochs and not all(member.state.stopped for member in members):
+    while population.epochs < settings.epochs and not all(run.state.stopped for run in runs):
         epoch = population.epochs + 1
         seconds: list[float] = []
         with clock.lap(seconds):
             losses = population.train_epoch(epoch)
-        for member, loss in zip(members, losses, strict=True):
-            if not member.state.stopped:  # it has diverged, which its last row says
-                part = seconds[0] / len(members)
-                end_epoch(member.state, loss, part, settings.epochs, evaluator, member.streams, clock)
-        spent = [
-            sum(row["train_seconds"] + row["eval_seconds"] for m in group for row in m.state.rows) for group in groups
-        ]
-        rest = (clock.seconds() - sum(spent)) / len(members)
-        for group, own in zip(groups, spent, strict=True):
-            for member in group:
-                if len(member.state.rows) == epoch:
-                    member.state.rows[-1]["wall_seconds"] = own + rest * len(group)
+        for run, loss in zip(runs, losses, strict=True):
+            if not run.state.stopped:  # it has diverged, which its last row says
+                part = seconds[0] / len(runs)
+                end_epoch(run.state, loss, part, settings.epochs, bench.evaluator, run.streams, clock)
+        spent = [sum(row["train_seconds"] + row["eval_seconds"] for row in run.state.rows) for run in runs]
+        rest = (clock.seconds() - sum(spent)) / len(runs)
+        for run, own in zip(runs, spent, strict=True):
+            if len(run.state.rows) == epoch:
+                run.state.rows[-1]["wall_seconds"] = own + rest
         population.save(path, clock.seconds())
-        for member in members:
-            member.folder.write_rows(member.state.rows)
-        report(len(members), epoch, settings.epochs)
+        for run in runs:
+            run.folder.write_rows(run.state.rows)
+        report(len(runs), epoch, settings.epochs)
 
 
 class Population:
     """Members whose weights are stacked, and their optimizer."""
 
-    def __init__(self, members: Sequence[Member], settings: Training, split: Split) -> None:
+    def __init__(self, members: Sequence[TrainingRun], settings: Training, split: Split) -> None:
         self._members, self._settings, self._split = members, settings, split
         self._stack = Stack([member.state.vae for member in members])
         parameters = list(self._stack.parameters.values())
@@ -130,7 +115,7 @@ class Population:
         steps, batch_size = settings.steps_per_epoch(len(split)), min(settings.batch_size, len(split))
         images = scheduled(map(torch.stack, zip(*own, strict=True)), self._optimizer, settings, epoch - 1, steps)
         losses = run_steps(images, self._step, noise, self._replay)
-        self._stack.unstack([member.state.vae for member in members])
+        self._unstack()
         for member in members:
             state = member.state
             state.flops_per_step = state.flops_per_step or _step_flops(
@@ -139,6 +124,9 @@ class Population:
             state.images_seen += steps * batch_size
             state.train_flops += steps * state.flops_per_step
         return [loss / steps for loss in losses]
+
+    def _unstack(self) -> None:
+        self._stack.unstack([member.state.vae for member in self._members])
 
     def _step(self, images: Tensor, generators: Sequence[Generator], totals: Tensor) -> None:
         x = images.float().div_(255)  # [M, B, *image_shape]
@@ -149,8 +137,8 @@ class Population:
         self._optimizer.zero_grad()
         totals += losses.detach()
 
-    def _identity(self) -> list[Any]:
-        return [[m.folder.path.parent.parent.name, *m.streams, m.latent_dim] for m in self._members]
+    def _identity(self) -> list[str]:
+        return [member.folder.path.name for member in self._members]
 
     def save(self, path: Path, seconds: float) -> None:
         """Writes the checkpoint: a kill loses the epoch under way alone. seconds: what all has taken so far."""
@@ -191,7 +179,7 @@ class Population:
         ):
             moments.update({name: own(moments[name], parameter) for name in ("exp_avg", "exp_avg_sq")})
         load_optimizer(self._optimizer, content["optimizer"])
-        self._stack.unstack([member.state.vae for member in self._members])
+        self._unstack()
         for member, i in zip(self._members, chosen, strict=True):
             for name in COUNTERS:
                 setattr(member.state, name, content["counters"][i][name])

@@ -1,16 +1,15 @@
 """What a searcher is handed: trainings that survive a kill, on one dataset, backbone and budget."""
 
+import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
-from optuna.samplers import BaseSampler
-from optuna.study import Study, StudyDirection
-from torch import Generator
+import torch
+from torch import Generator, Tensor
 
 from benchmark.backbones.export import build_vae, load_model, make_backbone, save_model
 from benchmark.backbones.initialise import scale_to_data
@@ -19,15 +18,20 @@ from benchmark.datasets.base import Dataset
 from benchmark.errors import Damaged
 from benchmark.machine import peak_memory_bytes
 from benchmark.metrics.evaluation import Evaluator
-from benchmark.store import SearchFolder, TrialFolder, summarise
 from benchmark.store.atomic_files import remove_folder
+from benchmark.store.folders import SearchFolder, TrialFolder, read_rows, summarise, write_rows
 from benchmark.suite.plan import SearchSpec
-from benchmark.suite.studies import study_storage
+from benchmark.suite.shared_trainings import SharedFolder
+from benchmark.suite.work import SharedTraining
 from benchmark.training import checkpoint
 from benchmark.training.clock import Clock
-from benchmark.training.loop import TrainingState, train
-from benchmark.training.rng import Purpose, stream_seed
-from searchers.base import Controller, FixedSize, Trial
+from benchmark.training.loop import train
+from benchmark.training.model_view import evaluated, metrics_of
+from benchmark.training.rng import Purpose, origin_of, stream, stream_seed
+from benchmark.training.state import TrainingState, new_state
+from searchers.base import Controller, FixedSize, Posterior, Trial
+
+POLL_SECONDS = 0.2  # between two looks at a training that another process does
 
 Report = Callable[[int, int, int, int], None]
 """Called after every epoch with the trial's number, the epoch, the trial's epochs and its latent size."""
@@ -35,10 +39,13 @@ Report = Callable[[int, int, int, int], None]
 Notice = Callable[[str], None]
 """Called with a line that the user must see."""
 
+Start = tuple[Trial, Sequence[int] | None]
+"""See `searchers.base.Problem.train`."""
+
 
 @dataclass
-class Member:
-    """A training: its folder, the size it starts from, its streams (the search's seed, its number), and its state."""
+class TrainingRun:
+    """A training: its folder, the size it starts from, its streams (the search's seed, its origin), and its state."""
 
     folder: TrialFolder
     latent_dim: int
@@ -46,77 +53,156 @@ class Member:
     state: TrainingState
 
 
+class Bench:
+    """Makes, trains and finishes models: what all trainings of a spec share.
+
+    dataset: its training split on the evaluator's device. keeps_optimizers: finished trainings keep what another
+    training needs to go on from them.
+    """
+
+    def __init__(self, spec: SearchSpec, dataset: Dataset, evaluator: Evaluator, keeps_optimizers: bool) -> None:
+        self.spec, self.dataset, self.evaluator = spec, dataset, evaluator
+        self.device = evaluator.device
+        self._keeps_optimizers = keeps_optimizers
+
+    def run(
+        self, folder: TrialFolder, number: int, latent_dim: int, controller: Controller, start: "Started | None" = None
+    ) -> TrainingRun:
+        """A training where its last checkpoint left it, or at its start."""
+        backbone, seed, rate = self.spec.backbone, self.spec.seed, self.spec.training.learning_rate
+        if start is None:
+            origin = latent_dim
+            init = stream_seed(Purpose.INIT, seed, origin)
+            vae = build_vae(backbone.name, backbone.options, self.dataset.image_shape, latent_dim, init)
+            if make_backbone(backbone.name, backbone.options).init == "scaled":
+                scale_to_data(vae, self.dataset.train, Generator().manual_seed(init))
+        else:
+            origin, vae = start.origin, load_model(start.folder.model).train()
+        vae, controller = vae.to(self.device), controller.to(self.device)
+        if start is not None and not folder.checkpoint.exists():
+            state = new_state(vae, controller, rate)
+            checkpoint.load_moments(state, start.folder)
+            state.remove_all_but(start.keep)
+            state = replace(state, latent_ids=list(range(latent_dim)), latents_ever=0)
+        else:
+            if start is not None:
+                vae.keep_latents(start.keep)
+            state = checkpoint.restore(folder, vae, controller, rate)
+        state.number = number
+        return TrainingRun(folder, latent_dim, (seed, origin), state)
+
+    def train(self, run: TrainingRun, epochs: int, clock: Clock, report: Report) -> dict[str, Any]:
+        """Trains to the end and returns the training's record."""
+        rows = run.state.rows
+        if rows:
+            clock.resume_at(rows[-1]["wall_seconds"])
+
+        def after_epoch(state: TrainingState) -> None:
+            checkpoint.save(state, run.folder)
+            report(state.number, len(rows), epochs, rows[-1]["latent_dim"])
+
+        settings = replace(self.spec.training, epochs=epochs)
+        train(run.state, settings, self.dataset.train, self.evaluator, run.streams, clock, after_epoch)
+        return self.finish(run, self._keeps_optimizers)
+
+    def finish(self, run: TrainingRun, keep_optimizer: bool) -> dict[str, Any]:
+        """Writes a training's model and its record, which it returns."""
+        vae, rows, backbone = run.state.vae, run.state.rows, self.spec.backbone
+        save_model(run.folder.model, vae, backbone.name, backbone.options, self.dataset.image_shape)
+        write_rows(run.folder.curves, run.state.curve)
+        if keep_optimizer:
+            checkpoint.save_optimizer(run.state, run.folder)
+        record = summarise(
+            pd.DataFrame(rows),
+            status="done" if np.isfinite(rows[-1]["train_loss"]) else "failed",
+            start_latent_dim=run.latent_dim,
+            latent_dim=vae.latent_dim,
+            peak_memory_bytes=peak_memory_bytes(self.device),
+            **self.evaluator.fid_counts,
+        )
+        run.folder.finish(record)
+        run.folder.checkpoint.unlink(missing_ok=True)
+        return record
+
+
+def train_shared(bench: Bench, training: SharedTraining, report: Report, notice: Notice) -> bool:
+    """Does a plain training unless it has finished; returns False if another process is at it."""
+    shared = SharedFolder(training.path, notice)
+    with shared.claimed() as free:
+        if free and shared.finished() is None:
+            run = bench.run(shared.files, 0, training.latent_dim, FixedSize())
+            bench.train(run, training.epochs, Clock(bench.device), report)
+    return free
+
+
+@dataclass(frozen=True)
+class Started:
+    """Where a training goes on from: the folder of a finished one, the latents to keep, and its origin."""
+
+    folder: TrialFolder
+    keep: Sequence[int]
+    origin: int
+
+
 class BenchProblem:
     """The bench behind `searchers.base.Problem`.
 
-    dataset: its training split on the evaluator's device. A search that is run again repeats its calls: a training that
-    has finished is read back, one that was cut short goes on from its checkpoint. studies: the URL of the database that
-    keeps Optuna's studies, in place of a journal in the folder.
+    A search that is run again repeats its calls: what has finished is read back, a training that was cut short goes on
+    from its checkpoint. trainings: the folder of those that searches share.
     """
 
-    def __init__(
-        self,
-        spec: SearchSpec,
-        dataset: Dataset,
-        evaluator: Evaluator,
-        folder: SearchFolder,
-        report: Report,
-        notice: Notice,
-        studies: str | None = None,
-    ) -> None:
-        self.epochs = spec.training.epochs
-        self.seed = spec.seed
-        self.n_classes = dataset.n_classes
-        self.train_split = dataset.train
-        self.evaluator = evaluator
-        self._spec = spec
-        self._image_shape = dataset.image_shape
-        self._folder = folder
-        self._report = report
-        self._notice = notice
-        self._studies = studies
-        self._trials = 0
-        self._ahead = False
-        self.clock = Clock(evaluator.device)
+    def __init__(self, bench: Bench, folder: SearchFolder, trainings: Path, report: Report, notice: Notice) -> None:
+        self.spec = bench.spec
+        self.epochs, self.seed, self.space = self.spec.training.epochs, self.spec.seed, self.spec.space
+        self.clock = Clock(bench.device)
+        self._bench, self._folder, self._trainings = bench, folder, trainings
+        self._report, self._notice = report, notice
+        self._origins: list[int] = []  # of the trials so far
+        self._curve: list[dict[str, Any]] = []  # the evaluations so far
+        self._curve_before = read_rows(folder.curves)  # those of an earlier process
 
-    def train(self, latent_dim: int, controller: Controller | None = None, epochs: int | None = None) -> Trial:
+    def train(
+        self,
+        latent_dim: int,
+        controller: Controller | None = None,
+        epochs: int | None = None,
+        start: Start | None = None,
+    ) -> Trial:
         """See `searchers.base.Problem.train`."""
         epochs = self.epochs if epochs is None else epochs
         if latent_dim < 2 or epochs < 1:
             raise ValueError(f"got latent_dim {latent_dim} and epochs {epochs}; expected at least 2 and at least 1")
-        controller = controller or FixedSize()
-        number = self._trials
+        started = None if start is None else self._started(*start, latent_dim)
+        number = len(self._origins)
         folder = self._folder.trial(number)
-        finished = self._begin(number, latent_dim, epochs, controller)
-        self._trials += 1
-        if finished is None:
-            member = self._member(number, latent_dim, controller)
-            self._train(member, epochs)
-            finished = self.finish(member)
-        folder.checkpoint.unlink(missing_ok=True)
+        is_shared = controller is None and started is None
+        key = self.spec.training_key(latent_dim, epochs) if is_shared else None
+        request: dict[str, Any] = {
+            "latent_dim": latent_dim,
+            "epochs": epochs,
+            "controller": type(controller or FixedSize()).__name__,
+            "origin": latent_dim if started is None else started.origin,
+            "shared": key,
+        }
+        finished = self._begin(number, request)
+        if finished is None and key is not None:
+            finished = self._share(number, latent_dim, epochs, SharedFolder(self._trainings / key, self._notice))
+        elif finished is None:
+            run = self._bench.run(folder, number, latent_dim, controller or FixedSize(), started)
+            finished = self._bench.train(run, epochs, self.clock, self._report)
+        self._origins.append(request["origin"])
         self._report(number, epochs, epochs, finished["latent_dim"])
         rows = folder.read_rows()
         self.clock.resume_at(rows[-1]["wall_seconds"])
         return Trial(number, finished["latent_dim"], pd.DataFrame(rows))
 
-    def train_ahead(self, number: int, latent_dim: int) -> None:
-        """The search's training of this number before the search asks for it, without touching the others."""
-        self._trials, self._ahead = number, True
-        self.train(latent_dim)
-
-    def members(self, latent_dims: Sequence[int]) -> list[Member]:
-        """Plain trainings of these sizes, the first ones that the search will ask for, where they are not finished."""
-        wanted = [(n, size) for n, size in enumerate(latent_dims) if not self._begin(n, size, self.epochs, FixedSize())]
-        return [self._member(number, latent_dim, FixedSize()) for number, latent_dim in wanted]
-
-    def _begin(self, number: int, latent_dim: int, epochs: int, controller: Controller) -> dict[str, Any] | None:
+    def _begin(self, number: int, request: dict[str, Any]) -> dict[str, Any] | None:
         """Makes the folder one of this training: its record where an earlier process has finished just that one."""
         folder = self._folder.trial(number)
-        request = {"latent_dim": latent_dim, "epochs": epochs, "controller": type(controller).__name__}
         before, finished = self._as_left(folder)
         if before == request:
             return finished
-        if before is not None and not self._ahead:  # the searcher's code has changed: what it asked for then is void
+        if before is not None:  # the searcher's code has changed: what it asked for then is void
             self._discard(number)
         remove_folder(folder.path)  # a kill amid a deletion may have left the checkpoint
         folder.begin(request)
@@ -133,60 +219,96 @@ class BenchProblem:
             remove_folder(folder.path)
             return None, None
 
+    def _share(self, number: int, latent_dim: int, epochs: int, shared: SharedFolder) -> dict[str, Any]:
+        """The record of a plain training that is done by whoever is first, copied to this search's folder."""
+        base = self.clock.seconds()
+        training = SharedTraining(self.spec, latent_dim, epochs, shared.files.path)
+        told = False
+        while (record := shared.finished()) is None:
+            if not train_shared(self._bench, training, lambda _, *at: self._report(number, *at), self._notice):
+                if not told:
+                    self._notice(f"{self.spec.search_id} waits for a training that another search does")
+                told = True
+                time.sleep(POLL_SECONDS)
+        shared.tidy()
+        folder = self._folder.trial(number)
+        rows = shared.files.read_rows()
+        folder.write_rows([{**row, "trial": number, "wall_seconds": base + row["wall_seconds"]} for row in rows])
+        shared.copy_model(folder.model)
+        record = {**record, "trial": number}
+        folder.finish(record)
+        self.clock.go_to(base + rows[-1]["wall_seconds"])
+        return record
+
     def discard_rest(self) -> None:
-        """Deletes what an earlier process left of trainings beyond those asked for so far."""
-        self._discard(self._trials)
+        """Deletes what an earlier process left of trainings and evaluations beyond those asked for so far."""
+        self._discard(len(self._origins))
+        for folder in self._folder.trials():
+            folder.optimizer.unlink(missing_ok=True)
+        write_rows(self._folder.curves, self._curve)
 
     def _discard(self, first: int) -> None:
         for folder in list(self._folder.trials()):
             if folder.number >= first:
                 remove_folder(folder.path)
 
-    def _member(self, number: int, latent_dim: int, controller: Controller) -> Member:
-        backbone, device = self._spec.backbone, self.clock.device
-        init = stream_seed(Purpose.INIT, self.seed, number)
-        vae = build_vae(backbone.name, backbone.options, self._image_shape, latent_dim, init)
-        if make_backbone(backbone.name, backbone.options).init == "scaled":
-            scale_to_data(vae, self.train_split, Generator().manual_seed(init))
-        vae.to(device)
-        folder = self._folder.trial(number)
-        state = checkpoint.restore(folder, vae, controller.to(device), self._spec.training.learning_rate)
-        return Member(folder, latent_dim, (self.seed, number), state)
+    def _started(self, trial: Trial, keep: Sequence[int] | None, latent_dim: int) -> Started:
+        indices = list(range(trial.latent_dim)) if keep is None else list(keep)
+        if len(indices) != latent_dim:
+            raise ValueError(f"got latent_dim {latent_dim} and {len(indices)} latents to keep; expected as many")
+        folder = self._folder.trial(trial.number)
+        request = folder.request() or {}
+        if request.get("shared"):
+            folder = TrialFolder(self._trainings / request["shared"])
+        if not folder.optimizer.exists():
+            folder = self._again(folder, request)
+        return Started(folder, indices, origin_of(self._origins[trial.number], len(trial.history), indices))
 
-    def _train(self, member: Member, epochs: int) -> None:
-        rows = member.state.rows
-        if rows:
-            self.clock.resume_at(rows[-1]["wall_seconds"])
+    def _again(self, folder: TrialFolder, request: dict[str, Any]) -> TrialFolder:
+        """The folder of a shared training that is done once more, since it has kept no optimizer state: not charged."""
+        if not request.get("shared"):
+            raise ValueError("the training to go on from kept no optimizer state; set `continues` on the searcher")
+        again = TrialFolder(folder.path / "again")
+        if not again.optimizer.exists():
+            self._notice(f"{self.spec.search_id} repeats a training that kept no optimizer state, to go on from it")
+            run = self._bench.run(again, 0, request["latent_dim"], FixedSize())
+            self._bench.train(run, request["epochs"], Clock(self._bench.device), lambda *_: None)
+            checkpoint.save_optimizer(run.state, again)
+        return again
 
-        def after_epoch(state: TrainingState) -> None:
-            checkpoint.save(state, member.folder)
-            self._report(member.streams[1], len(rows), epochs, rows[-1]["latent_dim"])
+    def evaluate(self, trial: Trial, keep: Sequence[int]) -> dict[str, float]:
+        """See `searchers.base.Problem.evaluate`."""
+        indices, number, epoch = [int(i) for i in keep], len(self._curve), len(trial.history)
+        before = self._curve_before[number] if number < len(self._curve_before) else {}
+        if (before.get("trial"), before.get("keep")) == (trial.number, indices):
+            row = before
+            self.clock.resume_at(row["wall_seconds"])
+        else:
+            self._curve_before = []
+            noise = stream(Purpose.EVALUATION, self.seed, self._origins[trial.number], epoch, self._bench.device)
+            found = evaluated(self.model(trial), indices, self._bench.evaluator, self.clock, noise)
+            row = {
+                "trial": trial.number,
+                "epoch": epoch,
+                **found,
+                "keep": indices,
+                "wall_seconds": self.clock.seconds(),
+            }
+        self._curve.append(row)
+        if row is not before:
+            write_rows(self._folder.curves, self._curve)
+        return metrics_of(row)
 
-        settings = replace(self._spec.training, epochs=epochs)
-        train(member.state, settings, self.train_split, self.evaluator, member.streams, self.clock, after_epoch)
+    def encode(self, trial: Trial, n: int) -> Posterior:
+        """See `searchers.base.Problem.encode`."""
+        return self._bench.evaluator.posterior(self.model(trial), n)
 
-    def finish(self, member: Member) -> dict[str, Any]:
-        """Writes a training's model and its record, which it returns."""
-        vae, rows, backbone = member.state.vae, member.state.rows, self._spec.backbone
-        save_model(member.folder.model, vae, backbone.name, backbone.options, self._image_shape)
-        record = summarise(
-            pd.DataFrame(rows),
-            status="done" if np.isfinite(rows[-1]["train_loss"]) else "failed",
-            start_latent_dim=member.latent_dim,
-            latent_dim=vae.latent_dim,
-            peak_memory_bytes=peak_memory_bytes(self.clock.device),
-            **self.evaluator.fid_counts,
-        )
-        member.folder.finish(record)
-        return record
-
-    def create_study(self, sampler: BaseSampler, directions: Sequence[StudyDirection]) -> Study:
-        """See `searchers.base.Problem.create_study`."""
-        name, storage = self._spec.search_id, study_storage(self._folder.path / "study.journal", self._studies)
-        with suppress(KeyError):  # none of this name yet
-            optuna.delete_study(study_name=name, storage=storage)
-        return optuna.create_study(storage=storage, sampler=sampler, study_name=name, directions=directions)
+    def images(self, n: int) -> Tensor:
+        """See `searchers.base.Problem.images`."""
+        split = self._bench.dataset.train
+        chosen = torch.randperm(len(split), generator=stream(Purpose.IMAGES, self.seed))[:n]
+        return split.take(chosen.to(split.rows.device)).float() / 255
 
     def model(self, trial: Trial) -> VAE:
         """The finished model of a trial, on the evaluator's device."""
-        return load_model(self._folder.trial(trial.number).model).to(self.clock.device)
+        return load_model(self._folder.trial(trial.number).model).to(self._bench.device)

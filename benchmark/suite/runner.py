@@ -1,7 +1,6 @@
 """Runs a suite: every searcher with every seed on one protocol, and nothing that is already done."""
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,20 +12,21 @@ import pandas as pd
 from benchmark.config.protocol import Protocol
 from benchmark.errors import Damaged, InputError
 from benchmark.machine import code_digest, n_cpus
-from benchmark.store import ResultsStore, SearchFolder
+from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import Checked
 from benchmark.store.checked_files import checked_files
 from benchmark.store.claims import Watch, clear
+from benchmark.store.folders import SearchFolder
 from benchmark.store.remote import Results
-from benchmark.suite.dispatch import Dispatch, Unit, make_units
-from benchmark.suite.estimate import search_flops, training_flops
-from benchmark.suite.local_pool import Death, RunTasks, Task, run_tasks, warm_up
-from benchmark.suite.placement import longest_first
+from benchmark.suite.dispatch import Dispatch
+from benchmark.suite.display import Screen
+from benchmark.suite.estimate import item_flops
+from benchmark.suite.executors.local_pool import Death, RunTasks, Task, run_tasks, warm_up
+from benchmark.suite.executors.ray_pool import Cluster, connect
+from benchmark.suite.forecast import long_suite, longest_first
 from benchmark.suite.plan import Prepared, SearchSpec, plan
-from benchmark.suite.ray_pool import Cluster, connect
-from benchmark.terminal.plan_table import long_suite, print_plan
-from benchmark.terminal.progress import SuiteDisplay
-from benchmark.terminal.stage_display import StageDisplay
+from benchmark.suite.shared_trainings import remove_optimizers
+from benchmark.suite.work import WorkItem, make_items
 from benchmark.text import printable
 
 
@@ -35,9 +35,9 @@ class Suite:
     """What to run and where. results: a folder, or a URL (`benchmark.store.remote`).
 
     jobs: searches at a time; None is one a core on a CPU, one on a GPU, and as many as a cluster has room for.
-    ahead: see `plan`. executor: one of `benchmark.config.protocol.EXECUTORS`. address: see
-    `benchmark.suite.ray_pool.connect`.
-    studies: see `BenchProblem`. verify: reads all files of finished searches, also those that seem unchanged.
+    execution: see `plan`. executor: one of `benchmark.config.protocol.EXECUTORS`. address: see
+    `benchmark.suite.executors.ray_pool.connect`.
+    verify: reads all files of finished searches, also those that seem unchanged.
     """
 
     protocol: Protocol
@@ -46,63 +46,81 @@ class Suite:
     results: str | Path
     device: str = "auto"
     jobs: int | None = None
-    ahead: str = ""
+    execution: str = "sequential"
     executor: str = "local"
     address: str | None = None
-    studies: str | None = None
     verify: bool = False
 
 
-def run_suite(suite: Suite) -> pd.DataFrame:
-    """Runs what is not done yet, shows progress and a summary; the suite's rows of `ResultsStore.searches()`.
+def run_suite(suite: Suite, screen: Screen) -> pd.DataFrame:
+    """Runs what is not done yet, shows it on the screen; the suite's rows of `ResultsStore.searches()`.
 
     Raises InputError before anything is written where the suite cannot run.
     """
-    with _planned(suite) as planned:
-        specs, cluster = planned.specs, planned.cluster
-        folders = [SearchFolder(planned.results.path / "searches" / spec.search_id) for spec in specs]
-        with checked_files(planned.results.path, suite.verify) as checked:
+    with _planned(suite, screen) as planned:
+        specs, cluster, results = planned.specs, planned.cluster, planned.results
+        folders = [SearchFolder(results.path / "searches" / spec.search_id) for spec in specs]
+        with checked_files(results.path, suite.verify) as checked:
             pending = [
                 (spec, folder)
                 for spec, folder in zip(specs, folders, strict=True)
-                if not _has_result(folder, planned.results, checked)
+                if not _has_result(folder, results, checked)
             ]
         open_specs = [spec for spec, _ in pending]
-        units = make_units(open_specs)
+        items = make_items(pending, results)
         if cluster is not None:
-            units = _longest_first(units, open_specs, planned.prepared)
-        dispatch = Dispatch(pending, units, planned.results, planned.prepared, suite.studies, cluster is not None)
-        at_most = planned.room if cluster is None else len(units)  # a cluster may grow
+            shape, n_images = planned.prepared.image_shape, planned.prepared.n_images
+            items = [items[i] for i in longest_first(item_flops(items, open_specs, shape, n_images))]
+        at_most = planned.room if cluster is None else len(items)  # a cluster may grow
         workers = suite.jobs or planned.room
-        line = long_suite(open_specs, planned.prepared, workers, lambda: _known_searches(planned.results))
+        line = long_suite(open_specs, items, planned.prepared, workers, lambda: _known_searches(results))
         if line is not None:
-            print(line, flush=True)
-        trainings = [spec.n_trainings() for spec in open_specs]
-        with SuiteDisplay(open_specs, trainings, len(specs) - len(pending)) as display:
+            screen.line(line)
+        n_trainings = [len(spec.expected()) for spec in open_specs]
+        with screen.searches(open_specs, n_trainings, len(specs) - len(pending)) as display:
             if cluster is not None:
                 cluster.on_status = display.status
+            dispatch = Dispatch(pending, items, results, planned.prepared, cluster is not None)
             dispatch.run(planned.run_tasks, suite.jobs or at_most, display)
-        searches = ResultsStore(planned.results.path).searches()
+        remove_optimizers(results.path / "trainings")
+        searches = ResultsStore(results.path).searches()
     return searches[searches["search_id"].isin([spec.search_id for spec in specs])]
 
 
-def show_plan(suite: Suite) -> None:
-    """Prints what `run_suite` would run, and what that is estimated to cost. Trains nothing and writes no results."""
-    with _planned(suite, dry_run=True) as planned:
+@dataclass(frozen=True)
+class Plan:
+    """What `run_suite` would run. searches: what is known of finished ones; workers: tasks at a time."""
+
+    specs: Sequence[SearchSpec]
+    items: Sequence[WorkItem]
+    prepared: Prepared
+    done: set[str]
+    searches: pd.DataFrame
+    workers: int
+
+
+def plan_suite(suite: Suite, screen: Screen) -> Plan:
+    """What `run_suite` would run. Trains nothing and writes no results."""
+    with _planned(suite, screen, dry_run=True) as planned:
         searches = _known_searches(planned.results)
         done = set(searches.loc[searches["status"] == "done", "search_id"]) if len(searches) else set()
-        prepared = planned.prepared
+        pending = [
+            (spec, SearchFolder(planned.results.path / "searches" / spec.search_id))
+            for spec in planned.specs
+            if spec.search_id not in done
+        ]
         workers = min(planned.room, suite.jobs or planned.room)
-        print_plan(planned.specs, prepared.image_shape, prepared.n_images, done, searches, workers)
+        items = make_items(pending, planned.results)
+        return Plan(planned.specs, items, planned.prepared, done, searches, workers)
 
 
-def prepare(protocol: Protocol, device: str) -> Prepared:
+def prepare(protocol: Protocol, device: str, screen: Screen) -> Prepared:
     """Makes all that the protocol's suites share on this machine: downloads, decoded images, features.
 
     Raises InputError where that fails.
     """
     warm_up()
-    return _prepare(protocol, device, run_tasks)
+    return _prepare(protocol, device, run_tasks, screen)
 
 
 def _known_searches(results: Results) -> pd.DataFrame:
@@ -123,27 +141,23 @@ class _Planned:
 
 
 @contextmanager
-def _planned(suite: Suite, dry_run: bool = False) -> Iterator[_Planned]:
+def _planned(suite: Suite, screen: Screen, dry_run: bool = False) -> Iterator[_Planned]:
     protocol = suite.protocol
-    plan(protocol, "", suite.searchers, suite.seeds, ahead=suite.ahead)  # settings and names, before any data
+    plan(protocol, "", suite.searchers, suite.seeds, execution=suite.execution)  # settings and names, before any data
     results = Results(suite.results)
     _check_results(results.path)
     if not dry_run:
         results.check_writable()
-    if suite.studies is not None:
-        from benchmark.suite.studies import check_studies  # SQLAlchemy takes a while
-
-        check_studies(suite.studies)
-    with _executor(suite) as (run, device, cluster):
-        prepared = _prepare(protocol, device, run, with_features=not dry_run)
-        print(f"{printable(protocol.dataset.name)}: {prepared.data}", flush=True)
+    with _executor(suite, screen) as (run, device, cluster):
+        prepared = _prepare(protocol, device, run, screen, with_features=not dry_run)
+        screen.line(f"{printable(protocol.dataset.name)}: {prepared.data}")
         specs = plan(
             prepared.protocol,
             prepared.fingerprint,
             suite.searchers,
             suite.seeds,
             prepared.device,
-            suite.ahead,
+            suite.execution,
             prepared.data,
         )
         _check_precision(specs)
@@ -155,31 +169,16 @@ def _planned(suite: Suite, dry_run: bool = False) -> Iterator[_Planned]:
 
 
 @contextmanager
-def _executor(suite: Suite) -> Iterator[tuple[RunTasks, str, Cluster | None]]:
+def _executor(suite: Suite, screen: Screen) -> Iterator[tuple[RunTasks, str, Cluster | None]]:
     """What runs the tasks, on which device."""
     if suite.executor == "local":
         warm_up()
         yield run_tasks, suite.device, None
         return
     with ExitStack() as stack:
-        with StageDisplay("connecting to the Ray cluster"):
+        with screen.waiting("connecting to the Ray cluster"):
             cluster = stack.enter_context(connect(suite.address, suite.protocol, suite.device))
         yield cluster.run_tasks, cluster.device, cluster
-
-
-def _longest_first(units: Sequence[Unit], specs: Sequence[SearchSpec], prepared: Prepared) -> list[Unit]:
-    """What comes last by itself, a search whose trainings are spread, costs nothing here."""
-    data = (prepared.image_shape, prepared.n_images)
-
-    def flops(unit: Unit) -> float:
-        spec = specs[unit.search]
-        if unit.training is not None:
-            return training_flops(spec, *data, spec.known_sizes()[unit.training])
-        if spec.ahead == "population":  # one task trains those of all seeds
-            return sum(search_flops(other, *data) for other in specs if other.searcher == spec.searcher)
-        return 0.0 if spec.ahead == "spread" else search_flops(spec, *data)
-
-    return [units[i] for i in longest_first([flops(unit) for unit in units])]
 
 
 def _has_result(folder: SearchFolder, results: Results, checked: Checked, copied: bool = False) -> bool:
@@ -203,11 +202,12 @@ def _has_result(folder: SearchFolder, results: Results, checked: Checked, copied
     if Watch().next_number(folder.path) is not None:
         folder.tidy()
         clear(folder.path)
-        shutil.rmtree(folder.path / "ahead", ignore_errors=True)
     return True
 
 
-def _prepare(protocol: Protocol, device: str, run_tasks: RunTasks, with_features: bool = True) -> Prepared:
+def _prepare(
+    protocol: Protocol, device: str, run_tasks: RunTasks, screen: Screen, with_features: bool = True
+) -> Prepared:
     answers: list[tuple[str, Any]] = []
     deaths: list[Death | None] = []
 
@@ -225,7 +225,7 @@ def _prepare(protocol: Protocol, device: str, run_tasks: RunTasks, with_features
         return False
 
     task = Task("benchmark.suite.worker:prepare", (protocol, device, with_features))
-    with StageDisplay("starting") as display:
+    with screen.waiting("starting") as display:
         run_tasks(1, 1, lambda _: task, on_message, on_end)
     if answers and isinstance(answers[-1][1], Prepared):
         return answers[-1][1]
@@ -241,7 +241,7 @@ def _default_jobs(device: str, threads: int) -> int:
 def _check_precision(specs: Sequence[SearchSpec]) -> None:
     for spec in specs:
         in_bf16 = spec.training.precision == "bf16"
-        if in_bf16 and spec.device == "cpu" and spec.ahead == "population":  # convolutions would be float32
+        if in_bf16 and spec.device == "cpu" and spec.execution == "stacked":  # convolutions would be float32
             raise InputError(f"precision is bf16 and {spec.searcher} is stacked, on a CPU; expected one of the two")
 
 

@@ -1,11 +1,12 @@
 """What happens in a worker process: preparing the data, or one search from start to exported model."""
 
 import errno
+import hashlib
 import os
 import shutil
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,21 +36,22 @@ from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features
 from benchmark.paths import cache_root, data_root
 from benchmark.stages import listening
-from benchmark.store import METRICS, SearchFolder
 from benchmark.store.atomic_files import replacing
-from benchmark.store.claims import claim, newest_claim
-from benchmark.suite.local_pool import Sender
-from benchmark.suite.plan import Assignment, Prepared, SearchSpec, Shared, make_searcher
-from benchmark.suite.population import train_population
-from benchmark.suite.problem import BenchProblem
-from benchmark.suite.studies import check_studies
+from benchmark.store.claims import claim
+from benchmark.store.folders import SearchFolder
+from benchmark.suite.executors.local_pool import Sender
+from benchmark.suite.plan import Prepared, SearchSpec, Shared
+from benchmark.suite.population import train_stacked
+from benchmark.suite.problem import Bench, BenchProblem, train_shared
+from benchmark.suite.shared_trainings import TAKEN_OVER
+from benchmark.suite.work import SearchTask, SharedTraining
 from benchmark.text import features_kind, one_line, printable
 from benchmark.training.rng import Purpose, stream
 from searchers.base import Choice
 from searchers.parts.objectives import reparameterise
+from searchers.quantities import METRICS
 
 GALLERY_IMAGES = 10
-TAKEN_OVER = 3  # exit code
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -124,108 +126,118 @@ def resolve_features(name: str, device: torch.device) -> str:
     return "inception" if device.type == "cuda" else "classifier"
 
 
-def run_search(
-    connection: Sender,
-    task: Assignment,
-    companions: Sequence[Assignment],
-    device_name: str,
-    studies: str | None = None,
-) -> None:
+def run_search(connection: Sender, task: SearchTask, device_name: str, keeps_optimizers: bool) -> None:
     """One search, its result in its folder; an exception becomes a failed search's row.
 
-    companions: searches whose population is trained together with this one's. studies: see `BenchProblem`. Sends
-    ("epoch", (trial, epoch, epochs, latent_dim)) after every epoch, or ("population", (trainings, epoch, epochs)),
-    ("stage", Stage) while it computes features, ("notice", line), ("taken", "") where another process runs the search,
-    and ("cannot_write", line) where the results folder takes no more files.
+    keeps_optimizers: see `Bench`. Sends ("epoch", (trial, epoch, epochs, latent_dim)) after every epoch, ("stage",
+    Stage) while it computes features, ("notice", line), ("taken", "") where another process runs the search, and
+    ("cannot_write", line) where the results folder takes no more files.
     """
-    try:
-        with _claimed(task) as free, listening(lambda stage: connection.send(("stage", stage))):
-            if free:
-                _run_claimed(connection, task, companions, resolve_device(device_name), studies)
+    with _reported(connection), _claimed(task) as free:
+        if free:
+            _run_claimed(connection, task, resolve_device(device_name), keeps_optimizers)
+        else:
+            connection.send(("taken", ""))
+
+
+def train_ahead(
+    connection: Sender, trainings: Sequence[SharedTraining], device_name: str, keeps_optimizers: bool
+) -> None:
+    """Plain trainings before the searches ask for them: one, or several of equal budgets as one stacked model.
+
+    Sends what `run_search` does, or ("stacked", (trainings, epoch, epochs)) after every epoch of several.
+    """
+    with _reported(connection):
+        first, device = trainings[0], resolve_device(device_name)
+        _set_up(first.spec, device)
+        data = _Data(connection, first.spec, device)
+        benches = [Bench(one.spec, data.dataset, data.validation, keeps_optimizers) for one in trainings]
+        try:
+            if first.spec.execution == "stacked":
+                digest = hashlib.sha256("".join(one.path.name for one in trainings).encode()).hexdigest()[:12]
+                path = first.path.parent / f"stack-{digest}.pt"
+                train_stacked(
+                    list(zip(benches, trainings, strict=True)),
+                    path,
+                    lambda *progress: connection.send(("stacked", progress)),
+                    data.notice,
+                )
             else:
-                connection.send(("taken", ""))
+                train_shared(benches[0], first, data.report, data.notice)
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # the searches will meet it again
+            if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+                raise
+            what = one_line(f"{type(error).__name__}: {error}")
+            data.notice(f"a training of {first.latent_dim} latents is left to its search: {what}")
+
+
+@contextmanager
+def _reported(connection: Sender) -> Iterator[None]:
+    """Within it, stages are sent, and a results folder that takes no more files is a message."""
+    try:
+        with listening(lambda stage: connection.send(("stage", stage))):
+            yield
     except BrokenPipeError:  # the parent is gone: not this search's failure
         os._exit(1)
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
-        connection.send(("cannot_write", f"{error.filename or task.path}: {error.strerror}"))
+        connection.send(("cannot_write", f"{error.filename or 'the results'}: {error.strerror}"))
 
 
 @contextmanager
-def _claimed(task: Assignment) -> Iterator[bool]:
-    """Whether the search is this process's until the end of the block: none other runs it, or has."""
-    own = claim(task.claim_path, task.claim_number, on_lost=lambda: os._exit(TAKEN_OVER))
+def _claimed(task: SearchTask) -> Iterator[bool]:
+    """Claims the search while the block runs; yields False if another process holds it or has finished it."""
+    own = claim(task.path, task.claim_number, on_lost=lambda: os._exit(TAKEN_OVER))
     folder = SearchFolder(task.path)
     try:
-        contested = any(newest_claim(path) > ended for path, ended in task.rivals)
-        yield own is not None and not contested and folder.status() != "done"
+        yield own is not None and folder.status() != "done"
     finally:
         if own is not None:
             with suppress(OSError):
-                done = folder.status() == "done"
-                own.release(finished=done)
-                if done:
-                    shutil.rmtree(task.path / "ahead", ignore_errors=True)
+                own.release(finished=folder.status() == "done")
 
 
-def _run_claimed(
-    connection: Sender,
-    task: Assignment,
-    companions: Sequence[Assignment],
-    device: torch.device,
-    studies: str | None,
-) -> None:
-    spec, folder = task.spec, SearchFolder(task.path)
+def _set_up(spec: SearchSpec, device: torch.device) -> None:
     reset_peak_memory()
     limit_threads(spec.training.threads)
     set_determinism(spec.training.deterministic)
     if device.index:
         torch.cuda.set_device(device)  # whose streams record steps
     torch.set_flush_denormal(True)  # weights that fade to denormals would slow the CPU down
-    number = task.training
-    if number is None:
-        (folder.path / "error.txt").unlink(missing_ok=True)
-        folder.tidy()
-    if number is None or folder.status() != "running":
-        used = environment(device, spec.training.threads)
-        folder.begin(**spec.identity(), n_trainings=spec.n_trainings(), environment=used)
+
+
+def _run_claimed(connection: Sender, task: SearchTask, device: torch.device, keeps_optimizers: bool) -> None:
+    spec, folder = task.spec, SearchFolder(task.path)
+    _set_up(spec, device)
+    (folder.path / "error.txt").unlink(missing_ok=True)
+    folder.tidy()
+    used = environment(device, spec.training.threads)
+    folder.begin(**spec.identity(), n_trainings=len(spec.expected()), environment=used)
     try:
-        bench = _Bench(connection, spec, device, studies)
-        if number is None:
-            _search(bench, task, companions)
-        else:
-            bench.problem_of(task).train_ahead(number, spec.known_sizes()[number])
+        _search(_Data(connection, spec, device), task, keeps_optimizers)
     except BrokenPipeError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
             raise
         what = f"{type(error).__name__}: {error}"
-        if number is None:
-            (folder.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="replace")
-            folder.finish("failed", error=printable(what.splitlines()[0]))
-        else:  # the search will meet it again
-            left = f"training {number + 1} of {spec.search_id} is left to its search: {one_line(what)}"
-            connection.send(("notice", left))
+        (folder.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="replace")
+        folder.finish("failed", error=printable(what.splitlines()[0]))
 
 
-class _Bench:
-    """What the problems of a worker process share: the data of a spec, on the device."""
+class _Data:
+    """The data of a spec on the device, and what is computed from them once."""
 
-    def __init__(self, connection: Sender, spec: SearchSpec, device: torch.device, studies: str | None) -> None:
+    def __init__(self, connection: Sender, spec: SearchSpec, device: torch.device) -> None:
         self.connection, self.device = connection, device
         dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
         self.features = load_features(spec.evaluation.features, dataset, device)
         self.baselines = load_baselines(dataset)
         self.dataset = replace(dataset, train=dataset.train.to(device))
         self.validation = Evaluator(dataset.val, dataset.n_classes, self.features, spec.evaluation, device)
-        self.studies = studies
-
-    def problem_of(self, task: Assignment) -> BenchProblem:
-        """The problem that the search is handed."""
-        folder = SearchFolder(task.path)
-        return BenchProblem(task.spec, self.dataset, self.validation, folder, self._report, self.notice, self.studies)
 
     def learning(self, choice: Choice) -> dict[str, float | None]:
         """The columns of `ResultsStore.searches()` that say whether the chosen model has learned."""
@@ -234,7 +246,8 @@ class _Bench:
         sse = test.pca_sse_of(choice.latent_dim)
         return {"late_gain": gain, "late_gain_error": error, "pca_sse": sse, "no_latents_nll": test.no_latents_nll}
 
-    def _report(self, *progress: int) -> None:
+    def report(self, *progress: int) -> None:
+        """Tells the command about an epoch."""
         self.connection.send(("epoch", progress))
 
     def notice(self, line: str) -> None:
@@ -242,25 +255,12 @@ class _Bench:
         self.connection.send(("notice", line))
 
 
-def _search(bench: _Bench, task: Assignment, companions: Sequence[Assignment]) -> None:
+def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
     spec, folder = task.spec, SearchFolder(task.path)
-    dataset, features, device = bench.dataset, bench.features, bench.device
-    if bench.studies is not None:
-        check_studies(bench.studies)  # its imports are not on the search's clock
-    problem, searcher = bench.problem_of(task), make_searcher(spec.searcher, spec.settings)
-    if spec.ahead == "population":
-        with ExitStack() as stack:
-            own = [task, *(other for other in companions if stack.enter_context(_claimed(other)))]
-            problems = [problem, *map(bench.problem_of, own[1:])]
-            train_population(
-                problems,
-                [member.spec.known_sizes() for member in own],
-                spec.training,
-                folder.path / "population.pt",
-                lambda *progress: bench.connection.send(("population", progress)),
-                bench.notice,
-            )
-    choice = searcher.search(problem)
+    dataset, features, device = data.dataset, data.features, data.device
+    bench = Bench(spec, dataset, data.validation, keeps_optimizers)
+    problem = BenchProblem(bench, folder, task.trainings, data.report, data.notice)
+    choice = spec.make_searcher().search(problem)
     wall_seconds = problem.clock.seconds()
     problem.discard_rest()
     last = choice.trial.history.iloc[-1]
@@ -277,14 +277,17 @@ def _search(bench: _Bench, task: Assignment, companions: Sequence[Assignment]) -
         latent_dim=choice.latent_dim,
         chosen_trial=choice.trial.number,
         pareto=list(choice.pareto),
+        as_good=[int(size) for size in choice.as_good],
         settled=None if choice.settled is None else bool(choice.settled),
         wall_seconds=wall_seconds,
         test_fid_features=metrics["fid_features"],
         test_fid_images=test.fid_counts["fid_images"],
-        **bench.learning(choice),
-        **bench.validation.fid_counts,
+        **data.learning(choice),
+        **data.validation.fid_counts,
         **{f"test_{name}": metrics[name] for name in METRICS},
     )
+    if folder.path in task.trainings.parents:  # shared with no other search
+        shutil.rmtree(task.trainings, ignore_errors=True)
 
 
 @torch.inference_mode()

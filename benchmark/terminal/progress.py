@@ -16,8 +16,9 @@ from benchmark.store import ResultsStore
 from benchmark.store.doubts import sentences
 from benchmark.suite.plan import SearchSpec
 from benchmark.text import one_line, printable
+from searchers.quantities import DECISION_METRICS, METRICS
 
-SUMMARY_METRICS = ("recon_nll", "fid_recon", "fid_gen", "silhouette")
+SUMMARY_METRICS = tuple(metric for metric in METRICS if metric in DECISION_METRICS)
 
 
 class SuiteDisplay:
@@ -60,8 +61,8 @@ class SuiteDisplay:
         fraction = sum(self._trainings[index].values()) / n_trainings
         self._show(index, fraction, f"training {trial + 1}/{n_trainings}, epoch {epoch}/{epochs}, {latent_dim} latents")
 
-    def population(self, index: int, members: Sequence[int], trainings: int, epoch: int, epochs: int) -> None:
-        """A search has finished an epoch of all its trainings and of those of the other `members` together."""
+    def stacked(self, index: int, members: Sequence[int], trainings: int, epoch: int, epochs: int) -> None:
+        """An epoch of the stacked trainings of these searches has finished."""
         for member in members:
             self._fractions[member] = epoch / epochs
         self._show(index, epoch / epochs, f"{trainings} trainings at once, epoch {epoch}/{epochs}")

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from benchmark.store import ResultsStore, SearchFolder, TrialFolder
+from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import is_hidden
+from benchmark.store.folders import SearchFolder, TrialFolder
 from benchmark.text import printable
 
 CURVES = ("recon_nll", "fid_recon", "fid_gen", "silhouette", "latent_dim")

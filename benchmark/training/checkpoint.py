@@ -6,14 +6,14 @@ from typing import Any
 import torch
 
 from benchmark.backbones.vae import VAE
-from benchmark.store import TrialFolder
 from benchmark.store.atomic_files import read_checked, write_checked
+from benchmark.store.folders import TrialFolder
 from benchmark.store.rows import decode_rows, encode_rows
-from benchmark.training.loop import TrainingState, load_optimizer, new_state
+from benchmark.training.state import TrainingState, load_optimizer, new_state
 from searchers.base import Controller
 
 MODULES = ("vae", "controller", "optimizer")
-COUNTERS = ("latent_ids", "flops_per_step", "train_flops", "images_seen", "stopped")
+COUNTERS = ("latent_ids", "latents_ever", "flops_per_step", "train_flops", "images_seen", "stopped", "curve")
 
 
 def save(state: TrainingState, folder: TrialFolder) -> None:
@@ -39,7 +39,11 @@ def restore(folder: TrialFolder, vae: VAE, controller: Controller, learning_rate
     if not folder.checkpoint.exists():
         return new_state(vae, controller, learning_rate)
     content = torch.load(io.BytesIO(read_checked(folder.checkpoint)), map_location="cpu", weights_only=True)
-    vae.keep_latents(range(len(content["latent_ids"])))
+    n, start = len(content["latent_ids"]), vae.latent_dim
+    if n != start:
+        vae.keep_latents(range(min(n, start)))
+        vae.add_latents(max(0, n - start), torch.Generator())
+        controller.latents_kept(range(min(n, start)), max(0, n - start))
     state = new_state(vae, controller, learning_rate)
     vae.load_state_dict(content["vae"])
     controller.load_state_dict(content["controller"])
@@ -49,3 +53,18 @@ def restore(folder: TrialFolder, vae: VAE, controller: Controller, learning_rate
     state.rows = decode_rows(content["rows"].numpy().tobytes())
     folder.write_rows(state.rows)  # what readers have may be an epoch behind, or damaged
     return state
+
+
+def save_optimizer(state: TrainingState, folder: TrialFolder) -> None:
+    """Writes Adam's state of a finished model's parameters, for a training that goes on from it."""
+    moments = [state.optimizer.state.get(parameter, {}) for parameter in state.vae.parameters()]
+    buffer = io.BytesIO()
+    torch.save(moments, buffer)
+    write_checked(folder.optimizer, buffer.getvalue())
+
+
+def load_moments(state: TrainingState, folder: TrialFolder) -> None:
+    """Gives a new training, of a finished training's model, the optimizer's state that `save_optimizer` wrote."""
+    saved = torch.load(io.BytesIO(read_checked(folder.optimizer)), map_location="cpu", weights_only=True)
+    for parameter, moments in zip(state.vae.parameters(), saved, strict=True):
+        state.optimizer.state[parameter] = {name: value.to(parameter.device) for name, value in moments.items()}

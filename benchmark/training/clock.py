@@ -18,6 +18,10 @@ class Clock:
         """Goes on from what an earlier process had used, unless that is less than the clock shows."""
         self._start = min(self._start, self._now() - seconds)
 
+    def go_to(self, seconds: float) -> None:
+        """Shows this many seconds now, more or less than before: what was waited for is not charged."""
+        self._start = self._now() - seconds
+
     def seconds(self) -> float:
         """Seconds so far."""
         return self._now() - self._start

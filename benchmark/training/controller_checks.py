@@ -10,7 +10,7 @@ from torch import Tensor
 from searchers.base import Controller, Decision
 
 Shapes = Mapping[str, torch.Size]
-_INSTEAD = "; state for each latent cannot follow a removal: close latents in open_latents() and never return keep"
+_INSTEAD = "; state for each latent has to follow in latents_kept(): see searchers.base.resize"
 
 
 def shapes_of(controller: Controller) -> Shapes:
@@ -24,6 +24,18 @@ def open_of(controller: Controller, latent_dim: int) -> Tensor | None:
     if found is not None and found.shape != (latent_dim,):
         got = f"open_latents() of {_name(controller)} has shape {list(found.shape)}"
         raise ValueError(f"{got}; expected [{latent_dim}], a value for each latent")
+    return found
+
+
+def prior_of(controller: Controller, latent_dim: int) -> Tensor | None:
+    """Its prior's variances [latent_dim], or None. Raises ValueError where they are not of that shape and above 0."""
+    found = controller.prior_variance()
+    if found is None:
+        return None
+    found = found.detach()
+    if found.shape != (latent_dim,) or not bool((found.isfinite() & (found > 0)).all()):
+        got = f"prior_variance() of {_name(controller)} is {found.tolist()}"
+        raise ValueError(f"{got}; expected {latent_dim} variances above 0, one for each latent")
     return found
 
 
@@ -42,15 +54,16 @@ def traces_of(controller: Controller) -> dict[str, float]:
 def check_decision(controller: Controller, decision: Decision, open_latents: Tensor | None, shapes: Shapes) -> None:
     """Raises TypeError where the decision, or what the controller did to its state, cannot be carried on.
 
-    shapes: of its state when the training started; a resumed training starts with these.
+    shapes: of its state after the last change of latents; a resumed training starts with these.
     """
-    if decision.keep is not None and open_latents is not None:
-        raise TypeError(f"{_name(controller)} removes latents (Decision.keep) and has open_latents(){_INSTEAD}")
+    changes = decision.keep is not None or decision.add
+    if changes and open_latents is not None and type(controller).latents_kept is Controller.latents_kept:
+        raise TypeError(f"{_name(controller)} changes the latents (Decision) and has open_latents(){_INSTEAD}")
     found = shapes_of(controller)
     changed = sorted(name for name in {*found, *shapes} if found.get(name) != shapes.get(name))
     if changed:
         got = f"{', '.join(changed)} of {_name(controller)} changed shape in training"
-        raise TypeError(f"{got}; expected the shape that it had at the start{_INSTEAD}")
+        raise TypeError(f"{got}; expected the shape that it had{_INSTEAD}")
 
 
 @contextmanager

@@ -2,76 +2,28 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Generator, Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.backbones.linear import FLOP_FORMULAS
-from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.training.clock import Clock
-from benchmark.training.controller_checks import check_decision, explained, open_of, shapes_of, traces_of
+from benchmark.training.controller_checks import check_decision, explained, open_of, prior_of, traces_of
 from benchmark.training.cuda_graph import Replay, Step
+from benchmark.training.flops import flop_counter
+from benchmark.training.model_view import ModelView, with_standard_prior
 from benchmark.training.rng import Purpose, stream
-from searchers.base import KEEP_ALL, Controller
+from benchmark.training.state import TrainingState
+from searchers.base import KEEP_ALL
 
 CHUNK_BYTES = 2**26  # of uint8 images gathered at once
 WARM_UP, LAST_RATE = 0.05, 0.01  # of a cosine schedule: a share of the steps, and of the learning rate
-
-
-@dataclass
-class TrainingState:
-    """A training between two epochs: what a checkpoint holds, and the rows so far."""
-
-    vae: VAE
-    controller: Controller
-    optimizer: torch.optim.Optimizer
-    latent_ids: list[int]  # the index that each latent had at the start
-    rows: list[dict[str, Any]]
-    flops_per_step: int | None = None  # None: not counted at this size
-    train_flops: int = 0
-    images_seen: int = 0
-    stopped: bool = False
-    replay: Replay | None = None  # the step as a CUDA graph
-
-    def __post_init__(self) -> None:
-        self.controller_shapes = shapes_of(self.controller)  # at the start
-
-    def keep_latents(self, indices: tuple[int, ...]) -> None:
-        """Removes all other latents from the model and the optimizer."""
-        self.vae.keep_latents(indices, self.optimizer)
-        self.latent_ids = [self.latent_ids[i] for i in indices]
-        self.flops_per_step = self.replay = None
-
-
-def new_state(vae: VAE, controller: Controller, learning_rate: float) -> TrainingState:
-    """A training before its first epoch."""
-    optimizer = make_optimizer([*vae.parameters(), *controller.parameters()], learning_rate)
-    return TrainingState(vae, controller, optimizer, list(range(vae.latent_dim)), [])
-
-
-def make_optimizer(parameters: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
-    """Adam, on a GPU such that its step can be recorded, and the learning rate changed afterwards."""
-    on_gpu = parameters[0].is_cuda
-    rate = torch.tensor(learning_rate, device=parameters[0].device) if on_gpu else learning_rate
-    return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Takes the moments over from `saved`, its `state_dict`; the learning rate stays where a recorded step reads it."""
-    rates = [group["lr"] for group in optimizer.param_groups]
-    optimizer.load_state_dict(saved)
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
 
 
 def rate_factor(schedule: str, done: float) -> float:
@@ -96,16 +48,6 @@ def scheduled(
         yield images
 
 
-@contextmanager
-def flop_counter() -> Iterator[FlopCounterMode]:
-    """Counts the FLOPs of what runs within it, attention as the matrix products of its definition.
-
-    Which fused attention kernels torch takes, counts and gives padded input depends on device and version.
-    """
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) as counter:
-        yield counter
-
-
 def train(
     state: TrainingState,
     settings: Training,
@@ -117,9 +59,9 @@ def train(
 ) -> None:
     """Trains until `settings.epochs` rows are there or the controller stops, and removes what it closed.
 
-    split: on the clock's device. streams: the search's seed and the trial's number. after_epoch: called when an epoch
-    is complete, its decision carried out: the place for checkpoints. A loss that is not finite ends the training, its
-    last row saying so.
+    split: on the clock's device. streams: the search's seed, and the training's origin (`benchmark.training.rng`).
+    after_epoch: called when an epoch is complete, its decision carried out: the place for checkpoints. A loss that is
+    not finite ends the training, its last row saying so.
     """
     while len(state.rows) < settings.epochs and not state.stopped:
         epoch = len(state.rows) + 1
@@ -135,7 +77,7 @@ def train(
                 )
             end_epoch(state, train_loss, seconds[0], settings.epochs, evaluator, streams, clock)
         after_epoch(state)
-    _remove_closed(state)
+    finish(state)
 
 
 def end_epoch(
@@ -153,29 +95,33 @@ def end_epoch(
     with clock.lap(seconds):
         state.vae.eval()
         open_latents = open_of(state.controller, state.vae.latent_dim)
-        generator = stream(Purpose.EVALUATION, *streams, epoch, clock.device)
-        metrics, latents = evaluator.evaluate(state.vae, open_latents, generator)
+        vae = with_standard_prior(state.vae, prior_of(state.controller, state.vae.latent_dim))
+        noise = partial(stream, Purpose.EVALUATION, *streams, epoch, clock.device)
+        metrics, latents = evaluator.evaluate(vae, open_latents, noise())
     row = {
-        "trial": streams[1],
+        "trial": state.number,
         "epoch": epoch,
         "latent_dim": state.vae.latent_dim if open_latents is None else int(open_latents.sum()),
         "train_loss": train_loss,
         **metrics,
         "train_seconds": train_seconds,
         "eval_seconds": seconds[0],
+        "wall_seconds": clock.seconds(),
         "images_seen": state.images_seen,
         "train_flops": state.train_flops,
-        "wall_seconds": clock.seconds(),
         "latent_id": np.array(state.latent_ids),
         **latents,
     }
     diverged = not np.isfinite(train_loss)
-    decision = KEEP_ALL if diverged else state.controller.after_epoch(pd.DataFrame([*state.rows, row]))
+    view = ModelView(vae, evaluator, clock, noise)
+    decision = KEEP_ALL if diverged else state.controller.after_epoch(pd.DataFrame([*state.rows, row]), view)
     check_decision(state.controller, decision, open_latents, state.controller_shapes)
-    state.rows.append({**row, **traces_of(state.controller)})
+    looked = {"eval_seconds": seconds[0] + sum(view.seconds), "wall_seconds": clock.seconds()} if view.seconds else {}
+    state.rows.append({**row, **looked, **traces_of(state.controller)})
+    state.curve += [{"trial": state.number, "epoch": epoch, **evaluation} for evaluation in view.curve]
     state.stopped = decision.stop or diverged
-    if decision.keep is not None and not state.stopped and epoch < epochs:
-        state.keep_latents(decision.keep)
+    if (decision.keep is not None or decision.add) and not state.stopped and epoch < epochs:
+        state.change_latents(decision.keep, decision.add, stream(Purpose.INIT, *streams, epoch))
 
 
 def train_epoch(state: TrainingState, split: Split, settings: Training, order: Generator, noise: Generator) -> float:
@@ -193,7 +139,7 @@ def train_epoch(state: TrainingState, split: Split, settings: Training, order: G
         state.optimizer.step()
         state.optimizer.zero_grad()
         with torch.no_grad():
-            state.controller.after_step()
+            state.controller.after_step(state.vae)
         totals += loss.detach()
 
     if noise.device.type == "cuda" and state.controller.capturable:
@@ -235,12 +181,15 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
 
-def _remove_closed(state: TrainingState) -> None:
+def finish(state: TrainingState) -> None:
+    """Makes the trained model one that needs no controller: its prior is N(0, 1), and closed latents are removed."""
+    variance = prior_of(state.controller, state.vae.latent_dim)
+    if variance is not None:
+        state.vae.fold_prior(variance)
     open_latents = open_of(state.controller, state.vae.latent_dim)
     if open_latents is None:
         return
-    indices = tuple(open_latents.nonzero().flatten().tolist())
+    indices = open_latents.nonzero().flatten().tolist()
     if not indices:
         raise ArithmeticError("the controller closed every latent; a model needs one: loosen its constraint")
-    if len(indices) < state.vae.latent_dim:
-        state.keep_latents(indices)
+    state.remove_all_but(indices)

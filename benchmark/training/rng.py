@@ -1,5 +1,11 @@
-"""Random streams that follow from what they are for, so that a resumed run needs no saved generator state."""
+"""Random streams that follow from what they are for, so that a resumed run needs no saved generator state.
 
+A training's streams follow from its search's seed and its origin, which says where it starts: two searches of a seed
+that ask for the same training get the same one.
+"""
+
+import hashlib
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -14,16 +20,26 @@ class Purpose(IntEnum):
     NOISE = 2
     EVALUATION = 3
     TEST = 4
+    IMAGES = 5
 
 
-def stream_seed(purpose: Purpose, seed: int, trial: int = 0, epoch: int = 0) -> int:
-    """A 63-bit seed, different for each purpose, search seed, trial and epoch."""
-    state = np.random.SeedSequence([seed, trial, epoch, purpose]).generate_state(1, np.uint64)
+def origin_of(origin: int, epochs: int, keep: Sequence[int]) -> int:
+    """The origin of a training that goes on from one of this origin after so many epochs, with the latents `keep`.
+
+    That of a fresh training is the number of latents it starts with.
+    """
+    digest = hashlib.sha256(repr((origin, epochs, list(keep))).encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def stream_seed(purpose: Purpose, seed: int, origin: int = 0, epoch: int = 0) -> int:
+    """A 63-bit seed, different for each purpose, search seed, origin of a training and epoch."""
+    state = np.random.SeedSequence([seed, origin, epoch, purpose]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
 
 def stream(
-    purpose: Purpose, seed: int, trial: int = 0, epoch: int = 0, device: torch.device | str = "cpu"
+    purpose: Purpose, seed: int, origin: int = 0, epoch: int = 0, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """A torch generator at the start of that stream."""
-    return torch.Generator(device).manual_seed(stream_seed(purpose, seed, trial, epoch))
+    return torch.Generator(device).manual_seed(stream_seed(purpose, seed, origin, epoch))

@@ -10,8 +10,8 @@ import pandas as pd
 from benchmark.store.doubts import search_flags, sentences
 from reports.analysis.stats import FEW_SEEDS, mean_intervals, ratio_intervals
 from reports.data.groups import Group
-from reports.data.quantities import COSTS, DEVICE_SECONDS, METRICS, Quantity
-from reports.drawing.style import searcher_style
+from reports.data.names import label
+from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS, Quantity
 
 MIXED_DEVICES = "Searches ran on CPUs and on GPUs: their times do not compare."
 _MACHINE = ["env_device", "env_cpu", "env_threads"]
@@ -63,9 +63,9 @@ def _row(group: Group, searcher: str) -> dict[str, object]:
         **_distribution(done["test_active_units"], "active_units"),
         **_doubted(done),
     }
-    columns = [_measured(quantity) for quantity in (*COSTS, *METRICS)]
+    columns = [_measured(quantity) for quantity in (*COSTS, *SHOWN_METRICS)]
     intervals = mean_intervals(done[columns].to_numpy().T)
-    for quantity, column, (low, high) in zip((*COSTS, *METRICS), columns, intervals, strict=True):
+    for quantity, column, (low, high) in zip((*COSTS, *SHOWN_METRICS), columns, intervals, strict=True):
         row[stat(quantity, "mean")], row[stat(quantity, "sd")] = mean_sd(done[column])
         row[stat(quantity, "low")], row[stat(quantity, "high")] = low, high
     return row | _against_grid(done, grid, searcher)
@@ -88,7 +88,7 @@ def _doubted(done: pd.DataFrame) -> dict[str, object]:
 def doubt_sentences(group: Group) -> list[str]:
     """What speaks against the sizes and the FIDs of the group's finished searches, a sentence a kind."""
     rows = group.searches.to_dict("records")
-    return sentences(rows, lambda row: f"{searcher_style(row['searcher']).label} seed {row['seed']:g}")
+    return sentences(rows, lambda row: f"{label(row['searcher'])} seed {row['seed']:g}")
 
 
 def _comparable(group: Group, searches: pd.DataFrame) -> pd.DataFrame:
@@ -173,7 +173,7 @@ def cautions(group: Group) -> list[str]:
             "Differences that involve them are not evidence; run more seeds."
         )
     for searcher, rows in done.items():
-        missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*COSTS, *METRICS)}
+        missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*COSTS, *SHOWN_METRICS)}
         # Of a cost that none has there is no number, and a dash says so.
         unknown = {cost.label for cost in COSTS if missing[cost.label] == len(rows)}
         parts = [f"{label} in {n} of {len(rows)}" for label, n in missing.items() if n and label not in unknown]

@@ -13,9 +13,8 @@ from reports.analysis.comparison import active_range, cautions, mean_sd, ratio, 
 from reports.analysis.paired_blocks import OVERALL, complete_blocks
 from reports.analysis.stats import FEW_SEEDS
 from reports.data.groups import Group
+from reports.data.names import counted, in_order, label
 from reports.data.quantities import RECON_NLL, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
-from reports.drawing.legend import counted
-from reports.drawing.style import in_order, searcher_style
 
 GRID = "grid"
 DOUBTFUL = {  # counts of the comparison, and what they count
@@ -85,7 +84,7 @@ def _lead(group: Group, means: dict[str, pd.Series]) -> str:
     tied = [name for name in ranked if of[name].overlaps(of[best])]
     if n < FEW_SEEDS:
         seeds = "a single seed is" if n == 1 else f"{n} seeds are"
-        text = f"{_label(best)} has the lowest {among}, but {seeds} too few for a claim."
+        text = f"{label(best)} has the lowest {among}, but {seeds} too few for a claim."
     elif len(tied) > 1:
         text = (
             f"{_listed(tied)} tie for the best mean rank over the test metrics: the 95 % intervals over {n} seeds "
@@ -93,11 +92,11 @@ def _lead(group: Group, means: dict[str, pd.Series]) -> str:
         )
     else:
         text = (
-            f"{_label(best)} has the best {among}; the next is {_label(ranked[1])} ({of[ranked[1]].mean:.1f}), and "
+            f"{label(best)} has the best {among}; the next is {label(ranked[1])} ({of[ranked[1]].mean:.1f}), and "
             f"their 95 % intervals over {n} seeds do not overlap. What the paired tests support is said below."
         )
     left_out = [name for name in group.searchers if name not in of]
-    return text + (f" Not ranked, for want of finished seeds: {', '.join(map(_label, left_out))}." if left_out else "")
+    return text + (f" Not ranked, for want of finished seeds: {', '.join(map(label, left_out))}." if left_out else "")
 
 
 def _doubtful(rows: pd.DataFrame) -> str:
@@ -105,7 +104,7 @@ def _doubtful(rows: pd.DataFrame) -> str:
     said = []
     for column, what in DOUBTFUL.items():
         found = rows[rows[column] > 0]
-        named = [f"{_label(row['searcher'])} {row[column]:g} of {row['n_done']}" for _, row in found.iterrows()]
+        named = [f"{label(row['searcher'])} {row[column]:g} of {row['n_done']}" for _, row in found.iterrows()]
         said += [f"{what} ({', '.join(named)})"] if named else []
     return f" Careful: models {', '.join(said)}; the notes below name them." if said else ""
 
@@ -118,14 +117,14 @@ def _cheapest(rows: Sequence[pd.Series]) -> str:
     row = min(known, key=lambda row: float(row[stat(TRAIN_FLOPS, "mean")]))
     multiple = ratio(row, TRAIN_FLOPS) if row["searcher"] != GRID else ""
     of_grid = f", at {multiple} the grid’s" if multiple else ""
-    return f"Of these {_label(row['searcher'])} trains with the fewest FLOPs{of_grid}."
+    return f"Of these {label(row['searcher'])} trains with the fewest FLOPs{of_grid}."
 
 
 def _sentence(group: Group, searcher: str, row: pd.Series) -> str:
     done, grid = group.of(searcher, "done"), group.of(GRID, "done")
     if done.empty:
-        return f"{_label(searcher)} has no finished search ({group.unfinished(searcher)})."
-    text = f"{_label(searcher)} found {_sizes(row)}"
+        return f"{label(searcher)} has no finished search ({group.unfinished(searcher)})."
+    text = f"{label(searcher)} found {_sizes(row)}"
     if searcher == GRID or grid.empty:
         known = " and ".join(filter(None, (_amount(row, cost) for cost in (TRAIN_FLOPS, WALL_SECONDS))))
         without = "" if searcher == GRID else "; there is no finished grid search to compare it with"
@@ -179,10 +178,6 @@ def _unfinished(group: Group) -> list[str]:
     return notes
 
 
-def _label(searcher: str) -> str:
-    return searcher_style(searcher).label
-
-
 def _listed(searchers: Sequence[str]) -> str:
-    labels = [_label(name) for name in in_order(searchers)]
+    labels = [label(name) for name in in_order(searchers)]
     return f"{', '.join(labels[:-1])} and {labels[-1]}"

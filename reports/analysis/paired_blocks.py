@@ -11,8 +11,8 @@ import pandas as pd
 from benchmark.text import features_kind
 from reports.analysis.stats import ALPHA, Friedman, block_ranks, friedman
 from reports.data.groups import Group
+from reports.data.names import in_order
 from reports.data.quantities import CURVES, TRAIN_FLOPS, Quantity
-from reports.drawing.style import in_order
 
 # The mean of a searcher's ranks by the four decision metrics inside a block; metrics that nobody has do not count.
 OVERALL = Quantity("overall_rank", "overall score", "mean rank")

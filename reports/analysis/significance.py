@@ -11,8 +11,8 @@ import pandas as pd
 from reports.analysis.paired_blocks import Blocks, Measure, complete_blocks
 from reports.analysis.stats import ALPHA, blocks_needed, critical_difference, nemenyi, p_text, pairwise, smallest_p
 from reports.data.groups import Group
+from reports.data.names import in_order
 from reports.data.quantities import CURVES, TRAIN_FLOPS
-from reports.drawing.style import in_order
 
 _COLUMNS = ["measure", "unit", "better", "searcher_a", "searcher_b", "n_blocks", "n_lower", "n_higher"]
 _COLUMNS += ["median_difference", "p_wilcoxon", "p_holm", "rank_biserial", "p_nemenyi", "p_friedman", "claimed"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmark.text import features_kind
+from searchers.quantities import HIGHER_IS_BETTER
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,11 @@ class Quantity:
     column: str
     label: str
     unit: str = ""
-    better: Literal["lower", "higher"] = "lower"
+
+    @property
+    def better(self) -> Literal["lower", "higher"]:
+        """Which values are better."""
+        return "higher" if self.column in HIGHER_IS_BETTER else "lower"
 
     @property
     def is_fid(self) -> bool:
@@ -65,8 +70,8 @@ COSTS = (
 RECON_NLL = Quantity("recon_nll", "reconstruction NLL", "nats/image")
 FID_RECON = Quantity("fid_recon", "FID, reconstructions")
 FID_GEN = Quantity("fid_gen", "FID, samples")
-SILHOUETTE = Quantity("silhouette", "silhouette", better="higher")
-METRICS = (
+SILHOUETTE = Quantity("silhouette", "silhouette")
+SHOWN_METRICS = (
     RECON_NLL,
     Quantity("recon_sse", "squared error", "sum over pixels, per image"),
     Quantity("kl", "KL", "nats/image"),

@@ -10,8 +10,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
 from reports.data.groups import Group
+from reports.data.names import counted
 from reports.drawing.axes import fold
-from reports.drawing.style import SearcherStyle, in_order, searcher_style
+from reports.drawing.style import SearcherStyle
 
 _NOTE_SIZE = 6.5
 _TITLE_LETTERS, _NAME_LETTERS, _NOTE_LETTERS = 12, 14, 18.5  # an inch, each in its size
@@ -21,12 +22,6 @@ _MARGIN = 0.05  # inches
 def wrapped_title(figure: Figure, text: str) -> None:
     """The figure's title, in as many lines as its width asks for."""
     figure.suptitle(fold(text, int(figure.get_figwidth() * _TITLE_LETTERS)))
-
-
-def counted(searchers: Iterable[str]) -> str:
-    """How often each searcher occurs, in their fixed order: `Grid (2), ALD (1)`."""
-    names = list(searchers)
-    return ", ".join(f"{searcher_style(name).label} ({names.count(name)})" for name in in_order(names))
 
 
 def unfinished(group: Group) -> list[str]:

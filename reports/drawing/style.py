@@ -11,6 +11,10 @@ from zlib import crc32
 import matplotlib as mpl
 from matplotlib.typing import FillStyleType, LineStyleType
 
+from reports.data.names import in_order, label
+from searchers import SEARCHERS
+from searchers.registry import Entry
+
 PAGE_WIDTH = 7.16  # inches: a two-column page
 COLUMN_WIDTH = 3.5  # inches: one of its columns
 STOP_RED = "#cc0000"
@@ -38,15 +42,7 @@ class SearcherStyle:
         }
 
 
-# Okabe and Ito's palette, which the colour-blind can tell apart; the dict's order is the order in every figure.
-_KNOWN = {
-    "grid": SearcherStyle("#000000", "s", "Grid"),
-    "random": SearcherStyle("#56b4e9", "v", "Random"),
-    "tpe": SearcherStyle("#0072b2", "^", "TPE"),
-    "ald": SearcherStyle("#d55e00", "o", "ALD"),
-    "geco-l0arm": SearcherStyle("#009e73", "D", "GECO/L0-ARM"),
-    "sparsity": SearcherStyle("#cc79a7", "P", "Sparsity"),
-}
+# Of searchers whose registry entry names none.
 _OTHER_COLORS = ("#332288", "#882255", "#999933", "#117733", "#6b4c2a", "#777777")
 _OTHER_MARKERS = ("X", "*", "p", "h", "8", "d")
 # Dash and gap lengths in line widths; as many as the largest family of variants (GECO's figure 3) has.
@@ -54,26 +50,20 @@ _LINES: tuple[Linestyle, ...] = (
     *("-", "--", ":", "-.", (0, (10, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (4, 4))),
     *((0, (2, 1)), (0, (8, 2, 3, 2))),
 )
-
-
 _FILLS: tuple[FillStyleType, ...] = ("full", "none", "left", "top", "right", "bottom")
 
 
 def searcher_style(name: str) -> SearcherStyle:
-    """Style of a searcher by its name in the store; a user's `package.module:Class` gets one from its name alone.
+    """How a searcher looks: as its registry entry says, or as follows from a user's `package.module:Class` alone.
 
     A variant (`ald@100`) has its searcher's colour and marker.
     """
-    base, _, variant = name.partition("@")
-    if variant:
-        style = searcher_style(base)
-        return replace(style, label=f"{style.label} @{variant}")
-    if name in _KNOWN:
-        return _KNOWN[name]
-    digest = crc32(name.encode())
-    color = _OTHER_COLORS[digest % len(_OTHER_COLORS)]
-    marker = _OTHER_MARKERS[digest // len(_OTHER_COLORS) % len(_OTHER_MARKERS)]
-    return SearcherStyle(color, marker, name.rsplit(".", 1)[-1])
+    base = name.partition("@")[0]
+    entry = SEARCHERS.get(base) or Entry(base, "")
+    digest = crc32(base.encode())
+    color = entry.colour or _OTHER_COLORS[digest % len(_OTHER_COLORS)]
+    marker = entry.marker or _OTHER_MARKERS[digest // len(_OTHER_COLORS) % len(_OTHER_MARKERS)]
+    return SearcherStyle(color, marker, label(name))
 
 
 def searcher_styles(names: Iterable[str]) -> dict[str, SearcherStyle]:
@@ -99,19 +89,6 @@ def drawn_styles(searchers: Iterable[str], drawn: Iterable[str]) -> dict[str, Se
     """Of the styles of all searchers that are compared those of the drawn ones."""
     present = set(drawn)
     return {name: style for name, style in searcher_styles(searchers).items() if name in present}
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Each name once: latentbench's searchers in their fixed order, then the user's own by name; variants by number."""
-    order = list(_KNOWN)
-
-    def place(name: str) -> tuple[int, str, int, str]:
-        base, _, variant = name.partition("@")
-        known = order.index(base) if base in _KNOWN else len(order)
-        number = "".join(character for character in variant if character.isdigit())
-        return known, base, int(number or 0), variant
-
-    return sorted(set(names), key=place)
 
 
 @contextmanager

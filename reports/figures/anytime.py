@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from pandas.api.typing import DataFrameGroupBy
 
-from benchmark.store import LAST_EPOCHS
 from reports.analysis.comparison import MIXED_DEVICES
 from reports.analysis.stats import FEW_SEEDS, mean_intervals
 from reports.data.groups import Group, Store
+from reports.data.names import counted
 from reports.data.quantities import CURVES, TRAIN_FLOPS, WALL_SECONDS
-from reports.drawing.legend import counted, unfinished
+from reports.drawing.legend import unfinished
+from searchers.quantities import LAST_EPOCHS
 
 AXES = (TRAIN_FLOPS, WALL_SECONDS)
 _POINTS = 100  # of a mean curve at most

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from reports.data.groups import Group, Store
+from reports.data.names import counted
 from reports.data.quantities import CURVES
-from reports.drawing.legend import counted
 
 Role = Literal["main", "trial", "other seed"]
 

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from reports.data.groups import Group, Store
+from reports.data.names import label
 from reports.drawing.axes import fold
 from reports.drawing.legend import unfinished
 from reports.drawing.style import COLUMN_WIDTH, searcher_style
@@ -88,7 +89,7 @@ def images_data(group: Group, store: Store) -> ImagesData | None:
             rows.append(ImageRow("samples", *keys, to_rgb(gallery["samples"][:N_IMAGES])))
             break
         else:
-            blank += [searcher_style(searcher).label] if len(done) else []
+            blank += [label(searcher)] if len(done) else []
     notes = [*unfinished(group), *([f"Finished without images: {', '.join(blank)}."] if blank else [])]
     return ImagesData(f"Reconstructions and samples: {group.title}", tuple(rows), tuple(notes)) if rows else None
 
@@ -142,7 +143,7 @@ def _heading(rows: tuple[ImageRow, ...], n: int) -> str:
         return ""
     size = "unknown" if row.latent_dim is None else row.latent_dim
     size = size if row.active_units is None else f"{size} ({row.active_units} in use)"
-    return fold(f"{searcher_style(row.searcher).label}, size {size}, seed {row.seed}", _HEADING_LETTERS)
+    return fold(f"{label(row.searcher)}, size {size}, seed {row.seed}", _HEADING_LETTERS)
 
 
 def _strip(images: Images) -> Images:

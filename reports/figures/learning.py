@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reports.data.groups import Group, Store
+from reports.data.names import counted
 from reports.data.quantities import CURVES, Quantity
 from reports.drawing.axes import fold, log_scale, worth_log
-from reports.drawing.legend import counted, legend_below, searcher_entries, unfinished, wrapped_title
+from reports.drawing.legend import legend_below, searcher_entries, unfinished, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH, SearcherStyle, drawn_styles
 from reports.figures.curves import chosen_trial
 

@@ -14,9 +14,10 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.analysis.stats import FEW_SEEDS, mean_interval
 from reports.data.groups import Group, Store
+from reports.data.names import counted
 from reports.data.quantities import CURVES, Quantity
 from reports.drawing.axes import fold
-from reports.drawing.legend import counted, legend_below, unfinished, wrapped_title
+from reports.drawing.legend import legend_below, unfinished, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH, searcher_style
 
 GRID = "grid"

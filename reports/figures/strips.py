@@ -16,9 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from reports.analysis.comparison import MIXED_DEVICES
 from reports.analysis.stats import FEW_SEEDS, mean_interval
 from reports.data.groups import Group, Store
+from reports.data.names import counted
 from reports.data.quantities import DEVICE_SECONDS, IMAGES_SEEN, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
 from reports.drawing.axes import fold, log_scale, worth_log
-from reports.drawing.legend import counted, legend_below, unfinished, wrapped_title
+from reports.drawing.legend import legend_below, unfinished, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH, searcher_style
 
 Centre = Literal["mean", "median"]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.data.groups import Group, Store
+from reports.data.names import counted
 from reports.data.quantities import CURVES, TRAIN_FLOPS, Quantity, scaled
 from reports.drawing.axes import fold, log_scale, worth_log
-from reports.drawing.legend import counted, legend_below, searcher_entries, unfinished, wrapped_title
+from reports.drawing.legend import legend_below, searcher_entries, unfinished, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH, SearcherStyle, drawn_styles
+from searchers.parts.pareto import on_front
 
 _HEADING_LETTERS = 24  # a line, along a panel
 _TICKS = 4  # of a log axis in these small panels
@@ -68,21 +69,10 @@ def tradeoff_data(group: Group, store: Store) -> Tradeoff | None:
 def _with_means(seeds: pd.DataFrame, metric: Quantity) -> pd.DataFrame:
     """The seeds' rows and below them a row for each searcher's mean, all with `on_front`."""
     means = seeds.groupby(["metric", "searcher"], as_index=False)[["cost", "quality"]].mean().assign(mark="mean")
-    sign = 1.0 if metric.better == "lower" else -1.0
-    front = means.loc[on_front(means["cost"].to_numpy(), sign * means["quality"].to_numpy()), "searcher"]
+    losses = means[["cost", "quality"]].to_numpy() * [1.0, 1.0 if metric.better == "lower" else -1.0]
+    front = means.loc[on_front(losses), "searcher"]
     marks = pd.concat([seeds, means], ignore_index=True)
     return marks.assign(on_front=marks["searcher"].isin(front))
-
-
-def on_front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
-    """Which of [N] points no other point beats in cost or loss (both lower is better) without being worse in the other.
-
-    Returns bool [N]; equal points are on the front together.
-    """
-    no_worse = (cost[:, None] >= cost) & (loss[:, None] >= loss)  # [i, j]: j is nowhere worse than i
-    better = (cost[:, None] > cost) | (loss[:, None] > loss)
-    dominated: np.ndarray = np.any(no_worse & better, axis=1)
-    return ~dominated
 
 
 def draw_tradeoff(data: Tradeoff) -> Figure:

@@ -18,7 +18,7 @@ from reports.analysis.comparison import rows_of
 from reports.analysis.headline import Headline, headline
 from reports.analysis.significance import claims
 from reports.data.groups import Group
-from reports.drawing.style import in_order
+from reports.data.names import in_order
 from reports.page.plots import interactive, json_text
 from reports.page.style import markers_css, markers_svg
 from reports.page.tables import (

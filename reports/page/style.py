@@ -15,6 +15,7 @@ from reports.drawing.style import searcher_style
 # Matplotlib's markers as plotly.js names them.
 SYMBOLS = {
     **{"s": "square", "v": "triangle-down", "^": "triangle-up", "o": "circle", "D": "diamond", "P": "cross"},
+    **{"<": "triangle-left", ">": "triangle-right", "H": "hexagon2"},
     **{"X": "x", "*": "star", "p": "pentagon", "h": "hexagon", "8": "octagon", "d": "diamond-tall"},
 }
 _DARK_PAGE = "#14171a"

@@ -13,8 +13,16 @@ from benchmark.store.doubts import doubts
 from benchmark.text import features_kind
 from reports.analysis.comparison import active_range, counts, mean_sd_text, plus_minus, ratio, size_range
 from reports.data.groups import Group
-from reports.data.quantities import COSTS, DEVICE_SECONDS, IMAGES_SEEN, METRICS, TRAIN_FLOPS, WALL_SECONDS, Quantity
-from reports.drawing.style import in_order, searcher_style
+from reports.data.names import in_order, label
+from reports.data.quantities import (
+    COSTS,
+    DEVICE_SECONDS,
+    IMAGES_SEEN,
+    SHOWN_METRICS,
+    TRAIN_FLOPS,
+    WALL_SECONDS,
+    Quantity,
+)
 
 _SHOWN_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
 _LONG = 60  # letters from which a cell asks for a wide column
@@ -100,7 +108,7 @@ def filters(table: Table, headings: Sequence[str]) -> list[Filter]:
 
 def searcher_cell(searcher: str) -> Cell:
     """A searcher by its printed name."""
-    return Cell(searcher_style(searcher).label, searcher=searcher)
+    return Cell(label(searcher), searcher=searcher)
 
 
 def number_cell(value: float) -> Cell:
@@ -118,7 +126,7 @@ def searches_table(groups: Sequence[Group]) -> Table:
     columns += [Column("searcher"), Column("seed", True), Column("status"), Column("latent size", True)]
     columns += [Column("latents in use", True)]
     columns += [Column(cost.heading(""), True) for cost in _SHOWN_COSTS]
-    columns += [Column(f"{metric.heading(common)} {metric.arrow}", True) for metric in METRICS]
+    columns += [Column(f"{metric.heading(common)} {metric.arrow}", True) for metric in SHOWN_METRICS]
     columns += [*([Column("FID features")] if len(features) > 1 else []), Column("doubts"), Column("error")]
     rows = []
     for group, search in _all(groups):
@@ -128,7 +136,7 @@ def searches_table(groups: Sequence[Group]) -> Table:
         cells += [Cell(search["status"], status=search["status"]), number_cell(search["latent_dim"])]
         cells += [number_cell(search["test_active_units"])]
         cells += [number_cell(search[cost.column]) for cost in _SHOWN_COSTS]
-        cells += [number_cell(search[metric.tested]) for metric in METRICS]
+        cells += [number_cell(search[metric.tested]) for metric in SHOWN_METRICS]
         cells += [Cell(features_kind(group.fid_features) or "unknown")] if len(features) > 1 else []
         cells += [Cell("; ".join(doubts(search.to_dict())))]
         lines = search["error"].strip().splitlines()
@@ -142,7 +150,7 @@ def summary_table(group: Group, rows: pd.DataFrame) -> Table:
     columns += [Column("done / failed / running", True), Column("latent size, median (min–max)", True)]
     columns += [Column("latents in use", True)]
     columns += [Column(cost.heading(""), True) for cost in (TRAIN_FLOPS, WALL_SECONDS)]
-    columns += [Column(f"{metric.heading(group.fid_features)} {metric.arrow}", True) for metric in METRICS]
+    columns += [Column(f"{metric.heading(group.fid_features)} {metric.arrow}", True) for metric in SHOWN_METRICS]
     table = [
         (
             searcher_cell(row["searcher"]),
@@ -150,7 +158,7 @@ def summary_table(group: Group, rows: pd.DataFrame) -> Table:
             Cell(size_range(row)),
             Cell(active_range(row)),
             *(_cost_cell(row, cost) for cost in (TRAIN_FLOPS, WALL_SECONDS)),
-            *(Cell(plus_minus(row, metric)) for metric in METRICS),
+            *(Cell(plus_minus(row, metric)) for metric in SHOWN_METRICS),
         )
         for _, row in rows.iterrows()
     ]
@@ -186,8 +194,8 @@ def failures(groups: Sequence[Group]) -> list[tuple[str, str, str]]:
     found = []
     for group, search in _all(groups, "failed"):
         first, *rest = search["error"].strip().splitlines() or ["no error recorded"]
-        label = searcher_style(search["searcher"]).label
-        found.append((f"{group.title}: {label}, seed {search['seed']:g}", first, "\n".join(rest)))
+        name = f"{group.title}: {label(search['searcher'])}, seed {search['seed']:g}"
+        found.append((name, first, "\n".join(rest)))
     return found
 
 
@@ -227,7 +235,7 @@ def definitions_table() -> Table:
     """One row a measured quantity: unit, better direction, meaning; then the latents in use."""
     rows = [
         (Cell(q.label), Cell(q.unit or "–"), Cell(f"{q.better} {q.arrow}"), Cell(DEFINITIONS[q.column]))
-        for q in (*METRICS, *COSTS)
+        for q in (*SHOWN_METRICS, *COSTS)
     ]
     rows.append((Cell("latents in use"), Cell("–"), Cell("–"), Cell(IN_USE)))
     return Table(tuple(Column(name) for name in ("quantity", "unit", "better", "meaning")), tuple(rows))

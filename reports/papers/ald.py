@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis.comparison import mean_sd
+from reports.data.names import in_order
 from reports.data.quantities import CURVES
-from reports.drawing.style import in_order
 from reports.papers.base import Need, Runs
 from reports.papers.runs import (
     PaperTable,

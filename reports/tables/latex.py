@@ -16,8 +16,8 @@ import pandas as pd
 from benchmark.text import features_kind
 from reports.analysis.comparison import active_range, cautions, mean_sd_text, ratio, rows_of, size_range, stat
 from reports.data.groups import Group
-from reports.data.quantities import COSTS, METRICS, Quantity, scaled
-from reports.drawing.style import searcher_style
+from reports.data.names import label
+from reports.data.quantities import COSTS, SHOWN_METRICS, Quantity, scaled
 from reports.tables.latex_table import Column, floating, heading_lines, tabular
 from reports.tables.latex_text import escape, number, prose, shortened
 
@@ -91,13 +91,15 @@ def _has_multiples(rows: pd.DataFrame) -> bool:
 
 
 def _quality(group: Group, rows: pd.DataFrame) -> list[str]:
-    headings = [f"{metric.heading(group.fid_features)}\u00a0{metric.arrow}" for metric in METRICS]
-    metrics = [Column(heading, "r", _mean_sd(rows, metric)) for heading, metric in zip(headings, METRICS, strict=True)]
+    headings = [f"{metric.heading(group.fid_features)}\u00a0{metric.arrow}" for metric in SHOWN_METRICS]
+    metrics = [
+        Column(heading, "r", _mean_sd(rows, metric)) for heading, metric in zip(headings, SHOWN_METRICS, strict=True)
+    ]
     return tabular([*_searchers(rows), *metrics])
 
 
 def _searchers(rows: pd.DataFrame) -> list[Column]:
-    names = [escape(shortened(searcher_style(name).label, _NAME_LETTERS)) for name in rows["searcher"]]
+    names = [escape(shortened(label(name), _NAME_LETTERS)) for name in rows["searcher"]]
     return [Column("searcher", "l", names), Column("seeds", "r", [f"{n:g}" for n in rows["n_done"]])]
 
 
@@ -128,7 +130,7 @@ def _caption(group: Group, rows: pd.DataFrame) -> str:
     ]
     for status, words in (("failed", "Failed, not in the means"), ("running", "Still running, not in the means")):
         named = zip(rows["searcher"], rows[f"n_{status}"], strict=True)
-        listed = [f"{searcher_style(name).label} ({count})" for name, count in named if count]
+        listed = [f"{label(name)} ({count})" for name, count in named if count]
         sentences += [f"{words}: {', '.join(listed)}."] if listed else []
     return " ".join(sentences)
 

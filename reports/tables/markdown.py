@@ -10,7 +10,7 @@ from benchmark.text import features_kind
 from reports.analysis.comparison import active_range, cautions, counts, plus_minus, ratio, rows_of, size_range
 from reports.analysis.significance import claims
 from reports.data.groups import Group
-from reports.data.quantities import COSTS, METRICS, Quantity
+from reports.data.quantities import COSTS, SHOWN_METRICS, Quantity
 
 _ERROR_LENGTH = 300
 _TESTS = (
@@ -59,10 +59,10 @@ def _group(group: Group, rows: pd.DataFrame) -> list[str]:
         [row["searcher"], counts(row), size_range(row), active_range(row), *(_cost(row, cost) for cost in COSTS)]
         for _, row in rows.iterrows()
     ]
-    quality = [[row["searcher"], *(plus_minus(row, metric) for metric in METRICS)] for _, row in rows.iterrows()]
+    quality = [[row["searcher"], *(plus_minus(row, metric) for metric in SHOWN_METRICS)] for _, row in rows.iterrows()]
     cost_header = ["searcher", "done/failed/running", "latent size: median (min–max)", "latents in use"]
     cost_header += [cost.heading(group.fid_features) for cost in COSTS]
-    quality_header = ["searcher", *(f"{m.heading(group.fid_features)} {m.arrow}" for m in METRICS)]
+    quality_header = ["searcher", *(f"{m.heading(group.fid_features)} {m.arrow}" for m in SHOWN_METRICS)]
     protocols = ", ".join(sorted(set(group.searches["protocol"]) - {""})) or "unknown"
     epochs = ", ".join(f"{n:g}" for n in sorted(group.searches["epochs"].dropna().unique())) or "unknown"
     about = (

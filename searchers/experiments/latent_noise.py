@@ -4,6 +4,7 @@ No search for a size: it is run by its name, `searchers.experiments.latent_noise
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -12,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor
 
-from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.parts.objectives import (
     VAE,
     Loss,
@@ -21,8 +22,7 @@ from searchers.parts.objectives import (
     kl_per_dim,
     reparameterise,
 )
-
-ACTIVE_VARIANCE = 0.01  # of the posterior mean over the data: above it a latent is active, as `active_units` counts
+from searchers.quantities import ACTIVE
 
 
 class Phase(IntEnum):
@@ -56,6 +56,9 @@ class LatentNoise(Searcher):
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
         if not 0 < self.noise_step < math.inf:
             raise ValueError(f"noise_step is {self.noise_step}; expected a standard deviation above 0")
+
+    def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
+        return [Expected(self.latent_dim, epochs)]
 
     def search(self, problem: Problem) -> Choice:
         return Choice(problem.train(self.latent_dim, LatentNoiseController(self)))
@@ -106,7 +109,7 @@ class LatentNoiseController(Controller):
             self.steps += 1
         return Loss(error + kl.sum() / len(x))
 
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         gain, kl = float(self.gain_sum / self.steps), float(self.kl_sum / self.steps)  # NaN in the warm-up
         self._note(history, gain, kl)
         for total in (self.gain_sum, self.kl_sum, self.steps):
@@ -126,7 +129,7 @@ class LatentNoiseController(Controller):
     def _choose(self, history: pd.DataFrame) -> None:
         """Raises ArithmeticError where no latent is active."""
         last = history.iloc[-1]
-        is_active = last["latent_mean_variance"] > ACTIVE_VARIANCE
+        is_active = last["latent_mean_variance"] > ACTIVE
         active = np.flatnonzero(is_active)
         if not len(active):
             raise ArithmeticError("no latent is active after the warm-up, so none can be made noisy: raise warm_up")

@@ -1,6 +1,7 @@
 """ALD-VAE: latents are removed during training until the metrics' trends say stop (2312.06280, algorithm 1)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +9,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.parts.trends import all_rising, slope
+from searchers.quantities import DECISION_METRICS
 
-METRICS = ("recon_nll", "silhouette", "fid_recon", "fid_gen")
 REMOVALS = ("random", "kl")
 
 
@@ -54,13 +55,15 @@ class ALD(Searcher):
         if not 0 < self.budget < math.inf:
             raise ValueError(f"budget is {self.budget}; expected a share of the epochs above 0")
 
-    @property
-    def n_trainings(self) -> int:
-        return 2 if self.retrain else 1
+    def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
+        first = Expected(self.latent_dim, self._epochs(epochs))
+        return [first, Expected(self.latent_dim, epochs)] if self.retrain else [first]
+
+    def _epochs(self, full: int) -> int:
+        return max(1, round(self.budget * full))
 
     def search(self, problem: Problem) -> Choice:
-        epochs = max(1, round(self.budget * problem.epochs))
-        trial = problem.train(self.latent_dim, ALDController(self, problem.seed), epochs)
+        trial = problem.train(self.latent_dim, ALDController(self, problem.seed), self._epochs(problem.epochs))
         diverged = not np.isfinite(trial.history["train_loss"].iloc[-1])  # it then found no size
         settled = trial.latent_dim == self.min_latent_dim or not trial.history["ctl_removing"].iloc[-1]
         chosen = problem.train(trial.latent_dim) if self.retrain and not diverged else trial
@@ -82,14 +85,14 @@ class ALDController(Controller):
         self.seed = seed
         self.register_buffer("removing", torch.tensor(settings.decrease))
         self.register_buffer("stopped", torch.tensor(False))
-        self._slopes = dict.fromkeys(METRICS, float("nan"))
+        self._slopes = dict.fromkeys(DECISION_METRICS, float("nan"))
 
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         s = self.settings
-        self._slopes = {metric: slope(history[metric], s.window) for metric in METRICS}
+        self._slopes = {metric: slope(history[metric], s.window) for metric in DECISION_METRICS}
         if len(history) % s.patience != 0 or not self.removing:
             return KEEP_ALL
-        if all_rising([history[metric] for metric in METRICS], s.window):
+        if all_rising([history[metric] for metric in DECISION_METRICS], s.window):
             self.stopped.fill_(True)
         if self.stopped and s.stop_rule:
             self.removing.zero_()

@@ -1,6 +1,7 @@
 """GECO with L0-ARM gates: latents are closed as far as a bound on the reconstruction error allows (2003.10901)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.parts.gate_estimators import ESTIMATORS
 from searchers.parts.objectives import (
     VAE,
@@ -19,7 +20,7 @@ from searchers.parts.objectives import (
     reparameterise,
     squared_error,
 )
-from searchers.selection import LAST_EPOCHS
+from searchers.quantities import LAST_EPOCHS
 
 # Section IV's values for all its experiments.
 GATE_SHARPNESS = 7.0  # k
@@ -64,9 +65,13 @@ class GecoL0Arm(Searcher):
         if self.tau is not None and not 0 < self.tau < math.inf:
             raise ValueError(f"tau is {self.tau}; expected a squared error per image above 0")
 
-    @property
-    def n_trainings(self) -> int:
-        return 1 if self.tau is not None else 2
+    def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
+        gated = Expected(self.latent_dim, epochs)
+        baseline = Expected(self.baseline_latent_dim, self._baseline_epochs(epochs), certain=self.baseline == "elbo")
+        return [gated] if self.tau is not None else [baseline, gated]
+
+    def _baseline_epochs(self, full: int) -> int:
+        return max(1, round(self.baseline_budget * full))
 
     def search(self, problem: Problem) -> Choice:
         tau = self.tau if self.tau is not None else self._baseline_error(problem)
@@ -85,9 +90,8 @@ class GecoL0Arm(Searcher):
     def _baseline_error(self, problem: Problem) -> float:
         """Raises FloatingPointError where the baseline's training diverged."""
         n = self.baseline_latent_dim
-        epochs = max(1, round(self.baseline_budget * problem.epochs))
         controller = None if self.baseline == "elbo" else GecoController(n, tau=0.0, gated=False)
-        history = problem.train(n, controller, epochs).history
+        history = problem.train(n, controller, self._baseline_epochs(problem.epochs)).history
         errors = history["recon_sse"].tail(LAST_EPOCHS) if controller is None else history["ctl_error_average"].tail(1)
         if not np.isfinite(errors).all():
             raise FloatingPointError(f"the baseline's error is {errors.iloc[-1]}; lower the learning rate")
@@ -164,11 +168,11 @@ class GecoController(Controller):
     def capturable(self) -> bool:
         return True
 
-    def after_step(self) -> None:
+    def after_step(self, vae: VAE) -> None:
         # A clamp in the loss would have no gradient outside its range and hold lambda there for ever.
         self.raw_lambda.clamp_(*self.raw_bounds)
 
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         self._hit_rate = float(self.hit_rate_sum / self.steps)
         self.hit_rate_sum.zero_()
         self.steps.zero_()

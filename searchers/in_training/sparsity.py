@@ -1,12 +1,13 @@
 """Sparsity: an over-provisioned ELBO training switches latents off by itself; those are removed (1812.07238)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Sparsity(Searcher):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a variance above 0")
 
+    def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
+        return [Expected(self.latent_dim, epochs)]
+
     def search(self, problem: Problem) -> Choice:
         controller = SparsityController(self, problem.epochs)
         trial = problem.train(self.latent_dim, controller)
@@ -57,7 +61,7 @@ class SparsityController(Controller):
         noise = epoch["latent_variance_mean"] > self.settings.min_variance_mean
         return tuple(np.flatnonzero(~(off & noise)).tolist())
 
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         last = history.iloc[-1]
         active = self._active(last)
         law = float(np.mean(last["latent_mean_variance"] + last["latent_variance_mean"]))  # 1 by equation 13

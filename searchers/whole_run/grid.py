@@ -1,13 +1,15 @@
 """Grid search: one full training for each of a list of sizes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 from torch import Generator, Tensor
 
-from searchers.base import KEEP_ALL, Choice, Controller, Decision, Problem, Searcher
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.parts.objectives import VAE, Loss, unsampled_loss
-from searchers.selection import Weights, choose
+from searchers.quantities import Weights
+from searchers.selection import choose
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,8 @@ class Grid(Searcher):
         if not self.latent_dims or min(self.latent_dims) < 2 or len(set(self.latent_dims)) < len(self.latent_dims):
             raise ValueError(f"latent_dims is {list(self.latent_dims)}; expected different sizes, each at least 2")
 
-    @property
-    def n_trainings(self) -> int:
-        return len(self.latent_dims)
-
-    def known_sizes(self, seed: int) -> tuple[int, ...]:
-        return self.latent_dims if self.sampling else ()
+    def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
+        return [Expected(size, epochs, certain=self.sampling) for size in self.latent_dims]
 
     def search(self, problem: Problem) -> Choice:
         trials = [problem.train(size, None if self.sampling else Unsampled()) for size in self.latent_dims]
@@ -48,5 +46,5 @@ class Unsampled(Controller):
     def capturable(self) -> bool:
         return True
 
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         return KEEP_ALL

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.study import StudyDirection
 
-from searchers.base import Choice, Problem, Searcher
-from searchers.selection import HIGHER_IS_BETTER, METRICS, Weights, choose, final_metrics
+from searchers.base import Choice, Expected, Problem, Searcher, SearchSpace
+from searchers.quantities import DECISION_METRICS, HIGHER_IS_BETTER, Weights, last_means
+from searchers.selection import choose
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every study and trial
 
@@ -36,20 +37,18 @@ class RandomSearch(Searcher):
     sizes: SizeRange = SizeRange()
     weights: Weights = Weights()
 
-    @property
-    def n_trainings(self) -> int:
-        return min(self.sizes.n_trials, self.sizes.high - self.sizes.low + 1)
-
-    def known_sizes(self, seed: int) -> tuple[int, ...]:
+    def _drawn(self, seed: int) -> tuple[int, ...]:
         study = optuna.create_study(sampler=RandomSampler(seed=seed))
         drawn: dict[int, None] = {}  # in the order in which they came
-        while len(drawn) < self.n_trainings:
+        while len(drawn) < min(self.sizes.n_trials, self.sizes.high - self.sizes.low + 1):
             drawn[_propose(study.ask(), self.sizes)] = None
         return tuple(drawn)
 
+    def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
+        return [Expected(size, epochs, certain=True) for size in self._drawn(seed)]
+
     def search(self, problem: Problem) -> Choice:
-        sampler = RandomSampler(seed=problem.seed)
-        return _run_study(problem, sampler, self.sizes, self.weights, self.known_sizes(problem.seed))
+        return choose([problem.train(size) for size in self._drawn(problem.seed)], self.weights)
 
 
 @dataclass(frozen=True)
@@ -64,38 +63,28 @@ class TPESearch(Searcher):
         if self.n_startup < 1:
             raise ValueError(f"n_startup is {self.n_startup}; expected at least 1")
 
-    @property
-    def n_trainings(self) -> int:
-        return self.sizes.n_trials
+    def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
+        return [Expected(self.sizes.high, epochs)] * self.sizes.n_trials
 
     def search(self, problem: Problem) -> Choice:
+        directions = [
+            StudyDirection.MAXIMIZE if metric in HIGHER_IS_BETTER else StudyDirection.MINIMIZE
+            for metric in DECISION_METRICS
+        ]
         sampler = TPESampler(seed=problem.seed, n_startup_trials=self.n_startup)
-        return _run_study(problem, sampler, self.sizes, self.weights)
+        study = optuna.create_study(sampler=sampler, directions=directions)
+        trials = []
+        for _ in range(self.sizes.n_trials):
+            proposal = study.ask()
+            trial = problem.train(_propose(proposal, self.sizes))
+            values = list(last_means(trial.history).values())
+            if np.isfinite(values).all():
+                study.tell(proposal, values)
+            else:
+                study.tell(proposal, state=optuna.trial.TrialState.FAIL)
+            trials.append(trial)
+        return choose(trials, self.weights)
 
 
 def _propose(proposal: optuna.Trial, sizes: SizeRange) -> int:
     return proposal.suggest_int("latent_dim", sizes.low, sizes.high, log=True)
-
-
-def _run_study(
-    problem: Problem, sampler: BaseSampler, sizes: SizeRange, weights: Weights, drawn: Sequence[int] = ()
-) -> Choice:
-    """drawn: the sizes to train; without them the sampler proposes `sizes.n_trials`."""
-    directions = [
-        StudyDirection.MAXIMIZE if metric in HIGHER_IS_BETTER else StudyDirection.MINIMIZE for metric in METRICS
-    ]
-    study = problem.create_study(sampler, directions)
-    study.set_user_attr("metrics", list(METRICS))
-    for size in drawn:
-        study.enqueue_trial({"latent_dim": size})
-    trials = []
-    for _ in range(len(drawn) or sizes.n_trials):
-        proposal = study.ask()
-        trial = problem.train(_propose(proposal, sizes))
-        values = list(final_metrics(trial.history).values())
-        if np.isfinite(values).all():
-            study.tell(proposal, values)
-        else:
-            study.tell(proposal, state=optuna.trial.TrialState.FAIL)
-        trials.append(trial)
-    return choose(trials, weights)

@@ -17,7 +17,7 @@ from benchmark.backbones.export import build_vae, make_backbone, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.backbones.video import AxialAttention
 from benchmark.errors import InputError
-from benchmark.training.loop import flop_counter
+from benchmark.training.flops import flop_counter
 from searchers.parts.objectives import elbo_loss, frozen_batchnorm_statistics
 
 N = 6

@@ -15,7 +15,7 @@ from typing import ClassVar
 from fault_run import TESTS, Run
 from fault_state import differences, read_state
 
-from benchmark.store import SearchFolder
+from benchmark.store.folders import SearchFolder
 
 SEARCHERS = ("grid", "random", "tpe", "ald", "geco-l0arm", "sparsity")
 DISK_MEGABYTES = 64

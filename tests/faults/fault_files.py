@@ -17,7 +17,7 @@ from fault_bench import Skipped, Try
 from fault_processes import Problems
 from fault_run import Run
 
-from benchmark.store import SearchFolder
+from benchmark.store.folders import SearchFolder
 
 FULL = "No space left on device"
 IN_SEARCH = ("search.json", "study.journal", "model.pt", "images.npz")

@@ -13,8 +13,9 @@ from pathlib import Path
 from fault_bench import Try
 from fault_run import Run
 
-from benchmark.store import ResultsStore, SearchFolder
+from benchmark.store import ResultsStore
 from benchmark.store.claims import Watch
+from benchmark.store.folders import SearchFolder
 
 Problems = list[str] | None
 

@@ -14,8 +14,8 @@ from types import TracebackType
 
 from commands import environment
 
-from benchmark.store import SearchFolder
 from benchmark.store.claims import PREFIX
+from benchmark.store.folders import SearchFolder
 
 TESTS = Path(__file__).parent
 LIMIT_SECONDS = 300  # a command that takes longer hangs

@@ -11,8 +11,9 @@ import torch
 from fault_bench import Skipped, bench
 from faults import FAULTS
 
-from benchmark.store import ResultsStore, SearchFolder
+from benchmark.store import ResultsStore
 from benchmark.store.doubts import search_flags
+from benchmark.store.folders import SearchFolder
 
 # Each start takes seconds, which are Python's imports. So one suite meets all that cuts suites short, and another one,
 # in the company of a third, is stopped while its clock jumps.

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.store import EPOCH_COLUMNS, KEYS, ResultsStore
+from benchmark.store import ResultsStore
+from benchmark.store.columns import KEYS
+from benchmark.store.rows import EPOCH_COLUMNS
 from reports.data.groups import Group, read_groups
-from reports.data.quantities import METRICS
+from reports.data.quantities import SHOWN_METRICS
 
 Row = dict[str, Any]
 GROUP = {"dataset": "digits", "backbone": "mlp", "protocol": "digits", "protocol_hash": "3fa2c19b77", "epochs": 6}
@@ -21,7 +23,7 @@ def search(searcher: str, seed: int = 0, status: str = "done", **values: Any) ->
     done = {
         **{"latent_dim": 8, "n_trials": 1, "chosen_trial": 0, "test_fid_features": "classifier", "env_device": "cpu"},
         **{"wall_seconds": 30.0, "train_seconds": 20.0, "eval_seconds": 8.0, "images_seen": 600, "train_flops": 2e9},
-        **{metric.tested: 1.0 for metric in METRICS},
+        **{metric.tested: 1.0 for metric in SHOWN_METRICS},
     }
     keys = {"searcher": searcher, "seed": seed, "status": status, "error": None}
     row = {**GROUP, **keys, **(done if status == "done" else {}), **values}
@@ -31,7 +33,7 @@ def search(searcher: str, seed: int = 0, status: str = "done", **values: Any) ->
 
 def epochs(of: Row, sizes: list[int], trial: int = 0, **values: Any) -> list[Row]:
     keys = {key: of[key] for key in ("search_id", "dataset", "backbone", "searcher", "seed")}
-    metrics = {metric.column: 1.0 for metric in METRICS}
+    metrics = {metric.column: 1.0 for metric in SHOWN_METRICS}
     return [
         {**keys, "trial": trial, "epoch": n, "latent_dim": size, "fid_features": "classifier", **metrics, **values}
         for n, size in enumerate(sizes, start=1)

@@ -13,7 +13,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 
 from benchmark.backbones.export import build_vae
-from benchmark.store import EPOCH_COLUMNS
+from benchmark.store.rows import EPOCH_COLUMNS
 from searchers.base import Controller, Trial
 
 IMAGE_SHAPE = (1, 4, 4)
@@ -57,7 +57,7 @@ class ToyProblem:
             rows.append(self._row(epoch, ids))
             if controller is None or training is None:
                 continue
-            decision = controller.after_epoch(pd.DataFrame(rows))
+            decision = controller.after_epoch(pd.DataFrame(rows), None)
             rows[-1].update({f"ctl_{name}": value for name, value in controller.traces().items()})
             if decision.keep is not None and epoch < self.starts[-1][1]:
                 training.vae.keep_latents(decision.keep, training.optimizer)
@@ -117,4 +117,4 @@ class _Training:
             torch.autograd.backward(total)
             self.optimizer.step()
             with torch.no_grad():
-                self.controller.after_step()
+                self.controller.after_step(None)

@@ -13,10 +13,10 @@ from benchmark.config.protocol import Evaluation, parse_protocol
 from benchmark.datasets.base import Split
 from benchmark.machine import float64_device, resolve_device
 from benchmark.metrics.evaluation import Evaluator
-from benchmark.suite.ray_pool import _needs
+from benchmark.suite.executors.ray_pool import _needs
 from benchmark.suite.runner import _default_jobs
 from benchmark.training import clock
-from benchmark.training.loop import make_optimizer
+from benchmark.training.state import make_optimizer
 from searchers.parts.objectives import elbo_loss
 
 META = torch.device("meta")

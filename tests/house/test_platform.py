@@ -18,7 +18,7 @@ from report_frames import epochs, search, write_store
 
 from benchmark import __version__, cli
 from benchmark.store import ResultsStore
-from benchmark.suite import local_pool as pool
+from benchmark.suite.executors import local_pool as pool
 
 FOREIGN = (
     *("benchmark", "searchers", "reports", "copy", "queue", "random", "types", "enum", "socket", "logging", "torch"),

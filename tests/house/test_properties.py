@@ -31,8 +31,11 @@ from benchmark.config.protocol import (
     protocol_names,
 )
 from benchmark.errors import Damaged, InputError
-from benchmark.store import COSTS, EPOCH_COLUMNS, ResultsStore, SearchFolder
+from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import write_json
+from benchmark.store.columns import COSTS
+from benchmark.store.folders import SearchFolder
+from benchmark.store.rows import EPOCH_COLUMNS
 from benchmark.suite.plan import make_searcher, plan
 from benchmark.terminal.progress import print_summary
 from benchmark.terminal.snapshot import FileCache, snapshot
@@ -41,7 +44,8 @@ from reports.data.groups import read_groups
 from searchers import SEARCHERS
 from searchers.base import Trial
 from searchers.parts.trends import all_rising, slope
-from searchers.selection import HIGHER_IS_BETTER, METRICS, Weights, choose, costs, pareto_front
+from searchers.quantities import DECISION_METRICS, HIGHER_IS_BETTER, Weights
+from searchers.selection import choose, costs, pareto_front
 
 FIXED = settings(deadline=None, derandomize=True, max_examples=100)
 
@@ -325,7 +329,7 @@ weightings = st.lists(st.integers(0, 3), min_size=4, max_size=4).filter(any).map
 
 
 def _trials(group: list[tuple[float, ...]]) -> list[Trial]:
-    frames = [pd.DataFrame([dict(zip(METRICS, metrics, strict=True))] * 2) for _, *metrics in group]
+    frames = [pd.DataFrame([dict(zip(DECISION_METRICS, metrics, strict=True))] * 2) for _, *metrics in group]
     return [Trial(number, int(group[number][0]), frame) for number, frame in enumerate(frames)]
 
 
@@ -375,7 +379,7 @@ def test_the_choice_is_blind_to_a_metrics_scale(
 def test_a_metric_of_no_weight_does_not_count(
     group: list[tuple[float, ...]], weights: Weights, column: int, instead: list[float]
 ) -> None:
-    given_weights = {**asdict(weights), METRICS[column - 1]: 0.0}
+    given_weights = {**asdict(weights), DECISION_METRICS[column - 1]: 0.0}
     if not any(given_weights.values()):
         return
     changed = [(*line[:column], instead[i], *line[column + 1 :]) for i, line in enumerate(group)]

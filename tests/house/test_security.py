@@ -34,8 +34,9 @@ from benchmark.datasets.published import cars3d, cifar100, eurosat
 from benchmark.errors import Damaged, InputError
 from benchmark.metrics import classifier, inception
 from benchmark.paths import cache_root, data_root
-from benchmark.store import ResultsStore, TrialFolder
+from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import write_checked
+from benchmark.store.folders import TrialFolder
 from benchmark.training import checkpoint
 from reports.__main__ import main as reports
 from searchers.base import FixedSize
@@ -54,8 +55,8 @@ IMPORTERS = {  # of what only these may import
     "http": {"benchmark/datasets/archives/download.py"},
     "requests": set(),
     # the machine's name; whether a cluster answers
-    "socket": {"benchmark/processes.py", "benchmark/suite/node.py", "benchmark/suite/ray_pool.py"},
-    "ray": {"benchmark/suite/ray_pool.py"},
+    "socket": {"benchmark/processes.py", "benchmark/suite/executors/node.py", "benchmark/suite/executors/ray_pool.py"},
+    "ray": {"benchmark/suite/executors/ray_pool.py"},
     "fsspec": {"benchmark/store/remote.py"},
     "sqlalchemy": {"benchmark/suite/studies.py"},
 }

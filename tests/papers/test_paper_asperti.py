@@ -14,7 +14,8 @@ from toy import ToyProblem
 from benchmark import load_model
 from benchmark.backbones.export import build_vae, save_model
 from benchmark.config.protocol import load_protocol
-from benchmark.store import EPOCH_COLUMNS, ResultsStore
+from benchmark.store import ResultsStore
+from benchmark.store.rows import EPOCH_COLUMNS
 from reports.drawing.style import paper_style
 from reports.papers.asperti.base import MNIST_CONV, MNIST_DENSE, TILES_CONV, TILES_DENSE, find_run, mosaic, pixels
 from reports.papers.asperti.cube import SAMPLED, SLICES, UNSAMPLED, cube_data

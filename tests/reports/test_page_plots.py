@@ -14,7 +14,7 @@ from page_store import DECISIVE, seeds
 from report_frames import NO_STORE, Frames, epochs, group
 
 from reports.data.groups import Group, read_groups
-from reports.drawing.style import _KNOWN, _OTHER_COLORS, _OTHER_MARKERS
+from reports.drawing.style import _OTHER_COLORS, _OTHER_MARKERS
 from reports.figures.learning import learning_data
 from reports.figures.regret import regret_data
 from reports.figures.tradeoff import tradeoff_data
@@ -22,6 +22,7 @@ from reports.page.plots import interactive, json_text
 from reports.page.style import SYMBOLS, contrast, markers_svg, on_dark
 from reports.page.traces import MOST_POINTS, Choice, folded, numbers, plain, thinned
 from reports.write import Written
+from searchers import SEARCHERS
 
 
 def contents(found: Group, data: Any, most_runs: int = 60) -> dict[str, Any]:
@@ -119,14 +120,14 @@ def test_text_in_plots_and_json_is_inert() -> None:
 def test_colours_can_be_seen_on_both_themes() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21.0)
     assert on_dark("#000000") == "#ffffff"
-    for color in [*(style.color for style in _KNOWN.values()), *_OTHER_COLORS]:
+    for color in [*(entry.colour for entry in SEARCHERS.values()), *_OTHER_COLORS]:
         assert contrast(on_dark(color), "#14171a") >= 3.0
     assert on_dark("#56b4e9") == "#56b4e9"  # no lighter than it has to be
 
 
 def test_every_marker_is_drawn() -> None:
-    markers = {style.marker for style in _KNOWN.values()} | set(_OTHER_MARKERS)
-    assert set(SYMBOLS) == markers
+    markers = {entry.marker for entry in SEARCHERS.values()} | set(_OTHER_MARKERS)
+    assert markers <= set(SYMBOLS)
     _, square = markers_svg(["grid"])["grid"]
     assert square == "M-1.000 1.000L1.000 1.000L1.000 -1.000L-1.000 -1.000Z"
     assert "C" in markers_svg(["ald"])["ald"][1]

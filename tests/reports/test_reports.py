@@ -16,12 +16,14 @@ from benchmark.errors import InputError
 from reports.__main__ import main
 from reports.analysis.comparison import cautions, comparison, mean_sd_text, rows_of
 from reports.data.groups import read_groups
+from reports.data.names import in_order
 from reports.data.quantities import scaled
 from reports.drawing.axes import fold, worth_log
-from reports.drawing.style import in_order, searcher_style, searcher_styles
+from reports.drawing.style import searcher_style, searcher_styles
 from reports.figures.curves import curves_data
 from reports.figures.curves_plot import size_ticks
 from reports.tables.markdown import comparison_page, escape, table
+from searchers import SEARCHERS
 
 # ---- data
 
@@ -334,6 +336,14 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path, capsys: pytest
         assert printed.out == ""
         assert printed.err.count("\n") == 1 and said in printed.err
         assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_every_registered_searcher_has_a_look_of_its_own() -> None:
+    looks = {(entry.colour, entry.marker) for entry in SEARCHERS.values()}
+    assert len(looks) == len({entry.label for entry in SEARCHERS.values()}) == len(SEARCHERS)
+    for name, entry in SEARCHERS.items():
+        style = searcher_style(name)
+        assert (style.color, style.marker, style.label) == (entry.colour, entry.marker, entry.label)
 
 
 def test_reports_import_neither_torch_nor_pyplot() -> None:

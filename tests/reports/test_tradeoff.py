@@ -11,7 +11,7 @@ from report_frames import NO_STORE, Row, group, search
 
 from reports.data.quantities import CURVES
 from reports.drawing.style import paper_style
-from reports.figures.tradeoff import Tradeoff, draw_tradeoff, on_front, tradeoff_data
+from reports.figures.tradeoff import Tradeoff, draw_tradeoff, tradeoff_data
 
 FID, _, SILHOUETTE, NLL = (metric.heading("classifier") for metric in CURVES)
 SEARCHES = [
@@ -49,21 +49,6 @@ def test_a_higher_silhouette_is_better() -> None:
     frame = tradeoff(SEARCHES).frame()
     means = frame[(frame["metric"] == SILHOUETTE) & (frame["mark"] == "mean")].set_index("searcher")
     assert means["on_front"].to_dict() == {"grid": False, "ald": True, "sparsity": True}
-
-
-def test_the_front_against_its_definition() -> None:
-    generator = np.random.default_rng(0)
-    cost, loss = generator.integers(0, 6, (2, 40)).astype(float)
-    expected = [
-        not any(c <= cost[i] and q <= loss[i] and (c < cost[i] or q < loss[i]) for c, q in zip(cost, loss, strict=True))
-        for i in range(40)
-    ]
-    assert on_front(cost, loss).tolist() == expected
-    assert 0 < sum(expected) < 40
-
-
-def test_equal_means_share_the_front() -> None:
-    assert on_front(np.array([1.0, 1.0, 1.0]), np.array([2.0, 2.0, 3.0])).tolist() == [True, True, False]
 
 
 def test_the_drawn_front_steps_through_the_means_to_the_edges() -> None:

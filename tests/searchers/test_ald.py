@@ -10,7 +10,8 @@ import pytest
 from toy import ToyProblem
 
 from searchers.base import Decision
-from searchers.in_training.ald import ALD, METRICS, ALDController
+from searchers.in_training.ald import ALD, ALDController
+from searchers.quantities import DECISION_METRICS
 
 Curve = Callable[[np.ndarray], np.ndarray]
 
@@ -33,7 +34,7 @@ class Run:
 
     def __init__(self, settings: ALD, curves: Mapping[str, Curve] | Curve, seed: int = 0) -> None:
         self.controller = ALDController(settings, seed)
-        self.curves = curves if isinstance(curves, Mapping) else dict.fromkeys(METRICS, curves)
+        self.curves = curves if isinstance(curves, Mapping) else dict.fromkeys(DECISION_METRICS, curves)
         self.latent_dim = settings.latent_dim
         self.rows: list[dict[str, object]] = []
         self.decisions: dict[int, Decision] = {}
@@ -45,7 +46,7 @@ class Run:
             row = {metric: float(curve(np.array(epoch))) for metric, curve in self.curves.items()}
             kl = np.random.default_rng(epoch).permutation(self.latent_dim)
             self.rows.append({"epoch": epoch, "latent_dim": self.latent_dim, "latent_kl": kl, **row})
-            decision = self.controller.after_epoch(pd.DataFrame(self.rows))
+            decision = self.controller.after_epoch(pd.DataFrame(self.rows), None)
             assert not decision.stop
             self.decisions[epoch], self.traces[epoch] = decision, self.controller.traces()
             if decision.keep is not None:
@@ -64,13 +65,13 @@ def test_stop_rule_fires_at_its_epoch() -> None:
     assert [traces["stopped"] for traces in run.traces.values()] == [0.0] * 39 + [1.0] * 61
     assert list(run.removed) == [5, 10, 15, 20, 25, 30, 35]  # none afterwards, though latents are left
     assert run.latent_dim > 100
-    assert all(run.traces[40][f"slope_{metric}"] > 0 for metric in METRICS)
-    assert all(run.traces[39][f"slope_{metric}"] < 0 for metric in METRICS)
+    assert all(run.traces[40][f"slope_{metric}"] > 0 for metric in DECISION_METRICS)
+    assert all(run.traces[39][f"slope_{metric}"] < 0 for metric in DECISION_METRICS)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", DECISION_METRICS)
 def test_every_metric_must_rise(metric: str) -> None:
-    run = Run(MANY, {**dict.fromkeys(METRICS, v_at_30), metric: falling}).until(100)
+    run = Run(MANY, {**dict.fromkeys(DECISION_METRICS, v_at_30), metric: falling}).until(100)
     assert list(run.removed) == list(range(5, 101, 5))
     assert run.traces[100]["removing"] > 0
 
@@ -90,7 +91,7 @@ def test_stopping_is_for_good() -> None:
 
 def test_silhouette_slows_removal() -> None:
     """A silhouette of |t - 20| rises over ten epochs from epoch 25 on (its slope is first above 0 there)."""
-    curves = {**dict.fromkeys(METRICS, falling), "silhouette": lambda t: abs(t - 20.0)}
+    curves = {**dict.fromkeys(DECISION_METRICS, falling), "silhouette": lambda t: abs(t - 20.0)}
     run = Run(MANY, curves).until(60)
     assert [run.removed[epoch] for epoch in (5, 10, 15, 20)] == [5] * 4
     assert [run.removed[epoch] for epoch in range(25, 61, 5)] == [1] * 8
@@ -98,7 +99,7 @@ def test_silhouette_slows_removal() -> None:
 
 
 def test_slow_for_good_and_not_before_its_window() -> None:
-    curves = {**dict.fromkeys(METRICS, falling), "silhouette": lambda t: -abs(t - 10.0)}
+    curves = {**dict.fromkeys(DECISION_METRICS, falling), "silhouette": lambda t: -abs(t - 10.0)}
     run = Run(MANY, curves).until(60)
     assert run.removed[5] == 5  # the silhouette rises, for fewer than ten epochs
     assert run.traces[60]["slope_silhouette"] < 0
@@ -107,7 +108,7 @@ def test_slow_for_good_and_not_before_its_window() -> None:
 
 def test_settings_are_followed() -> None:
     settings = ALD(latent_dim=100, patience=3, decrease=7, slow_decrease=2, window=6, slow_window=4)
-    curves = {**dict.fromkeys(METRICS, lambda t: abs(t - 20.0)), "silhouette": lambda t: t if t > 9 else -t}
+    curves = {**dict.fromkeys(DECISION_METRICS, lambda t: abs(t - 20.0)), "silhouette": lambda t: t if t > 9 else -t}
     run = Run(settings, curves).until(40)
     # the silhouette's last four epochs rise at 12; a window of six rises first at 24 (symmetric about 22.5 > 20: at 23)
     assert run.removed == {3: 7, 6: 7, 9: 7, 12: 2, 15: 2, 18: 2, 21: 2}
@@ -122,13 +123,13 @@ def test_never_below_two_latents() -> None:
 
 def _history(epochs: int, latent_dim: int, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({metric: -np.arange(epochs) + 0.1 * rng.random(epochs) for metric in METRICS})
+    frame = pd.DataFrame({metric: -np.arange(epochs) + 0.1 * rng.random(epochs) for metric in DECISION_METRICS})
     kl = [rng.random(latent_dim) for _ in range(epochs)]
     return frame.assign(latent_dim=latent_dim, latent_kl=pd.Series(kl))
 
 
 def _removed(controller: ALDController, history: pd.DataFrame) -> tuple[int, ...]:
-    keep = controller.after_epoch(history).keep
+    keep = controller.after_epoch(history, None).keep
     assert keep is not None
     return tuple(sorted(set(range(history["latent_dim"].iloc[-1])) - set(keep)))
 
@@ -170,7 +171,10 @@ def test_state_survives_a_resume(removal: str, cut: int) -> None:
         return -abs(t - 12.0) if t < 30 else abs(t - 40.0) - 28
 
     settings = ALD(latent_dim=150, removal=removal)
-    curves = {**dict.fromkeys(METRICS, lambda t: abs(t - 40.0) if t <= 60 else 80.0 - t), "silhouette": silhouette}
+    curves = {
+        **dict.fromkeys(DECISION_METRICS, lambda t: abs(t - 40.0) if t <= 60 else 80.0 - t),
+        "silhouette": silhouette,
+    }
     whole = Run(settings, curves).until(90)
     assert whole.removed[5] == 5 and set(list(whole.removed.values())[1:]) == {1} and max(whole.removed) == 45
 
@@ -199,7 +203,9 @@ def test_without_the_stop_rule_a_training_ends_after_the_smallest_size() -> None
     settings = ALD(latent_dim=13, min_latent_dim=3, stop_rule=False)
     run = Run(settings, falling).until(14)
     assert run.removed == {5: 5, 10: 5} and run.latent_dim == 3
-    last = run.controller.after_epoch(pd.DataFrame([*run.rows, run.rows[-1]]))  # the 15th: five epochs at three latents
+    last = run.controller.after_epoch(
+        pd.DataFrame([*run.rows, run.rows[-1]]), None
+    )  # the 15th: five epochs at three latents
     assert last == Decision(stop=True)
 
 
@@ -217,7 +223,7 @@ class Rising(ToyProblem):
     """Every metric rises: the rule fires with its first full window, and the silhouette slows removal with its own."""
 
     def _row(self, epoch: int, ids: np.ndarray) -> dict[str, Any]:
-        return super()._row(epoch, ids) | dict.fromkeys(METRICS, float(epoch))
+        return super()._row(epoch, ids) | dict.fromkeys(DECISION_METRICS, float(epoch))
 
 
 QUICK = ALD(latent_dim=20, patience=3, window=6)

@@ -284,7 +284,7 @@ def _trained(name: str) -> tuple[VAE, GecoController, Tensor]:
         torch.autograd.backward(controller.loss(vae, x, generator).total)
         optimizer.step()
         with torch.no_grad():
-            controller.after_step()
+            controller.after_step(None)
     return vae, controller, images
 
 

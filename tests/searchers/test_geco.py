@@ -49,7 +49,7 @@ def _steps(controller: GecoController, count: int, learning_rate: float = 0.01) 
         torch.autograd.backward(controller.loss(vae, _images(), generator).total)
         optimizer.step()
         with torch.no_grad():
-            controller.after_step()
+            controller.after_step(None)
         multipliers.append(_multiplier(controller))
     return multipliers
 
@@ -100,11 +100,11 @@ def test_hit_rate_counts_images() -> None:
     controller.tau = float(errors.detach().sort().values[1:3].mean())  # two of the six images are below
     for _ in range(2):
         controller.loss(vae, x, Generator().manual_seed(7))
-    controller.after_epoch(None)  # it reads no history
+    controller.after_epoch(None, None)  # it reads no history
     assert controller.traces()["hit_rate"] == pytest.approx(2 / 6)
     controller.tau = LOOSE
     controller.loss(vae, x, Generator().manual_seed(7))
-    controller.after_epoch(None)
+    controller.after_epoch(None, None)
     assert controller.traces()["hit_rate"] == 1.0  # of that epoch alone
 
 
@@ -141,11 +141,11 @@ def test_projection_is_of_the_raw_parameter() -> None:
         controller = _controller(TIGHT)
         controller.raw_lambda.data.fill_(raw)
         with torch.no_grad():
-            controller.after_step()
+            controller.after_step(None)
         assert _multiplier(controller) == pytest.approx(bound, rel=1e-4)
         inside = controller.raw_lambda.detach().clone()
         with torch.no_grad():
-            controller.after_step()
+            controller.after_step(None)
         assert torch.equal(inside, controller.raw_lambda.detach())
 
 

@@ -55,7 +55,7 @@ class SmallTraining:
             "latent_variance_mean": stats.variance_mean,
             "latent_kl": stats.kl,
         }
-        assert self.controller.after_epoch(pd.DataFrame([*self.rows, row])) == KEEP_ALL
+        assert self.controller.after_epoch(pd.DataFrame([*self.rows, row]), None) == KEEP_ALL
         self.rows.append({**row, **self.controller.traces()})
 
     def checkpoint(self) -> bytes:
@@ -196,13 +196,13 @@ def test_the_warm_up_is_the_elbo() -> None:
     controller, vae = _controller(), build_vae("mlp", {"hidden": [5]}, (1, 1, 2), 3, seed=0)
     one, two = (torch.Generator().manual_seed(1) for _ in range(2))
     assert controller.loss(vae, X, one).total == elbo_loss(vae, X, two).total
-    controller.after_epoch(ROW)
+    controller.after_epoch(ROW, None)
     assert controller.traces() == {"phase": Phase.WARM_UP, "noise_sd": 0}
 
 
 def test_gain_kl_and_noise_by_hand() -> None:
     controller, vae = _controller(), LinearVAE()
-    controller.after_epoch(ROW)
+    controller.after_epoch(ROW, None)
     assert controller.open_latents().tolist() == [True, True, False]
     assert int(controller.noisy) == 1 and float(controller.noise_sd) == 0.5  # of two the lower KL
     loss = controller.loss(vae, X, Generator().manual_seed(3)).total
@@ -217,7 +217,7 @@ def test_gain_kl_and_noise_by_hand() -> None:
     kl = kl_per_dim(*vae.encode(X))
     error, without = (bernoulli_nll((z @ vae.matrix).reshape(2, 1, 1, 2), X) for z in (with_it, zeroed))
     torch.testing.assert_close(loss, error + kl.sum() / 2)
-    controller.after_epoch(ROW)
+    controller.after_epoch(ROW, None)
     traces = controller.traces()
     assert traces["recon_gain"] == pytest.approx(float(without - error), rel=1e-5)
     assert traces["noisy_kl"] == pytest.approx(float(kl[:, 1].mean()))
@@ -231,7 +231,7 @@ def test_the_phases_follow_gain_and_kl() -> None:
         controller.gain_sum.fill_(2 * gain)
         controller.kl_sum.fill_(2 * kl)
         controller.steps.fill_(2)
-        controller.after_epoch(ROW)
+        controller.after_epoch(ROW, None)
         traces = controller.traces()
         seen.append((int(traces["phase"]), traces["noise_sd"]))
     assert seen == [(0, 0), (1, 0.5), (1, 1.0), (1, 1.5), (2, 1.5), (2, 1.5), (3, 0), (3, 0)]
@@ -241,13 +241,13 @@ def test_the_phases_follow_gain_and_kl() -> None:
 @pytest.mark.parametrize("kl, chosen", [([3.0, 1.0, 2.0], 2), ([2.0, 2.0, 2.0], 1), ([1.0, 2.0, 3.0], 1)])
 def test_the_noisy_latent_is_the_median_one(kl: list[float], chosen: int) -> None:
     controller = _controller()
-    controller.after_epoch(_row([0.9, 0.9, 0.9], kl))
+    controller.after_epoch(_row([0.9, 0.9, 0.9], kl), None)
     assert int(controller.noisy) == chosen
 
 
 def test_nothing_to_make_noisy() -> None:
     with pytest.raises(ArithmeticError, match="no latent is active after the warm-up.*raise warm_up"):
-        _controller().after_epoch(_row([0.0, 1e-3, 0.01], [0.0, 0.0, 0.0]))
+        _controller().after_epoch(_row([0.0, 1e-3, 0.01], [0.0, 0.0, 0.0]), None)
 
 
 @pytest.mark.parametrize(

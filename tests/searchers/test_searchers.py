@@ -17,7 +17,7 @@ from benchmark.suite.plan import make_searcher
 from searchers import SEARCHERS
 from searchers.base import Choice, Controller, Trial
 from searchers.in_training.sparsity import Sparsity, SparsityController
-from searchers.selection import METRICS, Weights, final_metrics
+from searchers.quantities import DECISION_METRICS, Weights, last_means
 from searchers.whole_run.optuna_search import RandomSearch, SizeRange
 
 OPTIMUM = 8  # ToyProblem's
@@ -138,11 +138,11 @@ def test_weights_favour_a_metric(name: str) -> None:
 def test_study_is_kept(name: str) -> None:
     toy, _, _ = _search(name)
     (study,) = toy.storage.get_all_studies()
-    assert study.user_attrs["metrics"] == list(METRICS) == ["fid_recon", "fid_gen", "recon_nll", "silhouette"]
+    assert study.user_attrs["metrics"] == list(DECISION_METRICS) == ["fid_recon", "fid_gen", "recon_nll", "silhouette"]
     assert study.directions == [StudyDirection.MINIMIZE] * 3 + [StudyDirection.MAXIMIZE]
     kept = optuna.load_study(study_name=study.study_name, storage=toy.storage).get_trials()
     assert [trial.params["latent_dim"] for trial in kept] == [size for size, _ in toy.starts]
-    assert [trial.values for trial in kept] == [list(final_metrics(t.history).values()) for t in toy.trials]
+    assert [trial.values for trial in kept] == [list(last_means(t.history).values()) for t in toy.trials]
 
 
 @pytest.mark.parametrize("name", OPTUNA)
@@ -223,7 +223,7 @@ def test_sparsity_removes_what_is_off_and_stable() -> None:
         {"latent_dim": 4, "latent_mean_variance": np.array(means), "latent_variance_mean": np.array(noise)}
         for means in (off, off, off_for_now, off, off, off)
     ]
-    decisions = [controller.after_epoch(pd.DataFrame(rows[: epoch + 1])).keep for epoch in range(6)]
+    decisions = [controller.after_epoch(pd.DataFrame(rows[: epoch + 1]), None).keep for epoch in range(6)]
     assert decisions == [None] * 5 + [(1, 2, 3)]
     assert controller.traces()["variance_law"] == pytest.approx(np.mean(np.add(off, noise)))
 
@@ -236,7 +236,7 @@ def test_sparsity_leaves_two_latents(mean_variance: list[float], kept: tuple[int
     controller = SparsityController(Sparsity(latent_dim=4, stable_epochs=1), epochs=6)
     row = {"latent_dim": 4, "latent_mean_variance": np.array(mean_variance), "latent_variance_mean": np.ones(4)}
     row["latent_kl"] = np.array([0.0, 3e-3, 1e-3, 2e-3])
-    decisions = [controller.after_epoch(pd.DataFrame([row] * epoch)).keep for epoch in range(1, 6)]
+    decisions = [controller.after_epoch(pd.DataFrame([row] * epoch), None).keep for epoch in range(1, 6)]
     assert controller.traces()["active"] == sum(value > 0 for value in mean_variance)
     assert decisions == ([kept] * 5 if len(kept) > 2 else [None] * 4 + [kept])
 
@@ -339,7 +339,7 @@ def test_setting_out_of_range(name: str, settings: dict[str, Any], setting: str)
         make_searcher(name, settings)
 
 
-@pytest.mark.parametrize("weights", [{"fid_gen": -1.0}, {"fid_gen": math.nan}, dict.fromkeys(METRICS, 0.0)])
+@pytest.mark.parametrize("weights", [{"fid_gen": -1.0}, {"fid_gen": math.nan}, dict.fromkeys(DECISION_METRICS, 0.0)])
 def test_weights_out_of_range(weights: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="weights are .*expected finite ones, none below 0"):
         Weights(**weights)

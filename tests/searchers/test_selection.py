@@ -7,25 +7,26 @@ import pandas as pd
 import pytest
 
 from searchers.base import Trial
-from searchers.selection import METRICS, Weights, choose, costs, final_metrics, mean_ranks, pareto_front
+from searchers.quantities import DECISION_METRICS, Weights, last_means
+from searchers.selection import choose, costs, mean_ranks, pareto_front
 
 NAN = math.nan
 
 
 def _trial(number: int, latent_dim: int, *metrics: float, epochs: int = 5) -> Trial:
     """A training whose metrics (fid_recon, fid_gen, recon_nll, silhouette) are the same in every epoch."""
-    return Trial(number, latent_dim, pd.DataFrame([dict(zip(METRICS, metrics, strict=True))] * epochs))
+    return Trial(number, latent_dim, pd.DataFrame([dict(zip(DECISION_METRICS, metrics, strict=True))] * epochs))
 
 
-def test_final_metrics_are_means_of_the_last_five_epochs() -> None:
-    history = pd.DataFrame({metric: [1000.0, 1, 2, 3, 4, 10] for metric in METRICS})
+def test_a_metric_is_its_mean_over_the_last_five_epochs() -> None:
+    history = pd.DataFrame({metric: [1000.0, 1, 2, 3, 4, 10] for metric in DECISION_METRICS})
     history["recon_nll"] = [NAN, 1, 1, 1, 1, 6]
     history["silhouette"] = [0.5, NAN, 0.5, 0.5, 0.5, 0.5]
-    final = final_metrics(history)
-    assert list(final) == list(METRICS)
+    final = last_means(history)
+    assert list(final) == list(DECISION_METRICS)
     assert final["fid_recon"] == final["fid_gen"] == 4.0 and final["recon_nll"] == 2.0
     assert math.isnan(final["silhouette"])  # a missing epoch is not skipped
-    assert final_metrics(history.head(2))["fid_gen"] == 500.5  # fewer than five
+    assert last_means(history.head(2))["fid_gen"] == 500.5  # fewer than five
 
 
 def test_costs_turn_the_silhouette() -> None:
@@ -109,7 +110,7 @@ def test_pareto_front_is_brute_force(seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.integers(0, 4, (25, 4)).astype(float)  # coarse: equal rows and equal values occur
     values[rng.random(values.shape) < 0.03] = NAN
-    table = pd.DataFrame(values, columns=list(METRICS), index=rng.permutation(25))
+    table = pd.DataFrame(values, columns=list(DECISION_METRICS), index=rng.permutation(25))
     front = pareto_front(table)
     assert set(front) == _brute_force(table) and len(front) == len(set(front))
     assert 0 < len(front) < 25

@@ -17,9 +17,10 @@ from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
 from benchmark.machine import limit_threads, peak_memory_bytes
-from benchmark.suite.local_pool import Death, Task, run_tasks
-from benchmark.training.loop import TrainingState, new_state, train_epoch
+from benchmark.suite.executors.local_pool import Death, Task, run_tasks
+from benchmark.training.loop import train_epoch
 from benchmark.training.rng import Purpose, stream
+from benchmark.training.state import TrainingState, new_state
 from searchers.base import Controller, FixedSize
 from searchers.parts.objectives import bernoulli_nll, kl_per_dim
 from tests.speed.timing import Effort, seconds

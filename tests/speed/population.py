@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark.store import TrialFolder
+from benchmark.store.folders import TrialFolder
 from benchmark.suite.population import Population
 from benchmark.suite.problem import Member
 from tests.speed.cases import CONV, CPU, MLP, Case, Loop, in_turn, ours, together

@@ -8,12 +8,12 @@ from itertools import chain
 from pathlib import Path
 
 import torch
+from benchmark.suite.placement import Placement, longest_first, place
 from rich.progress import track
 
 from benchmark.config.protocol import Named, load_protocol, protocol_names
 from benchmark.machine import environment
 from benchmark.suite.estimate import measured_rate, task_flops
-from benchmark.suite.placement import Placement, longest_first, place
 from benchmark.suite.plan import SearchSpec, plan
 from benchmark.text import short_number
 from tests.speed.timing import markdown

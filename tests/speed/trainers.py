@@ -13,8 +13,9 @@ from torch import Generator, Tensor, nn
 from benchmark.backbones.initialise import scale_to_data
 from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Training
-from benchmark.training.loop import new_state, train_epoch
+from benchmark.training.loop import train_epoch
 from benchmark.training.rng import Purpose, stream
+from benchmark.training.state import new_state
 from searchers.base import FixedSize
 from tests.speed.cases import as_torch_has_it, plain_step
 from tests.speed.problem import Point, QualityProblem, Stopwatch

@@ -13,20 +13,14 @@ import pytest
 from commands import ROOT
 
 from benchmark.errors import Damaged, InputError
-from benchmark.store import (
-    EPOCH_COLUMNS,
-    KEYS,
-    LAST_EPOCHS,
-    LATENT_ARRAYS,
-    METRICS,
-    ResultsStore,
-    SearchFolder,
-    summarise,
-)
+from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import remove_folder, replacing
+from benchmark.store.columns import KEYS
+from benchmark.store.folders import SearchFolder, summarise
+from benchmark.store.rows import EPOCH_COLUMNS, LATENT_ARRAYS
 from benchmark.suite.problem import BenchProblem
 from benchmark.terminal.snapshot import FileCache, snapshot
-from searchers import selection
+from searchers.quantities import METRICS
 
 
 def _row(epoch: int, trial: int = 0, **values: Any) -> dict[str, Any]:
@@ -175,10 +169,6 @@ def test_a_running_search_and_one_that_only_began(tmp_path: Path) -> None:
     assert store.trials()[["search_id", "status", "n_epochs", "images_seen"]].to_numpy().tolist() == [
         ["a", "running", 2, 128]
     ]
-
-
-def test_the_store_sums_a_training_up_as_the_choice_does() -> None:
-    assert LAST_EPOCHS == selection.LAST_EPOCHS
 
 
 def test_summary_of_a_training() -> None:

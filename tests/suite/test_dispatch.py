@@ -8,13 +8,13 @@ import pytest
 
 from benchmark.config.protocol import parse_protocol
 from benchmark.errors import InputError
-from benchmark.store import SearchFolder
 from benchmark.store.claims import claim, clear
+from benchmark.store.folders import SearchFolder
 from benchmark.store.remote import Mirror, Results
 from benchmark.suite.dispatch import SHARED_SECONDS, Dispatch, Unit, make_units
-from benchmark.suite.local_pool import Death, Offer, Task
+from benchmark.suite.executors.local_pool import Death, Offer, Task
+from benchmark.suite.executors.ray_pool import _silence
 from benchmark.suite.plan import Assignment, Prepared, Shared, plan
-from benchmark.suite.ray_pool import _silence
 from benchmark.suite.runner import _longest_first
 from benchmark.suite.worker import _claimed
 

@@ -29,8 +29,9 @@ from benchmark.suite.estimate import (
 from benchmark.suite.plan import Prepared, SearchSpec, Shared, plan
 from benchmark.suite.population import _step_flops
 from benchmark.terminal.plan_table import SLOWEST, long_suite, plan_data, print_plan, summary
-from benchmark.training.loop import new_state, train_epoch
+from benchmark.training.loop import train_epoch
 from benchmark.training.rng import Purpose, stream
+from benchmark.training.state import new_state
 from searchers.base import FixedSize
 
 SHAPE, N_IMAGES = (1, 8, 8), 100

@@ -16,7 +16,7 @@ from benchmark.datasets import load_dataset
 from benchmark.errors import InputError
 from benchmark.machine import code_digest
 from benchmark.paths import cache_root
-from benchmark.suite import node
+from benchmark.suite.executors import node
 from benchmark.suite.plan import SearchSpec, Shared, plan
 
 PROTOCOL = """

@@ -8,7 +8,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-
 from benchmark.suite.placement import longest_first, place
 
 

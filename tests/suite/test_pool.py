@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.suite.local_pool import Death, Task, run_tasks
+from benchmark.suite.executors.local_pool import Death, Task, run_tasks
 
 LARGE = 2**22  # bytes: more than a pipe holds
 

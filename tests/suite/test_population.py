@@ -17,7 +17,9 @@ from benchmark import cli
 from benchmark.config.protocol import Evaluation, Named, Training
 from benchmark.datasets.base import Dataset, make_dataset
 from benchmark.metrics.evaluation import Evaluator
-from benchmark.store import ARRAYS, ResultsStore, SearchFolder, TrialFolder
+from benchmark.store import ResultsStore
+from benchmark.store.folders import SearchFolder, TrialFolder
+from benchmark.store.rows import ARRAYS
 from benchmark.suite.plan import SearchSpec
 from benchmark.suite.population import Population, train_population
 from benchmark.suite.problem import BenchProblem

@@ -17,7 +17,7 @@ from benchmark.errors import InputError
 from benchmark.metrics import baselines, classifier, inception
 from benchmark.paths import cache_root, data_root
 from benchmark.suite import runner, worker
-from benchmark.suite.local_pool import OnEnd, OnMessage, OnOffer, Task
+from benchmark.suite.executors.local_pool import OnEnd, OnMessage, OnOffer, Task
 from benchmark.suite.plan import Prepared
 from benchmark.suite.runner import Suite, run_suite, show_plan
 from searchers.registry import Entry
@@ -90,7 +90,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "warm_up", lambda: None)
     monkeypatch.setattr(torch, "set_flush_denormal", lambda _: True)
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-    monkeypatch.setattr("benchmark.suite.local_pool.warm_up", lambda: None)
+    monkeypatch.setattr("benchmark.suite.executors.local_pool.warm_up", lambda: None)
 
 
 class _Sender:

@@ -30,7 +30,7 @@ from benchmark.datasets.published.sprite_sheets import SHEETS
 from benchmark.metrics.inception import WEIGHTS_FILE
 from benchmark.paths import data_root
 from benchmark.suite import runner, worker
-from benchmark.suite.local_pool import RunTasks
+from benchmark.suite.executors.local_pool import RunTasks
 from reports.__main__ import main as reports
 
 pytestmark = pytest.mark.usefixtures("no_network")

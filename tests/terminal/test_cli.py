@@ -13,7 +13,9 @@ from commands import TINY, benchmark, environment
 
 import benchmark as latentbench
 from benchmark.datasets import load_dataset
-from benchmark.store import EPOCH_COLUMNS, KEYS, SEARCH_COLUMNS, TRIAL_COLUMNS, ResultsStore
+from benchmark.store import ResultsStore
+from benchmark.store.columns import KEYS, SEARCH_COLUMNS, TRIAL_COLUMNS
+from benchmark.store.rows import EPOCH_COLUMNS
 
 # `benchmark list` names these; other programs rely on them.
 SEARCHERS = ("grid", "random", "tpe", "ald", "geco-l0arm", "sparsity")

@@ -18,8 +18,9 @@ from commands import TINY, benchmark, environment
 from report_frames import Row, epochs, search, write_store
 from rich.console import Console
 
-from benchmark.store import ResultsStore, SearchFolder
+from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import write_json
+from benchmark.store.folders import SearchFolder
 from benchmark.terminal.snapshot import FileCache, Name, Snapshot, snapshot
 from benchmark.terminal.watch import watch
 from benchmark.terminal.watch_view import view

@@ -10,10 +10,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from benchmark.backbones.export import build_vae
-from benchmark.store import TrialFolder
+from benchmark.store.folders import TrialFolder
 from benchmark.training import checkpoint
-from benchmark.training.loop import TrainingState
-from searchers.base import KEEP_ALL, Controller, Decision, FixedSize
+from benchmark.training.state import TrainingState
+from searchers.base import KEEP_ALL, Controller, Decision, FixedSize, Model
 from searchers.parts.objectives import VAE, Loss, elbo_loss, kl_per_dim
 from tests.training.test_training import SEED, TRIAL, N, Scripted, _train
 
@@ -40,25 +40,25 @@ class Averaged(Scripted):
         super().__init__(decisions)
         self.register_buffer("average", torch.zeros(N))
 
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         self.average.add_(torch.from_numpy(np.asarray(history["latent_kl"].iloc[-1])))
-        return super().after_epoch(history)
+        return super().after_epoch(history, model)
 
 
 class ById(Averaged):
     """The same, at the ids that latents had at the start: it fits whatever goes."""
 
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         last = history.iloc[-1]
         self.average[torch.from_numpy(last["latent_id"])] += torch.from_numpy(last["latent_kl"]).float()
-        return Scripted.after_epoch(self, history)
+        return Scripted.after_epoch(self, history, model)
 
 
 class Resized(Weighted):
     """Removes its own entries too: its optimizer and a resumed training would not know."""
 
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
-        decision = super().after_epoch(history)
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
+        decision = super().after_epoch(history, model)
         if decision.keep is not None:
             self.weights = nn.Parameter(self.weights.detach()[list(decision.keep)])
         return decision
@@ -160,7 +160,7 @@ def test_a_trace_that_is_no_number(value: object) -> None:
 
 def test_controllers_of_the_house_pass() -> None:
     class Plain(Controller):
-        def after_epoch(self, history: pd.DataFrame) -> Decision:
+        def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
             return SHRINK.get(len(history), KEEP_ALL)
 
     assert _train(Plain()).vae.latent_dim == 3

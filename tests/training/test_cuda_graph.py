@@ -16,14 +16,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmark.backbones.export import build_vae
 from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
-from benchmark.store import TrialFolder
+from benchmark.store.folders import TrialFolder
 from benchmark.suite.population import Population
 from benchmark.suite.problem import Member
 from benchmark.training import cuda_graph
 from benchmark.training.cuda_graph import WARM_UP, Replay
-from benchmark.training.loop import TrainingState, new_state, run_steps, train_epoch
+from benchmark.training.loop import run_steps, train_epoch
 from benchmark.training.rng import Purpose, stream
-from searchers.base import KEEP_ALL, Controller, Decision, FixedSize
+from benchmark.training.state import TrainingState, new_state
+from searchers.base import KEEP_ALL, Controller, Decision, FixedSize, Model
 from searchers.experiments.latent_noise import LatentNoise, LatentNoiseController
 from searchers.in_training.ald import ALD, ALDController
 from searchers.in_training.geco_l0arm import GecoController
@@ -60,12 +61,12 @@ class OwnLoss(FixedSize):
 
 
 class OwnAfterStep(FixedSize):
-    def after_step(self) -> None:
+    def after_step(self, vae: VAE) -> None:
         return None
 
 
 class OwnDecision(Controller):
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         return KEEP_ALL
 
 
@@ -109,7 +110,7 @@ def _train(
         order, own = (stream(purpose, SEED, TRIAL, epoch) for purpose in (Purpose.ORDER, Purpose.NOISE))
         generator = noise().manual_seed(own.initial_seed())
         losses.append(train_epoch(state, split, SETTINGS, order, generator))
-        state.controller.after_epoch(NO_ROWS)
+        state.controller.after_epoch(NO_ROWS, None)
     return losses
 
 
@@ -360,7 +361,7 @@ def test_captured_on_a_gpu(controller: str, monkeypatch: pytest.MonkeyPatch) -> 
             order = stream(Purpose.ORDER, SEED, TRIAL, epoch)
             noise = stream(Purpose.NOISE, SEED, TRIAL, epoch, device)
             losses[-1].append(train_epoch(state, split, SETTINGS, order, noise))
-            state.controller.after_epoch(NO_ROWS)
+            state.controller.after_epoch(NO_ROWS, None)
         assert (state.replay is not None) == capturable
         states.append(copy.deepcopy([state.vae.state_dict(), state.controller.state_dict()]))
     assert losses[1] == pytest.approx(losses[0], rel=1e-4) and all(map(math.isfinite, losses[0]))

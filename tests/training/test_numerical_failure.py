@@ -20,12 +20,13 @@ from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import split_dataset
 from benchmark.metrics.classifier import load as classifier
 from benchmark.metrics.evaluation import Evaluator
-from benchmark.store import METRICS, ResultsStore
+from benchmark.store import ResultsStore
 from reports.__main__ import main as reports
 from reports.analysis.comparison import cautions, comparison, stat
 from reports.data.groups import read_groups
-from reports.data.quantities import METRICS as REPORTED
+from reports.data.quantities import SHOWN_METRICS
 from searchers.in_training.geco_l0arm import LAMBDA_BOUNDS, GecoL0Arm
+from searchers.quantities import METRICS
 
 SEARCHERS = ["grid", "random", "tpe", "ald", "ald@floor", "sparsity", "sparsity@blind"]
 GECO = ["geco-l0arm", "geco-l0arm@geco", "geco-l0arm@never", "geco-l0arm@always"]
@@ -82,7 +83,8 @@ import math
 
 from searchers.base import KEEP_ALL, Choice, Controller, Searcher
 from searchers.parts.objectives import Loss
-from searchers.selection import Weights, choose
+from searchers.quantities import Weights
+from searchers.selection import choose
 
 
 class Times(Controller):
@@ -185,7 +187,7 @@ def test_every_search_ends_with_numbers_or_a_reason(name: str, count: int, reque
     (group,) = read_groups(store, name)
     said = " ".join(cautions(group))
     for _, row in done.iterrows():
-        for metric in REPORTED:
+        for metric in SHOWN_METRICS:
             missing = rf"{re.escape(row['searcher'])} has no value of [^.]*{re.escape(metric.label)}"
             assert bool(re.search(missing, said)) == bool(np.isnan(row[metric.tested]))
 
@@ -260,7 +262,7 @@ def test_two_images_have_no_silhouette_and_the_report_says_so(
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
-@pytest.mark.parametrize("metric", REPORTED, ids=lambda metric: metric.column)
+@pytest.mark.parametrize("metric", SHOWN_METRICS, ids=lambda metric: metric.column)
 def test_a_missing_value_is_named_and_not_averaged(metric: Any, value: float | None) -> None:
     rows = [search("ald", seed, **{metric.tested: 2.0 + seed}) for seed in (0, 1)]
     own = group([*rows, search("ald", 2, **{metric.tested: value})])

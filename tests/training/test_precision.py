@@ -20,12 +20,13 @@ from benchmark.datasets.base import Dataset, make_dataset
 from benchmark.errors import InputError
 from benchmark.machine import set_determinism
 from benchmark.metrics.evaluation import Evaluator
-from benchmark.store import TrialFolder
+from benchmark.store.folders import TrialFolder
 from benchmark.suite.plan import plan
 from benchmark.training import checkpoint
 from benchmark.training.clock import Clock
-from benchmark.training.loop import TrainingState, autocast, new_state, train
+from benchmark.training.loop import autocast, train
 from benchmark.training.rng import Purpose, stream
+from benchmark.training.state import TrainingState, new_state
 from searchers.base import FixedSize
 from searchers.in_training.geco_l0arm import GecoController
 

@@ -14,11 +14,12 @@ from benchmark.backbones.export import build_vae
 from benchmark.config.protocol import Evaluation, Training
 from benchmark.datasets.base import Dataset, make_dataset
 from benchmark.metrics.evaluation import Evaluator
-from benchmark.store import EPOCH_COLUMNS, LATENT_ARRAYS
+from benchmark.store.rows import EPOCH_COLUMNS, LATENT_ARRAYS
 from benchmark.training.clock import Clock
-from benchmark.training.loop import TrainingState, new_state, train
+from benchmark.training.loop import train
 from benchmark.training.rng import Purpose, stream, stream_seed
-from searchers.base import KEEP_ALL, Controller, Decision, FixedSize
+from benchmark.training.state import TrainingState, new_state
+from searchers.base import KEEP_ALL, Controller, Decision, FixedSize, Model
 from searchers.parts.objectives import VAE, Loss, elbo_loss
 
 CPU = torch.device("cpu")
@@ -62,7 +63,7 @@ class Scripted(Controller):
         self.modes.add(vae.training)
         return elbo_loss(vae, x, generator)
 
-    def after_epoch(self, history: pd.DataFrame) -> Decision:
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         self.seen.append(history)
         return self.decisions.get(len(history), KEEP_ALL)
 
@@ -275,7 +276,7 @@ def test_controller_parameters_are_trained_and_projected() -> None:
         def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
             return Loss(elbo_loss(vae, x, generator).total - 100 * self.scale)
 
-        def after_step(self) -> None:
+        def after_step(self, vae: VAE) -> None:
             assert not torch.is_grad_enabled()
             self.after_steps += 1
             self.scale.clamp_(max=1.03)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from benchmark.config.protocol import Training, load_protocol
 from reports.papers.base import Need, Runs
+from searchers.quantities import ACTIVE
 
 MNIST_DENSE = Need("asperti-mnist-dense", ("grid@16",))
 MNIST_CONV = Need("asperti-mnist-conv", ("grid@16",))
@@ -17,8 +18,6 @@ TILES_DENSE = Need("asperti-tiles-dense", ("grid@16",))
 TILES_CONV = Need("asperti-tiles-conv", ("grid@16",))
 
 Images = NDArray[np.float32]  # grey, [N, H, W], 0 black to 1 white
-
-ACTIVE_VARIANCE = 0.01  # above it a latent is active, as `active_units` counts
 
 
 @dataclass(frozen=True)
@@ -106,5 +105,5 @@ def latent_frame(ids: list[int], variances: list[float], mean_variances: list[fl
     frame = pd.DataFrame({"no.": ids, "variance": variances, "mean(σ²)": mean_variances})
     return frame.assign(
         sum=frame["variance"] + frame["mean(σ²)"],
-        inactive=~(frame["variance"] > ACTIVE_VARIANCE),  # NaN: nothing says that it is in use
+        inactive=~(frame["variance"] > ACTIVE),  # NaN: nothing says that it is in use
     )

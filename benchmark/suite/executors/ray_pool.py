@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmark.config.protocol import Protocol
 from benchmark.errors import InputError
-from benchmark.suite.local_pool import Death, OnEnd, OnMessage, OnOffer, Task, safe_path, startable
+from benchmark.suite.executors.local_pool import Death, OnEnd, OnMessage, OnOffer, Task, safe_path, startable
 from benchmark.text import one_line
 from searchers.registry import Entry
 
@@ -101,7 +101,7 @@ class Cluster:
         return ", ".join(parts)
 
     def run_tasks(self, count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_end: OnEnd) -> None:
-        """See `benchmark.suite.local_pool.RunTasks`."""
+        """See `benchmark.suite.executors.local_pool.RunTasks`."""
         waiting = list(range(count))
         told = 0.0
         try:

@@ -58,7 +58,7 @@ OnEnd = Callable[[int, Death | None], bool]
 
 
 class RunTasks(Protocol):
-    """Runs tasks somewhere: `run_tasks`, or `benchmark.suite.ray_pool.Cluster.run_tasks`."""
+    """Runs tasks somewhere: `run_tasks`, or `benchmark.suite.executors.ray_pool.Cluster.run_tasks`."""
 
     def __call__(self, count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_end: OnEnd) -> None:
         """Runs `count` tasks, at most `jobs` at a time. Callbacks get the task's index.

@@ -21,40 +21,66 @@ from benchmark.stages import listening
 from benchmark.store.atomic_files import replacing
 from benchmark.store.remote import Mirror
 from benchmark.suite import worker
-from benchmark.suite.local_pool import Sender
-from benchmark.suite.plan import Assignment, SearchSpec, Shared
+from benchmark.suite.executors.local_pool import Sender
+from benchmark.suite.plan import SearchSpec, Shared
+from benchmark.suite.work import SearchTask, SharedTraining
 
 _ready: set[str] = set()  # fingerprints of the data that this process has seen here
 
 
 def run_search(
+    connection: Sender, task: SearchTask, device_name: str, keeps_optimizers: bool, shared: Shared, url: str | None
+) -> None:
+    """See `benchmark.suite.worker.run_search`. url: of the results, whose files are made on this machine's own disk."""
+    _make_ready(connection, task.spec, shared)
+    if url is None:
+        worker.run_search(connection, task, device_name, keeps_optimizers)
+        return
+    with _scratch_folder() as scratch:
+        here = scratch / task.path.name
+        mirrored = _Mirrored(connection, [Mirror(f"{url}/searches/{here.name}", here)])
+        mirrored.pull()
+        task = task._replace(path=here, trainings=here / task.trainings.name)
+        worker.run_search(mirrored, task, device_name, keeps_optimizers)
+        mirrored.push()
+
+
+def train_ahead(
     connection: Sender,
-    task: Assignment,
-    companions: Sequence[Assignment],
+    trainings: Sequence[SharedTraining],
     device_name: str,
-    studies: str | None,
+    keeps_optimizers: bool,
     shared: Shared,
     url: str | None,
 ) -> None:
-    """See `benchmark.suite.worker.run_search`.
-
-    url: of the results, whose files are then made on this machine's own disk.
-    """
-    with listening(lambda stage: connection.send(("stage", stage))):
-        make_ready(task.spec, shared)
+    """See `benchmark.suite.worker.train_ahead`."""
+    _make_ready(connection, trainings[0].spec, shared)
     if url is None:
-        worker.run_search(connection, task, companions, device_name, studies)
+        worker.train_ahead(connection, trainings, device_name, keeps_optimizers)
         return
+    with _scratch_folder() as scratch:
+        here, mirrors = [], []
+        for training in trainings:  # RESULTS/searches/<id>/trainings/<key>
+            key, folder = training.path.name, scratch / training.path.parents[1].name
+            here.append(training._replace(path=folder / "trainings" / key))
+            parts = (f"trainings/{key}/", *(["trainings/stack-"] if training is trainings[0] else []))
+            mirrors.append(Mirror(f"{url}/searches/{folder.name}", folder, parts))
+        mirrored = _Mirrored(connection, mirrors)
+        mirrored.pull()
+        worker.train_ahead(mirrored, here, device_name, keeps_optimizers)
+        mirrored.push()
+
+
+def _make_ready(connection: Sender, spec: SearchSpec, shared: Shared) -> None:
+    with listening(lambda stage: connection.send(("stage", stage))):
+        make_ready(spec, shared)
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[Path]:
     _remove_abandoned()
     with tempfile.TemporaryDirectory(prefix=f"{_scratch()}{os.getpid()}-") as scratch:
-        here = [one._replace(path=Path(scratch) / one.path.name) for one in (task, *companions)]
-        parts = ("",) if task.training is None else (f"trials/{task.training:03d}/",)
-        mirrors = [Mirror(f"{url}/searches/{one.path.name}", one.path, parts) for one in here]
-        for mirror in mirrors:
-            mirror.pull()
-        mirrored = _Mirrored(connection, mirrors)
-        worker.run_search(mirrored, here[0], here[1:], device_name, studies)
-        mirrored.push()
+        yield Path(scratch)
 
 
 class _Mirrored:
@@ -64,9 +90,14 @@ class _Mirrored:
         self._connection, self._mirrors = connection, mirrors
 
     def send(self, message: Any, /) -> None:
-        if message[0] in ("epoch", "population"):
+        if message[0] in ("epoch", "stacked"):
             self.push()
         self._connection.send(message)
+
+    def pull(self) -> None:
+        """Copies what is there."""
+        for mirror in self._mirrors:
+            mirror.pull()
 
     def push(self) -> None:
         """Copies what has changed. Raises RuntimeError: a store's broken pipe would be taken for a lost command."""

@@ -1,0 +1,33 @@
+"""The columns of the store's frames."""
+
+from benchmark.store.doubts import flags, search_flags
+from benchmark.store.rows import ARRAYS
+from searchers.quantities import METRICS
+
+KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
+COSTS = ("n_epochs", "train_seconds", "eval_seconds", "images_seen", "train_flops")
+TRIAL_COLUMNS = (
+    *("trial", "status", "start_latent_dim", "latent_dim", *COSTS, "wall_seconds", "peak_memory_bytes"),
+    *(*METRICS, "fid_features", "fid_images", "n_fid_features", *flags({})),
+)
+SEARCH_COLUMNS = (
+    *("status", "error", "latent_dim", "n_trials", *COSTS, "wall_seconds", "peak_memory_bytes"),
+    *(f"test_{metric}" for metric in METRICS),
+    *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
+    *("settled", "n_diverged", "diverged_sizes", "fid_images", "test_fid_images", "n_fid_features"),
+    *("space", "execution", "as_good"),
+    *("data", "data_fingerprint", "late_gain", "late_gain_error", "pca_sse", "no_latents_nll"),
+    *search_flags({}),
+)
+TEXTS = frozenset(
+    {
+        *(*KEYS[:-1], "status", "error", "protocol", "protocol_hash", "fid_features", "test_fid_features"),
+        *("diverged_sizes", "data", "data_fingerprint", "space", "execution"),
+    }
+)
+FLAGS = frozenset({"settled"})
+FINAL_FILES = ("model.pt", "images.npz", "curves.arrow")
+TRIAL_FILES = ("epochs.arrow", "model.pt", "curves.arrow")
+DIGESTED = (*TRIAL_FILES, *FINAL_FILES)
+ARRAY_TYPES = dict(zip(ARRAYS, ("int64", *3 * ["float64"], "int64", "object", "object"), strict=True))  # one element's
+CURVE_COLUMNS = ("trial", "epoch", "size", *METRICS, "fid_features", "eval_seconds")

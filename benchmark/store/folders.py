@@ -1,0 +1,252 @@
+"""A search's files and those of its trainings."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.errors import Damaged
+from benchmark.store.atomic_files import (
+    Checked,
+    check_digests,
+    digests,
+    is_hidden,
+    is_temporary,
+    read_json,
+    replacing,
+    write_json,
+)
+from benchmark.store.columns import (
+    COSTS,
+    DIGESTED,
+    FINAL_FILES,
+    FLAGS,
+    KEYS,
+    SEARCH_COLUMNS,
+    TEXTS,
+    TRIAL_COLUMNS,
+    TRIAL_FILES,
+)
+from benchmark.store.rows import ARRAYS, decode_rows, encode_rows, read_table
+from searchers.quantities import METRICS, last_means
+
+_KEY = re.compile("[0-9a-f]{12}")  # of a training that searches share
+
+
+class SearchFolder:
+    """One search's files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.curves = path / "curves.arrow"
+
+    def read(self) -> dict[str, Any]:
+        """search.json's content, {} before the search has started. Raises Damaged."""
+        path = self.path / "search.json"
+        if not path.exists():
+            return {}
+        content = _read_record(path, required=KEYS, optional=SEARCH_COLUMNS)
+        if content["search_id"] != self.path.name:
+            raise Damaged(path)
+        return content
+
+    def status(self) -> str | None:
+        """done, failed, running, or None before the search has started; a damaged search.json counts as none."""
+        status: str | None = self._read_intact().get("status")
+        return status
+
+    def attempts(self) -> int:
+        """How often the search has been started."""
+        return int(self._read_intact().get("attempts", 0))
+
+    def _read_intact(self) -> dict[str, Any]:
+        try:
+            return self.read()
+        except Damaged:
+            return {}
+
+    def begin(self, **values: Any) -> None:
+        """Notes that the search runs; what an earlier attempt left in search.json is forgotten."""
+        values |= {"status": "running", "error": None, "attempts": self.attempts() + 1}
+        write_json(self.path / "search.json", values)
+
+    def reopen(self) -> None:
+        """Makes a search with a damaged file one that has not ended."""
+        content = self._read_intact()
+        if content:
+            write_json(self.path / "search.json", {**content, "status": "running"})
+        else:
+            (self.path / "search.json").unlink()
+
+    def tidy(self) -> None:
+        """Removes half-written files of processes that were killed; other hidden files and folders are not ours."""
+        for leftover in filter(is_temporary, self.path.rglob(".*")):
+            leftover.unlink(missing_ok=True)
+
+    def update(self, **values: Any) -> None:
+        """Sets these keys of search.json."""
+        write_json(self.path / "search.json", {**self.read(), **values})
+
+    def trial(self, number: int) -> "TrialFolder":
+        """The folder of the search's n-th training."""
+        return TrialFolder(self.path / "trials" / f"{number:03d}")
+
+    def trials(self) -> Iterator["TrialFolder"]:
+        """The trainings that have begun, in the order of their numbers."""
+        if (self.path / "trials").is_dir():
+            folders = [TrialFolder(path) for path in (self.path / "trials").iterdir() if path.name.isdecimal()]
+            for folder in sorted(folders, key=lambda folder: folder.number):
+                if not all(map(is_hidden, folder.path.iterdir())):  # else it was deleted, but for an open file
+                    yield folder
+
+    def check(self, checked: Checked | None = None) -> None:
+        """Raises Damaged where a file of a finished search is not as it was when the search ended."""
+        check_digests(self.path, self.read().get("files", {}), checked)
+        for trial in self.trials():
+            trial.check(checked)
+
+    def finish(self, status: str, **values: Any) -> None:
+        """Closes the search as done or failed, with its trainings' costs summed from their rows."""
+        files = digests(self.path, FINAL_FILES)
+        records = [trial.summary() for trial in self.trials()]
+        totals: dict[str, Any] = {name: sum(record[name] for record in records) for name in COSTS}
+        totals["eval_seconds"] += sum(row["eval_seconds"] for row in read_rows(self.curves))
+        peak = max((record.get("peak_memory_bytes") or 0 for record in records), default=0)
+        totals |= {"n_trials": len(records), "peak_memory_bytes": peak or None}
+        diverged = [record["latent_dim"] for record in records if record["status"] == "failed"]
+        totals |= {"n_diverged": len(diverged), "diverged_sizes": ", ".join(map(str, diverged))}
+        self.update(status=status, files=files, **totals, **values)
+
+
+class TrialFolder:
+    """One training's files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint.pt"
+        self.optimizer = path / "optimizer.pt"
+        self.model = path / "model.pt"
+        self.rows = path / "epochs.arrow"
+        self.curves = path / "curves.arrow"
+
+    @property
+    def number(self) -> int:
+        """The training's place among those of its search, from 0."""
+        return int(self.path.name)
+
+    def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Replaces the training's rows."""
+        self.write_encoded(encode_rows(rows))
+
+    def write_encoded(self, rows: bytes) -> None:
+        """Replaces the training's rows by those that `encode_rows` gave."""
+        with replacing(self.rows) as temporary:
+            temporary.write_bytes(rows)
+
+    def read_rows(self) -> list[dict[str, Any]]:
+        """The training's rows, [] where there are none yet."""
+        return read_rows(self.rows)
+
+    @property
+    def rows_so_far(self) -> Path:
+        """Where readers find the rows: while a training that searches share is under way, in the folder of those."""
+        if self.rows.exists():
+            return self.rows
+        key = (self.request() or {}).get("shared")
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            return self.rows
+        return self.path.parents[3] / "trainings" / key / self.rows.name
+
+    def begin(self, request: dict[str, Any]) -> None:
+        """Notes what this training was asked to be."""
+        write_json(self.path / "request.json", request)
+
+    def request(self) -> dict[str, Any] | None:
+        """What it was asked to be; None before it has begun."""
+        path = self.path / "request.json"
+        return read_json(path) if path.exists() else None
+
+    def finish(self, record: dict[str, Any]) -> None:
+        """Closes the training: its row of `ResultsStore.trials()`, and what its files are from now on."""
+        write_json(self.path / "trial.json", {**record, "files": digests(self.path, TRIAL_FILES)})
+
+    def finished(self) -> dict[str, Any] | None:
+        """The training's row of `ResultsStore.trials()`; None while it has not ended. Raises Damaged."""
+        record = self._record()
+        return record and {k: v for k, v in record.items() if k != "files"}
+
+    def _record(self) -> dict[str, Any] | None:
+        path = self.path / "trial.json"
+        if not path.exists():
+            return None
+        return _read_record(path, required=("trial", "status", "latent_dim", *COSTS), optional=TRIAL_COLUMNS)
+
+    def check(self, checked: Checked | None = None) -> None:
+        """Raises Damaged where a file of a finished training is not as it was when the training ended."""
+        self.request()
+        check_digests(self.path, (self._record() or {}).get("files", {}), checked)
+
+    def summary(self) -> dict[str, Any]:
+        """The training's row of `ResultsStore.trials()`, without the search's keys."""
+        finished = self.finished()
+        if finished is not None:
+            return finished
+        if not self.rows_so_far.exists():
+            return {"trial": self.number, "status": "running", **dict.fromkeys(COSTS, 0)}
+        frame = read_table(self.rows_so_far, skip=ARRAYS).to_pandas()
+        return summarise(frame, status="running") | {"trial": self.number}
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Replaces the rows of a file; there is none where there are no rows."""
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as temporary:
+        temporary.write_bytes(encode_rows(rows))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows that `write_rows` wrote, [] where there is no file."""
+    return decode_rows(path.read_bytes()) if path.exists() else []
+
+
+def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
+    """A training's totals from its rows; metrics are means over the last 5 epochs, as the choice among trials sees."""
+    first, last = frame.iloc[0], frame.iloc[-1]
+    begin = first["wall_seconds"] - first["train_seconds"] - first["eval_seconds"]
+    return {
+        "trial": int(last["trial"]),
+        "start_latent_dim": int(first["latent_dim"]),
+        "latent_dim": int(last["latent_dim"]),
+        "n_epochs": len(frame),
+        "train_seconds": float(frame["train_seconds"].sum()),
+        "eval_seconds": float(frame["eval_seconds"].sum()),
+        "wall_seconds": float(last["wall_seconds"] - begin),
+        "images_seen": int(last["images_seen"]),
+        "train_flops": float(last["train_flops"]),
+        "fid_features": str(last["fid_features"]),
+        **last_means(frame, METRICS),
+        **values,
+    }
+
+
+def _read_record(path: Path, required: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
+    """A JSON file whose columns hold text or numbers as they should: checksums do not stop a hand that edits it."""
+    content = read_json(path)
+    tables = [content.get(name, {}) for name in ("settings", "environment", "files")]
+    if not all(isinstance(table, dict) for table in tables) or not set(tables[-1]) <= set(DIGESTED):
+        raise Damaged(path)
+    for name in (*required, *optional):
+        value = content.get(name)
+        fits = isinstance(value, str) if name in TEXTS else type(value) is float or _is_int64(value)
+        fits = type(value) is bool if name in FLAGS else fits
+        if not (fits or (value is None and name not in required) or name in ("pareto", "as_good")):
+            raise Damaged(path)
+    return content
+
+
+def _is_int64(value: object) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63

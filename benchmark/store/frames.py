@@ -1,0 +1,160 @@
+"""A results folder as pandas frames."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from benchmark.errors import Damaged, InputError
+from benchmark.store.atomic_files import check_digests, is_hidden
+from benchmark.store.columns import ARRAY_TYPES, CURVE_COLUMNS, KEYS, SEARCH_COLUMNS, TRIAL_COLUMNS
+from benchmark.store.doubts import flags, search_flags
+from benchmark.store.folders import SearchFolder
+from benchmark.store.rows import ARRAYS, EPOCH_COLUMNS, LATENT_ARRAYS, PROBE_ARRAYS, read_table
+
+
+class ResultsStore:
+    """A results folder as DataFrames. Raises InputError where the path is none or cannot be read."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / "searches").is_dir():
+            raise InputError(f"no results at {self.path}; expected a folder that `make benchmark` wrote (RESULTS=...)")
+        if not os.access(self.path / "searches", os.R_OK | os.X_OK):
+            raise InputError(f"cannot read {self.path / 'searches'}; expected a readable folder; check its permissions")
+
+    def folder(self, search_id: str) -> SearchFolder:
+        """The files of one search."""
+        return SearchFolder(self.path / "searches" / search_id)
+
+    def searches(self) -> pd.DataFrame:
+        """One row a search, failed and running ones included; settings as `setting_*`, environment as `env_*`.
+
+        settled: False where the size was still changing at the end. n_diverged: of its trainings, those whose loss was
+        not finite; diverged_sizes: their sizes. fid_images and test_fid_images: the images of the validation and of the
+        test FIDs. late_gain: how far the validation ELBO rose in the chosen training's last tenth, as a share of what
+        latents are worth, and late_gain_error its standard error. pca_sse and no_latents_nll: on the test split, the
+        squared error of PCA with latent_dim components (256 at most) and the NLL (nats per image) of the training
+        images' mean. space: the sizes to choose from. execution: how the trainings were carried out, sequential, spread
+        or stacked; wall-clock is comparable within one. as_good: sizes that the method takes for as good as the chosen
+        one. The flags: see `benchmark.store.doubts`.
+        """
+        rows = [
+            {
+                **{key: search.get(key) for key in (*KEYS, *SEARCH_COLUMNS)},
+                **search_flags(search),
+                **{f"setting_{key}": str(value) for key, value in search.get("settings", {}).items()},
+                **{f"env_{key}": value for key, value in search.get("environment", {}).items()},
+            }
+            for search in self._searches()
+        ]
+        return pd.DataFrame(rows, columns=None if rows else [*KEYS, *SEARCH_COLUMNS])
+
+    def trials(self) -> pd.DataFrame:
+        """One row a training. Metrics are on validation data, means over its last 5 epochs.
+
+        collapsed, few_fid_images: see `benchmark.store.doubts`.
+        """
+        rows = [
+            {**{key: search[key] for key in KEYS}, **dict.fromkeys(TRIAL_COLUMNS), **row, **flags(row)}
+            for search in self._searches()
+            for row in (trial.summary() for trial in self.folder(search["search_id"]).trials())
+        ]
+        return pd.DataFrame(rows, columns=[*KEYS, *TRIAL_COLUMNS])
+
+    def epochs(self) -> pd.DataFrame:
+        """One row an epoch of every training: metrics on validation data, a searcher's own `ctl_*`, costs.
+
+        train_seconds and eval_seconds are the epoch's own; wall_seconds runs up within the search, images_seen and
+        train_flops within the training. A training that another search has done is charged in full.
+        """
+        return self._concat(self._tables(skip=ARRAYS), EPOCH_COLUMNS)
+
+    def curves(self) -> pd.DataFrame:
+        """One row an evaluation of a model with some of its latents only: quality against latent size.
+
+        trial; epoch (of the trial, its last one where a finished model was evaluated); size: the number of latents;
+        the metrics of `epochs()` on validation data.
+        """
+        pairs = []
+        for search in self._searches():
+            folder = self.folder(search["search_id"])
+            keys = tuple(search[key] for key in KEYS)
+            paths = [*(trial.curves for trial in folder.trials()), folder.curves]
+            pairs += [(keys, read_table(path, required=CURVE_COLUMNS)) for path in paths if path.exists()]
+        return self._concat(iter(pairs), CURVE_COLUMNS)
+
+    def latents(self) -> pd.DataFrame:
+        """One row a latent and epoch: latent_id (its index at the training's start), over the validation data the
+        variance of its posterior mean, the mean of its posterior variance, and its mean KL in nats.
+        """
+        return self._exploded(LATENT_ARRAYS)
+
+    def probes(self) -> pd.DataFrame:
+        """One row a probe image (`evaluation.probe_images`), epoch and training: the image's probe_label, and its
+        posterior's probe_mean and probe_variance, an array [latent_dim] each. Images come in the same order every time.
+        """
+        return self._exploded(PROBE_ARRAYS)
+
+    def _exploded(self, arrays: Sequence[str]) -> pd.DataFrame:
+        columns = ("trial", "epoch", *arrays)
+        tables = (pair for pair in self._tables(only=columns) if arrays[-1] in pair[1].column_names)
+        types = {name: ARRAY_TYPES[name] for name in arrays}
+        return self._concat(tables, columns).explode(list(arrays), ignore_index=True).astype(types)
+
+    def gallery(self, search_id: str) -> dict[str, np.ndarray] | None:
+        """The chosen model's uint8 images [N, C, H, W]: originals (test split) with their labels [N], reconstructions,
+        samples.
+        """
+        folder = self.folder(search_id)
+        path = folder.path / "images.npz"
+        if not path.exists():
+            return None
+        files = folder.read().get("files", {})
+        check_digests(folder.path, {path.name: files[path.name]} if path.name in files else {})
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except Exception as error:  # from broken archives come all sorts
+            raise Damaged(path) from error
+
+    def _searches(self) -> Iterator[dict[str, Any]]:
+        for path in sorted((self.path / "searches").iterdir()):
+            content = {} if is_hidden(path) else SearchFolder(path).read()
+            if content:
+                yield content
+
+    def _tables(self, skip: Sequence[str] = (), only: Sequence[str] | None = None) -> Iterator[tuple[Any, pa.Table]]:
+        for search in self._searches():
+            keys = tuple(search[key] for key in KEYS)
+            for trial in self.folder(search["search_id"]).trials():
+                rows = trial.rows_so_far
+                if rows.exists():
+                    yield keys, _of_trial(read_table(rows, skip, only), trial.number)
+
+    @staticmethod
+    def _concat(keyed_tables: Iterator[tuple[Any, pa.Table]], columns: Sequence[str]) -> pd.DataFrame:
+        pairs = list(keyed_tables)
+        if not pairs:
+            return pd.DataFrame(columns=[*KEYS, *columns])
+        lengths = [len(table) for _, table in pairs]
+        keys = {
+            name: np.repeat(np.array([values[i] for values, _ in pairs], dtype=object), lengths)
+            for i, name in enumerate(KEYS)
+        }
+        frame: pd.DataFrame = pa.concat_tables([t for _, t in pairs], promote_options="permissive").to_pandas()
+        first = pd.DataFrame({**keys, "seed": keys["seed"].astype(np.int64)})
+        rest = [name for name in frame.columns if name not in columns]
+        return pd.concat([first, frame[[*columns, *rest]]], axis=1)
+
+
+def _of_trial(table: pa.Table, number: int) -> pa.Table:
+    """The rows of a training as those of a search that has this number for it."""
+    if "trial" not in table.column_names:
+        return table
+    column = pa.array(np.full(len(table), number, dtype=np.int64))
+    return table.set_column(table.column_names.index("trial"), "trial", column)

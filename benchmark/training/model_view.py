@@ -1,0 +1,87 @@
+"""The model in training as a controller may look at it after an epoch."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from benchmark.backbones.vae import VAE
+from benchmark.metrics.evaluation import Evaluator
+from benchmark.training.clock import Clock
+from searchers.base import Posterior
+from searchers.quantities import METRICS
+
+
+class ModelView:
+    """Implements `searchers.base.Model`.
+
+    vae: in evaluation mode, its prior N(0, 1). noise: makes the generator of the epoch's evaluation anew, so that all
+    evaluations have the same noise. seconds: of each call. curve: a row for each call of `evaluate`.
+    """
+
+    def __init__(self, vae: VAE, evaluator: Evaluator, clock: Clock, noise: Callable[[], Generator]) -> None:
+        self.vae, self.evaluator = vae, evaluator
+        self._clock, self._noise = clock, noise
+        self.seconds: list[float] = []
+        self.curve: list[dict[str, Any]] = []
+
+    def evaluate(self, keep: Sequence[int]) -> dict[str, float]:
+        """See `searchers.base.Model.evaluate`. Raises ValueError for indices that are none of the model's."""
+        row = evaluated(self.vae, keep, self.evaluator, self._clock, self._noise())
+        self.seconds.append(row["eval_seconds"])
+        self.curve.append(row)
+        return metrics_of(row)
+
+    def posterior(self) -> Posterior:
+        """See `searchers.base.Model.posterior`."""
+        with self._clock.lap(self.seconds):
+            return self.evaluator.posterior(self.vae, len(self.evaluator.split))
+
+    def sensitivity(self, n_images: int) -> Tensor:
+        """See `searchers.base.Model.sensitivity`; by forward-mode derivatives, a pass a latent."""
+        with self._clock.lap(self.seconds), torch.no_grad():
+            z = self.evaluator.posterior(self.vae, n_images).mean
+            return torch.stack([_moved(self.vae, z, latent) for latent in range(z.shape[1])])
+
+
+def _moved(vae: VAE, z: Tensor, latent: int) -> Tensor:
+    """The mean over images of |d sigmoid(logits) / d z_j|^2, z [N, n]: a scalar."""
+    direction = torch.zeros_like(z)
+    direction[:, latent] = 1
+    derivative = torch.func.jvp(lambda z: torch.sigmoid(vae.decode(z)), (z,), (direction,))[1]
+    moved: Tensor = derivative.square().flatten(1).sum(1).mean()
+    return moved
+
+
+def evaluated(
+    vae: VAE, keep: Sequence[int], evaluator: Evaluator, clock: Clock, generator: Generator
+) -> dict[str, Any]:
+    """A row of `ResultsStore.curves()`, without its keys: the metrics of a model with these latents only.
+
+    Raises ValueError for indices that are none of the model's latents.
+    """
+    indices = sorted(set(keep))
+    if not indices or len(indices) != len(keep) or not 0 <= indices[0] <= indices[-1] < vae.latent_dim:
+        raise ValueError(f"got latents {list(keep)} to evaluate; expected different ones in 0..{vae.latent_dim - 1}")
+    is_open = torch.zeros(vae.latent_dim, dtype=torch.bool, device=clock.device)
+    is_open[indices] = True
+    seconds: list[float] = []
+    with clock.lap(seconds):
+        metrics, _ = evaluator.evaluate(vae, is_open, generator)
+    return {"size": len(indices), **metrics, "eval_seconds": seconds[0]}
+
+
+def metrics_of(row: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a curve's row that are metrics."""
+    return {name: value for name, value in row.items() if name in METRICS}
+
+
+def with_standard_prior(vae: VAE, prior_variance: Tensor | None) -> VAE:
+    """The model itself where its prior is N(0, 1), else a copy that has been changed to have it."""
+    if prior_variance is None:
+        return vae
+    folded = copy.deepcopy(vae)
+    folded.fold_prior(prior_variance)
+    return folded

@@ -1,0 +1,44 @@
+"""What is measured of a model, and the numbers by which all three packages read it: each is written here alone.
+
+It loads neither torch nor pandas, so that the command line and the reports can import it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LAST_EPOCHS = 5  # a training's value of a metric is the mean over so many of its last epochs
+ACTIVE = 0.01  # a latent is active if the variance of its posterior mean over the data is above this (1509.00519, 5.2)
+
+# The columns of `ResultsStore.epochs()` that measure a model, on validation data; `test_...` of `searches()`.
+METRICS = ("recon_nll", "recon_sse", "kl", "fid_recon", "fid_gen", "silhouette", "silhouette_labels", "active_units")
+HIGHER_IS_BETTER = frozenset({"silhouette", "silhouette_labels"})
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each validation metric's rank counts in the choice ("favour one quality", 2312.06280, section 6)."""
+
+    fid_recon: float = 1.0
+    fid_gen: float = 1.0
+    recon_nll: float = 1.0
+    silhouette: float = 1.0
+
+    def __post_init__(self) -> None:
+        weights = asdict(self).values()
+        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+            raise ValueError(f"weights are {asdict(self)}; expected finite ones, none below 0 and one above 0")
+
+
+DECISION_METRICS = tuple(asdict(Weights()))  # what the choice among trainings weighs
+
+
+def last_means(history: pd.DataFrame, metrics: Iterable[str] = DECISION_METRICS) -> dict[str, float]:
+    """The mean of each metric over the last 5 epochs of a training's rows; NaN where one of those is."""
+    return {metric: float(history[metric].tail(LAST_EPOCHS).mean(skipna=False)) for metric in metrics}
