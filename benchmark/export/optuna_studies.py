@@ -17,11 +17,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from benchmark.stages import as_stage
 from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import replacing
-from searchers.selection import HIGHER_IS_BETTER, METRICS
+from searchers.quantities import DECISION_METRICS, HIGHER_IS_BETTER
 
-STUDY_ATTRIBUTES = ("searcher", "seed", "dataset", "backbone", "protocol", "status", "latent_dim", "chosen_trial")
+STUDY_ATTRIBUTES = (
+    *("searcher", "seed", "dataset", "backbone", "protocol", "space", "execution"),
+    *("status", "latent_dim", "chosen_trial"),
+)
 _MINIMIZE, _MAXIMIZE = optuna.study.StudyDirection.MINIMIZE, optuna.study.StudyDirection.MAXIMIZE
-CURVES = ("latent_dim", "active_units", *METRICS)
+CURVES = ("latent_dim", "active_units", *DECISION_METRICS)
 
 
 def write_studies(store: ResultsStore, out: Path) -> list[Path]:
@@ -47,7 +50,7 @@ def write_studies(store: ResultsStore, out: Path) -> list[Path]:
 
 
 def _add_study(storage: RDBStorage, search: pd.Series, trials: pd.DataFrame, epochs: pd.DataFrame) -> None:
-    metrics = [metric for metric in METRICS if trials[metric].notna().any()] or list(METRICS)
+    metrics = [metric for metric in DECISION_METRICS if trials[metric].notna().any()] or list(DECISION_METRICS)
     directions = [_MAXIMIZE if metric in HIGHER_IS_BETTER else _MINIMIZE for metric in metrics]
     study = optuna.create_study(storage=storage, study_name=search["search_id"], directions=directions)
     with warnings.catch_warnings():

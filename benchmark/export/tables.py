@@ -15,6 +15,7 @@ FRAMES: dict[str, Callable[[ResultsStore], pd.DataFrame]] = {
     "searches": ResultsStore.searches,
     "trials": ResultsStore.trials,
     "epochs": ResultsStore.epochs,
+    "curves": ResultsStore.curves,
     "latents": ResultsStore.latents,
     "probes": ResultsStore.probes,
 }

@@ -7,8 +7,9 @@ import pandas as pd
 
 from benchmark.errors import InputError
 from benchmark.stages import as_stage
-from benchmark.store import KEYS, ResultsStore
+from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import replacing
+from benchmark.store.columns import KEYS
 
 FILE = "events.out.tfevents.latentbench"
 NOT_CURVES = (*KEYS, "trial", "epoch", "fid_features")

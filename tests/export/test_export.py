@@ -16,9 +16,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from benchmark.cli import main
 from benchmark.store import ResultsStore
+from benchmark.store.columns import CURVE_COLUMNS
+from benchmark.store.folders import write_rows
 from benchmark.store.rows import ARRAYS
 
-FRAMES = ("searches", "trials", "epochs", "latents", "probes")
+FRAMES = ("searches", "trials", "epochs", "curves", "latents", "probes")
 FOUR = ["fid_recon", "fid_gen", "recon_nll", "silhouette"]
 NAN = math.nan
 
@@ -41,6 +43,8 @@ def store(tmp_path: Path) -> ResultsStore:
     for row, trial, status in ((grid, 0, "done"), (grid, 1, "failed"), (ald, 0, "done")):
         folder = store.folder(row["search_id"]).trial(trial)
         folder.finish({**folder.summary(), "status": status})
+    curve = [{**dict.fromkeys(CURVE_COLUMNS, 1.0), "trial": 0, "epoch": 7, "size": size} for size in (2, 4)]
+    write_rows(store.folder(grid["search_id"]).curves, curve)
     return store
 
 
