@@ -1,7 +1,7 @@
 """A search's files and those of its trainings."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,12 +149,14 @@ class TrialFolder:
         """The training's rows, [] where there are none yet."""
         return read_rows(self.rows)
 
-    @property
-    def rows_so_far(self) -> Path:
-        """Where readers find the rows: while a training that searches share is under way, in the folder of those."""
+    def rows_so_far(self, request: Mapping[str, Any] | None = None) -> Path:
+        """Where readers find the rows: while a training that searches share is under way, in the folder of those.
+
+        request: what `request` gives, where it is known.
+        """
         if self.rows.exists():
             return self.rows
-        key = (self.request() or {}).get("shared")
+        key = (self.request() or {} if request is None else request).get("shared")
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             return self.rows
         return self.path.parents[3] / "trainings" / key / self.rows.name
@@ -193,9 +195,10 @@ class TrialFolder:
         finished = self.finished()
         if finished is not None:
             return finished
-        if not self.rows_so_far.exists():
+        path = self.rows_so_far()
+        if not path.exists():
             return {"trial": self.number, "status": "running", **dict.fromkeys(COSTS, 0)}
-        frame = read_table(self.rows_so_far, skip=ARRAYS).to_pandas()
+        frame = read_table(path, skip=ARRAYS).to_pandas()
         return summarise(frame, status="running") | {"trial": self.number}
 
 

@@ -132,7 +132,7 @@ class ResultsStore:
         for search in self._searches():
             keys = tuple(search[key] for key in KEYS)
             for trial in self.folder(search["search_id"]).trials():
-                rows = trial.rows_so_far
+                rows = trial.rows_so_far()
                 if rows.exists():
                     yield keys, _of_trial(read_table(rows, skip, only), trial.number)
 

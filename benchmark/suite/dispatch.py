@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from benchmark.errors import InputError
+from benchmark.errors import Damaged, InputError
 from benchmark.store.claims import Watch, newest_claim
 from benchmark.store.doubts import doubts
-from benchmark.store.folders import SearchFolder
+from benchmark.store.folders import SearchFolder, TrialFolder
 from benchmark.store.remote import Results
 from benchmark.suite.display import Display
 from benchmark.suite.executors.local_pool import Death, Offer, RunTasks, Task
@@ -56,6 +57,8 @@ class Dispatch:
         """The task of an item, unless it waits or has ended elsewhere."""
         item = self.items[index]
         if item.trainings:
+            if all(_is_finished(training.path) for training in item.trainings):
+                return Offer.ENDED
             arguments = (item.trainings, self._prepared.device, self._keeps_optimizers)
             return self._task("train_ahead", arguments)
         spec, folder = self.pending[item.search]
@@ -157,6 +160,13 @@ class Dispatch:
         if time.monotonic() > self._unseen[index]:
             raise InputError(f"{folder.path} is not where its node wrote it; expected a path that all nodes share")
         return Offer.LATER
+
+
+def _is_finished(training: Path) -> bool:
+    try:
+        return TrialFolder(training).finished() is not None
+    except Damaged:
+        return False
 
 
 def _outcome(search: dict[str, Any]) -> str:

@@ -62,8 +62,9 @@ class SharedFolder:
                     own.release(finished=(path / "trial.json").exists())
 
     def tidy(self) -> None:
-        """Removes the claims of processes that were killed after the training had ended."""
+        """Removes what a process has left that was killed just after the training had ended."""
         if self._watch.next_number(self.files.path) is not None:
+            self.files.checkpoint.unlink(missing_ok=True)
             clear(self.files.path)
 
     def copy_model(self, target: Path) -> None:

@@ -150,10 +150,12 @@ def _running(folder: Path, search: Mapping[str, Any], files: FileCache, now: flo
     request = files.read(trial.path / "request.json", trial.request) or {}
     ended = (trial.path / "trial.json").exists()
     begun = Running(name, number, n_trainings, request.get("epochs"), ended, silent_seconds=silent)
-    rows = files.read(trial.rows, lambda: pd.read_feather(trial.rows, columns=_COLUMNS))
+    path = trial.rows_so_far(request)
+    rows = files.read(path, lambda: pd.read_feather(path, columns=_COLUMNS))
     if rows is None or rows.empty:
         return begun
-    return _with_rows(begun, rows, _seconds_since([trial.rows], now))
+    since_epoch = _seconds_since([path], now)
+    return _with_rows(replace(begun, silent_seconds=min(silent, since_epoch)), rows, since_epoch)
 
 
 def _with_rows(begun: Running, rows: pd.DataFrame, since_epoch: float) -> Running:
