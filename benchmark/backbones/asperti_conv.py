@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from benchmark.backbones.checks import ImageShape, check_init
+from benchmark.backbones.checks import ImageShape, Init
 from benchmark.backbones.vae import VAE
 from benchmark.errors import InputError
 
@@ -39,10 +39,7 @@ class AspertiConv:
     does not give the momentum of BatchNorm; we use torch's default.
     """
 
-    init: str = "torch"
-
-    def __post_init__(self) -> None:
-        check_init(self.init)
+    init: Init = "torch"
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """Builds the network for images [C, H, W] with sides of 25 to 32 pixels; the paper's are [1, 28, 28]."""

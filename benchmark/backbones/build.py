@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 
 from benchmark.backbones import BACKBONES
-from benchmark.backbones.checks import ImageShape
+from benchmark.backbones.checks import ImageShape, Init
 from benchmark.backbones.vae import VAE
 from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError
@@ -17,8 +17,8 @@ class Backbone(Protocol):
     """A builder of networks: a frozen dataclass whose fields are its options."""
 
     @property
-    def init(self) -> str:
-        """The initial weights: one of `benchmark.backbones.checks.INITS`."""
+    def init(self) -> Init:
+        """The initial weights."""
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """Builds the network for images of this shape and initialises it from torch's global generator."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from benchmark.backbones.checks import ImageShape, check_init, check_widths
+from benchmark.backbones.checks import ImageShape, Init, Widths
 from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 
@@ -14,12 +14,8 @@ from benchmark.backbones.vae import VAE
 class Dense:
     """Fully connected layers with ReLU and a mirrored decoder. Each subclass has the widths of a paper."""
 
-    hidden: tuple[int, ...]
-    init: str = "torch"
-
-    def __post_init__(self) -> None:
-        check_widths("hidden", self.hidden)
-        check_init(self.init)
+    hidden: Widths
+    init: Init = "torch"
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """Builds the network for images of this shape."""
@@ -39,11 +35,11 @@ class Dense:
 class MLP(Dense):
     """ALD-VAE's MNIST network (2312.06280, section 4.1)."""
 
-    hidden: tuple[int, ...] = (400, 400)
+    hidden: Widths = (400, 400)
 
 
 @dataclass(frozen=True)
 class AspertiDense(Dense):
     """The dense networks of 1812.07238: 784-256-32-24-16 for MNIST (section IV-A), wider for tiles (section V)."""
 
-    hidden: tuple[int, ...] = (256, 32, 24)
+    hidden: Widths = (256, 32, 24)
