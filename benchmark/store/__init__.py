@@ -1,4 +1,4 @@
-"""The results store: one folder a search, read into pandas frames.
+"""The results store: one folder per search, read into pandas frames.
 
 RESULTS/searches/<search_id>/
     search.json             settings, status, error, environment and, at the end, the totals of the search

@@ -120,7 +120,7 @@ def check_seal(path: Path) -> None:
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """The SHA-256 digests, by name, of those of the files that exist in the folder."""
+    """The SHA-256 digests, by name, of the files that exist in the folder."""
     return {name: _digest(folder / name) for name in names if (folder / name).is_file()}
 
 

@@ -46,7 +46,7 @@ def doubts(search: Row) -> list[str]:
 
 
 def sentences(searches: Iterable[Row], name: Callable[[Row], str]) -> list[str]:
-    """A sentence for each kind of doubt: the searches it concerns, by `name`, and what to do. FID images come last."""
+    """A sentence for each kind of doubt: the searches it concerns, by `name`, and what to do; few FID images last."""
     done = [search for search in searches if search.get("status") == "done"]
     lines = []
     for kind in KINDS:

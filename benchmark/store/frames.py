@@ -69,8 +69,8 @@ class ResultsStore:
     def epochs(self) -> pd.DataFrame:
         """One row per epoch of every training: metrics on validation data, the controller's traces `ctl_*`, costs.
 
-        train_seconds and eval_seconds are those of the epoch; wall_seconds adds up over the search, images_seen and
-        train_flops over the training. A training that another search has done is charged in full.
+        train_seconds and eval_seconds are those of the epoch; wall_seconds accumulates over the search, images_seen
+        and train_flops over the training. A training that another search has done is charged in full.
         """
         return self._concat(self._tables(skip=ARRAYS), EPOCH_COLUMNS)
 

@@ -145,7 +145,8 @@ class Mirror:
             self._upload(store, root, name, local[name])
 
     def _signatures(self) -> dict[str, tuple[int, int]]:
-        return {name: _signature(self._folder / name) for name in _files(self._folder, self._parts)}
+        statuses = {name: (self._folder / name).stat() for name in _files(self._folder, self._parts)}
+        return {name: (status.st_mtime_ns, status.st_size) for name, status in statuses.items()}
 
     def _upload(self, store: Any, root: str, name: str, signature: tuple[int, int]) -> None:
         _retry(_upload, store, self._folder / name, f"{root}/{name}")
@@ -196,8 +197,3 @@ def _files(folder: Path, parts: Sequence[str]) -> set[str]:
 
 def _is_part(name: str, parts: Sequence[str]) -> bool:
     return name.startswith(tuple(parts)) and not any(part.startswith(".") for part in Path(name).parts)
-
-
-def _signature(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size

@@ -69,7 +69,7 @@ def read_table(
 
 
 def _traces_as_floats(table: pa.Table) -> pa.Table:
-    """Converts integer and boolean traces of older results to float, so that they concatenate with other searches'."""
+    """Converts integer and boolean traces of older results to floats, as newer results have them."""
     for i, (name, kind) in enumerate(zip(table.schema.names, table.schema.types, strict=True)):
         if name.startswith("ctl_") and kind in (pa.int64(), pa.bool_()):
             table = table.set_column(i, name, table[i].cast(pa.float64(), safe=False))

@@ -110,7 +110,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The searches of a results folder: running ones in a fixed order, ended ones from the latest on.
+    """The searches of a results folder: running ones in a fixed order, ended ones latest first.
 
     n_unreadable: the number of searches whose search.json is damaged.
     """

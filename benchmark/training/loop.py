@@ -122,7 +122,7 @@ def end_epoch(
     view = ModelView(vae, evaluator, clock, noise)
     decision = KEEP_ALL if diverged else state.controller.after_epoch(pd.DataFrame([*state.rows, row]), view)
     check_decision(state.controller, decision, open_latents, state.controller_shapes)
-    if view.seconds:  # the controller has evaluated the model, too
+    if view.seconds:  # the controller has evaluated the model too
         row |= {"eval_seconds": seconds[0] + sum(view.seconds), "wall_seconds": clock.seconds()}
     state.rows.append({**row, **checked_traces(state.controller)})
     state.curve += [{"trial": state.number, "epoch": epoch, **evaluation} for evaluation in view.curve]
