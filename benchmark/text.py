@@ -24,9 +24,14 @@ def features_kind(name: str) -> str:
     return name.partition(":")[0]
 
 
-def short_number(value: float) -> str:
-    """Formats a number with three digits, or with all digits before the decimal point if there are more."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def number_text(value: float | None, form: str) -> str:
+    """Formats a number, for instance with ".4g"; None and NaN become a dash."""
+    return "–" if value is None or value != value else format(value, form)
+
+
+def short_number(value: float | None) -> str:
+    """Formats a number with three digits, or with all digits before the point if there are more; None is a dash."""
+    return number_text(value, ",.0f" if value is not None and abs(value) >= 100 else ".3g")
 
 
 def path_argument(argument: str) -> Path:

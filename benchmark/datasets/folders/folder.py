@@ -13,25 +13,23 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from benchmark.datasets.archives.image_cache import CachedImages, cached_images, listing_key, write_images
-from benchmark.datasets.base import Dataset, make_dataset
+from benchmark.datasets.base import HELD_OUT_FRACTION, SPLIT_SEED, Dataset, make_dataset
 from benchmark.datasets.folders.image_decoding import FITS, TRANSPARENCY, Fit, Header, read_header, read_square, reason
 from benchmark.datasets.folders.image_files import ImageFile, Listing, counted, list_images, unreadable
 from benchmark.paths import cache_folder
 from benchmark.stages import as_stage
 
-TEST_FRACTION = 0.1
-SPLIT_SEED = 0
 CACHE_VERSION = 3  # raise it when decoding changes
 
 
 def load(path: str, size: Annotated[int, Ge(4)] = 64, fit: Fit = "crop") -> Dataset:
-    """The images under `path` (classes and splits as in `list_images`) as [N, C, size, size], memory-mapped.
+    """Loads the images under `path` as [N, C, size, size], memory-mapped; see `list_images` for classes and splits.
 
-    fit: with `crop` the shorter side is scaled to `size` pixels and the centre is cut out; with `stretch` both sides
-    are scaled, with `pad` the longer one, and what is missing is black. Photographs are turned upright as their EXIF
-    tag says, transparency is laid on white, of several frames the first is taken. C is 1 if every image is grey by its
-    mode or palette, else 3 (RGB). A tenth is the test split where the folder has no splits of its own. Decoded images
-    stay in the cache until a file is added, removed or changed. Raises InputError for images that cannot be read.
+    fit: `crop` scales the shorter side to `size` pixels and cuts out the centre, `stretch` scales both sides, `pad`
+    scales the longer side and adds black bars. Photographs are turned upright by their EXIF tag, transparent images are
+    put on white, and only the first of several frames is used. C is 1 if the mode or palette of every image is grey,
+    else 3 (RGB). If the folder has no splits of its own, a tenth is the test split. The cache is reused until a file is
+    added, removed or changed. Raises InputError for images that cannot be read.
     """
     listing = list_images(path)
     files = _in_split_order(listing.files)
@@ -61,7 +59,7 @@ def _in_split_order(files: Sequence[ImageFile]) -> list[ImageFile]:
 
 def _dataset(path: str, listing: Listing, files: Sequence[ImageFile], stored: CachedImages, fit: Fit) -> Dataset:
     counts = Counter(file.split for file in files)
-    n_test, n_val = counts["test"] or round(TEST_FRACTION * len(files)), counts["val"]
+    n_test, n_val = counts["test"] or round(HELD_OUT_FRACTION * len(files)), counts["val"]
     test, val, train = (
         (stored.images[rows], stored.labels[rows])
         for rows in (slice(n_test), slice(n_test, n_test + n_val), slice(n_test + n_val, None))

@@ -48,9 +48,9 @@ def _has_grey_palette(image: Image.Image) -> bool:
 
 
 def read_square(path: Path, mode: str, size: int, fit: Fit) -> NDArray[np.uint8]:
-    """The first frame, turned upright as its EXIF tag says and laid on TRANSPARENCY: uint8 [C, size, size].
+    """Decodes the first frame, turns it upright by its EXIF tag and puts it on TRANSPARENCY: uint8 [C, size, size].
 
-    mode: L or RGB. fit: a key of FITS. Raises all sorts for broken files.
+    mode: L or RGB. fit: a key of FITS. Raises many kinds of errors for broken files.
     """
     with Image.open(path, formats=SAFE_FORMATS) as image:
         image.load()

@@ -12,7 +12,7 @@ TEST_SEED = 0
 
 
 def load() -> Dataset:
-    """1,797 grey images [N, 1, 8, 8] of the digits 0-9; 360 of them, stratified by digit, are the test split."""
+    """Loads 1,797 grey images [N, 1, 8, 8] of the digits 0-9; 360 of them, stratified by digit, are the test split."""
     values, digits = load_digits(return_X_y=True)
     # Pixel values are counts from 0 to 16.
     images = torch.from_numpy(np.rint(values * 255 / 16).astype(np.uint8)).reshape(-1, 1, 8, 8)

@@ -15,7 +15,7 @@ SEED = 0
 
 
 def load() -> Dataset:
-    """12,000 black images [N, 1, 28, 28] with one to three white 4x4 tiles that do not overlap.
+    """Generates 12,000 black images [N, 1, 28, 28] with one to three white 4x4 tiles that do not overlap.
 
     The label is the number of tiles minus one, 0 to 2 (3 classes).
     """
