@@ -12,13 +12,11 @@ from urllib.request import Request
 
 import numpy as np
 import pytest
-import torch
 
 from benchmark import stages
 from benchmark.datasets.archives import download, image_cache
 from benchmark.datasets.archives.download import RemoteFile, fetch
 from benchmark.datasets.archives.image_cache import cached_images, write_images
-from benchmark.datasets.base import Split, split_dataset
 from benchmark.errors import InputError
 from benchmark.paths import data_root
 from benchmark.stages import Stage, listening
@@ -103,7 +101,7 @@ def test_plain_http_is_left_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None
     assert fetch("toy", file).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[::-1]])
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[::-1], b""])
 def test_wrong_file_is_named_and_kept(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     asked = _serve(monkeypatch)
     target = data_root() / "toy" / "file.bin"
@@ -224,30 +222,3 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (time, time))
     write_images(tmp_path, SHAPE, [0] * 6, _batches())
     assert sorted(path.name for path in tmp_path.iterdir()) == [".01.images.npy", "done.json", "images.npy"]
-
-
-# --- splits that share their images
-
-
-def test_split_dataset_shares_images() -> None:
-    images = torch.arange(200, dtype=torch.uint8).reshape(200, 1, 1, 1)
-    labels = torch.arange(200) % 3
-    dataset = split_dataset("toy", images, labels, n_classes=3)
-    splits = (dataset.train, dataset.val, dataset.test)
-    assert [len(split) for split in splits] == [162, 18, 20]
-    assert sorted(torch.cat([split.rows for split in splits]).tolist()) == list(range(200))
-    assert all(split.images.data_ptr() == images.data_ptr() for split in splits)
-    assert all((split.rows.diff() > 0).all() for split in splits)
-    assert split_dataset("toy", images, labels, n_classes=3).test.rows.tolist() == dataset.test.rows.tolist()
-    assert split_dataset("toy", images.flip(0), labels, n_classes=3).fingerprint != dataset.fingerprint
-    with pytest.raises(ValueError, match="toy: got torch.float32"):
-        split_dataset("toy", images.float(), labels, n_classes=3)
-
-
-def test_only_a_splits_own_rows_move_to_a_device() -> None:
-    images, labels = torch.zeros(100, 3, 4, 4, dtype=torch.uint8), torch.arange(100)
-    split = Split(images, labels, torch.tensor([5, 7, 50]))
-    assert split.to(torch.device("cpu")) is split
-    moved = split.to(torch.device("meta"))
-    assert moved.images.shape == (3, 3, 4, 4) and moved.labels.shape == (3,) and len(moved) == 3
-    assert {moved.images.device.type, moved.labels.device.type, moved.rows.device.type} == {"meta"}

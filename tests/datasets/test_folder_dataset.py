@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS, ImageFolder
 
-from benchmark.datasets import DATASETS, check_dataset_name, load_dataset
+from benchmark.datasets import check_dataset_name, load_dataset
 from benchmark.datasets.folders import folder
 from benchmark.datasets.folders.image_files import image_extensions, list_images
 from benchmark.errors import InputError
@@ -29,16 +29,6 @@ def _images(root: Path, per_class: int = 12, classes: tuple[str, ...] = ("b", "a
             colour = 100 + value if mode == "L" else (100 + value, 50, 200)
             Image.new(mode, size, colour).save(root / name / f"{i}.{extension}")
     return root
-
-
-def test_known_names_pass_the_check(tmp_path: Path) -> None:
-    for name in DATASETS:
-        check_dataset_name(f"folder:{_images(tmp_path / 'faces')}" if name == "folder" else name)
-
-
-def test_folder_path_is_no_option(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown setting 'path'; expected one of size, fit$"):
-        load_dataset(f"folder:{_images(tmp_path / 'faces')}", path="elsewhere")
 
 
 def test_checking_a_name_imports_no_torch(tmp_path: Path) -> None:
@@ -141,36 +131,6 @@ def test_folder_mends_a_torn_cache(tmp_path: Path, damage: str) -> None:
     assert sorted(path.name for path in cache.iterdir()) == ["done.json", "images.npy"]
 
 
-def test_folder_is_mapped_and_never_written(tmp_path: Path) -> None:
-    images = load_dataset(f"folder:{_images(tmp_path / 'faces')}", size=8).train.images
-    (cache,) = (cache_root() / "folders").iterdir()
-    before = (cache / "images.npy").read_bytes()
-    images.zero_()
-    assert (cache / "images.npy").read_bytes() == before
-
-
-@pytest.mark.parametrize("content", [b"", b"no image", "half"])
-def test_folder_names_the_unreadable_image(tmp_path: Path, content: bytes | str) -> None:
-    root = _images(tmp_path / "faces")
-    bad = root / "b" / "0.png"
-    if isinstance(content, str):
-        noise = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(bad)
-        content = bad.read_bytes()[:6000]
-    bad.write_bytes(content)
-    with pytest.raises(InputError, match=r"1 file cannot be read as an image: b/0\.png \("):
-        load_dataset(f"folder:{root}")
-    (cache,) = (cache_root() / "folders").iterdir()
-    assert not list(cache.iterdir())
-
-
-def test_folder_refuses_deep_pixels(tmp_path: Path) -> None:
-    root = _images(tmp_path / "scans", mode="L")
-    Image.fromarray(np.full((20, 20), 40_000, np.uint16)).save(root / "a" / "0.png")
-    with pytest.raises(InputError, match=r"a/0\.png \(more than 8 bits a channel \(mode I;16\)\)"):
-        load_dataset(f"folder:{root}")
-
-
 def test_folder_with_too_few_images(tmp_path: Path) -> None:
     root = _images(tmp_path / "faces", per_class=9)
     for check in (check_dataset_name, load_dataset):
@@ -178,9 +138,3 @@ def test_folder_with_too_few_images(tmp_path: Path) -> None:
             check(f"folder:{root}")
     with pytest.raises(InputError, match="is not a folder"):
         check_dataset_name(f"folder:{root / 'a' / '0.png'}")
-
-
-@pytest.mark.parametrize("size", [0, "64", 8.0])
-def test_folder_refuses_size(tmp_path: Path, size: object) -> None:
-    with pytest.raises(InputError, match=f"size is {size!r}"):
-        load_dataset(f"folder:{_images(tmp_path / 'faces')}", size=size)
