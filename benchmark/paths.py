@@ -1,5 +1,6 @@
-"""The folders of files: downloads and the user's data, and the cache of everything we derive."""
+"""The folders of data, which may be read-only, and of the cache for everything that we derive from them."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def _root(variable: str, default: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:  # no home folder, or no such user
         raise InputError(f"{variable}: the home folder in {path!r} is not known; set it to a full path") from error
+
+
+def cache_file(folder: str, identity: tuple[object, ...], suffix: str) -> Path:
+    """The file in the cache folder `folder` whose name is a hash of `identity`."""
+    key = hashlib.blake2b(repr(identity).encode(), digest_size=16).hexdigest()
+    return cache_folder(folder) / f"{key}{suffix}"
 
 
 def cache_folder(*parts: str) -> Path:

@@ -10,7 +10,7 @@ STARTS_ARE_EXACT = Path("/proc/self/stat").exists()  # elsewhere a start is a ti
 
 
 def machine() -> list[str]:
-    """Identifies where a process number is unique: the host, its boot and, on Linux, the process namespace."""
+    """Returns the host and, on Linux, its boot and process namespace: where a process number is unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         namespace = os.readlink("/proc/self/ns/pid")

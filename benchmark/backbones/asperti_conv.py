@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from benchmark.backbones.checks import ImageShape, Init
+from benchmark.backbones.checks import ImageShape, Init, wrong_shape
 from benchmark.backbones.vae import VAE
-from benchmark.errors import InputError
 
 
 class _Layer(NamedTuple):
@@ -60,10 +59,7 @@ class AspertiConv:
 def _check_sides(shape: ImageShape) -> ImageShape:
     """Returns the shape. Raises InputError unless three halvings, rounded up, give 4x4."""
     if len(shape) != 3 or any(not 25 <= side <= 32 for side in shape[1:]):
-        raise InputError(
-            f"backbone asperti-conv got images of shape {'x'.join(map(str, shape))}; expected C x H x W with H and W "
-            "of 25 to 32; use conv, geco-conv or mlp"
-        )
+        raise wrong_shape("asperti-conv", shape, "C x H x W with H and W of 25 to 32; use conv, geco-conv or mlp")
     return shape
 
 

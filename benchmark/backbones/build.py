@@ -18,7 +18,7 @@ class Backbone(Protocol):
 
     @property
     def init(self) -> Init:
-        """The initial weights."""
+        """The initial weights: `torch` for PyTorch's own, `scaled` for those of `initialise`."""
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """Builds the network for images of this shape and initialises it from torch's global generator."""

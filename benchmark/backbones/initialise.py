@@ -1,4 +1,4 @@
-"""The initial weights `init = "scaled"`: each layer is scaled to the signal that the data give."""
+"""The initial weights `init = "scaled"`: each layer is scaled so that its outputs on the data have unit variance."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

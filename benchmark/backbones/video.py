@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from benchmark.backbones.checks import ImageShape, Init, Width
+from benchmark.backbones.checks import ImageShape, Init, Width, wrong_shape
 from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
-from benchmark.errors import InputError
 
 DOWNSAMPLE = (2, 4, 4)
 STRIDES = ((2, 2, 2), (1, 2, 2))  # of the two strided convolutions; DOWNSAMPLE is their product
@@ -119,8 +118,6 @@ class Video:
 def _check_video(shape: ImageShape) -> tuple[int, ...]:
     """Returns C and the grid to which the encoder reduces T, H and W. Raises InputError for other shapes."""
     if len(shape) != 4 or min(shape) < 1 or any(side % by for side, by in zip(shape[1:], DOWNSAMPLE, strict=True)):
-        raise InputError(
-            f"backbone video got images of shape {'x'.join(map(str, shape))}; expected C x T x H x W with T a multiple "
-            "of 2, H and W of 4; choose another backbone, mlp takes any shape"
-        )
+        expected = "C x T x H x W with T a multiple of 2, H and W of 4; choose another backbone, mlp takes any shape"
+        raise wrong_shape("video", shape, expected)
     return (shape[0], *(side // by for side, by in zip(shape[1:], DOWNSAMPLE, strict=True)))

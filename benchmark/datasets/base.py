@@ -98,15 +98,9 @@ def make_dataset(
         _check(name, *val)
         val_split, train = _all_rows(*val), _all_rows(train_images, train_labels)
     test = _all_rows(test_images, test_labels)
-    return Dataset(
-        name=name,
-        train=train,
-        val=val_split,
-        test=test,
-        n_classes=n_classes,
-        fingerprint=fingerprint or _content_hash(train_images, train_labels, test_images, test_labels),
-        description=describe((train, val_split, test), n_classes, classes, notes),
-    )
+    fingerprint = fingerprint or _content_hash(train_images, train_labels, test_images, test_labels)
+    description = describe((train, val_split, test), n_classes, classes, notes)
+    return Dataset(name, train, val_split, test, n_classes, fingerprint, description)
 
 
 def split_dataset(
@@ -126,15 +120,9 @@ def split_dataset(
     n_test = _tenth(len(images))
     drawn = _draw_rows(len(images), [n_test, _tenth(len(images) - n_test)])
     test, val, train = (Split(images, labels, rows) for rows in drawn)
-    return Dataset(
-        name=name,
-        train=train,
-        val=val,
-        test=test,
-        n_classes=n_classes,
-        fingerprint=fingerprint or _content_hash(images, labels),
-        description=describe((train, val, test), n_classes, classes),
-    )
+    fingerprint = fingerprint or _content_hash(images, labels)
+    description = describe((train, val, test), n_classes, classes)
+    return Dataset(name, train, val, test, n_classes, fingerprint, description)
 
 
 def _all_rows(images: Tensor, labels: Tensor) -> Split:

@@ -5,7 +5,6 @@ They depend only on the data, so they are computed once per dataset and cached.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import Dataset, Split
 from benchmark.errors import Damaged
-from benchmark.paths import cache_folder
+from benchmark.paths import cache_file
 from benchmark.stages import begin_stage
 from benchmark.store.atomic_files import read_json, write_json
 from benchmark.store.doubts import MOST_COMPONENTS
@@ -80,9 +79,7 @@ def load_baselines(dataset: Dataset) -> Baselines:
 def baselines_file(dataset: Dataset) -> Path:
     """The cache file of this dataset's baselines."""
     sizes = [len(split) for split in (dataset.train, dataset.val, dataset.test)]
-    identity = repr((VERSION, dataset.fingerprint, dataset.image_shape, sizes))
-    key = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
-    return cache_folder("baselines") / f"{key}.json"
+    return cache_file("baselines", (VERSION, dataset.fingerprint, dataset.image_shape, sizes), ".json")
 
 
 def late_gain(history: pd.DataFrame, no_latents_nll: float) -> tuple[float | None, float | None]:

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from benchmark.datasets.base import Dataset, Split
 from benchmark.metrics.features import frames_as_batch, mean_over_frames
-from benchmark.paths import cache_folder
+from benchmark.paths import cache_file
 from benchmark.stages import as_stage, begin_stage
 from benchmark.store.atomic_files import read_checked, write_checked
 
@@ -90,9 +90,8 @@ def load(dataset: Dataset, device: torch.device) -> ClassifierFeatures:
 
 def classifier_file(dataset: Dataset) -> Path:
     """The cache file of the weights of this dataset's classifier."""
-    identity = repr((VERSION, dataset.fingerprint, dataset.image_shape, _n_classes(dataset)))
-    key = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
-    return cache_folder("classifiers") / f"{key}.pt"
+    identity = (VERSION, dataset.fingerprint, dataset.image_shape, _n_classes(dataset))
+    return cache_file("classifiers", identity, ".pt")
 
 
 def _n_classes(dataset: Dataset) -> int:

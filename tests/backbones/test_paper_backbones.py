@@ -88,13 +88,13 @@ RELU                 2  2 32     0
 conv2d 2x2           1  1 32  4128
 conv2d 1x1           1  1 16   528
 conv2d 1x1           1  1 16   528
-"""  # as printed, but for the "3x3" of the layers that have the parameters of 2x2
+"""  # as printed, except that "3x3" is 2x2 in layers with the parameters of 2x2 kernels
 NAMES = {nn.BatchNorm2d: "BatchNormalization", nn.ReLU: "RELU"}
 SHAPERS = (nn.ZeroPad2d, nn.Flatten, nn.Unflatten)
 
 
 def _keras_count(module: nn.Module) -> int:
-    """Keras's summary counts a BatchNorm's running mean and variance too."""
+    """Counts parameters as Keras does, which includes the running mean and variance of BatchNorm."""
     running = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
     return _count(module) + sum(2 * m.num_features for m in running)
 
@@ -126,20 +126,20 @@ def test_the_decoder_is_the_encoder_reversed() -> None:
     assert vae.decoder_in.out_features == 32
     sizes = [(row.split()[-4:-1]) for row in _rows(vae.decoder, _rand(2, 32)) if row.startswith("conv2d")]
     assert [f"{side}x{channels}" for side, _, channels in sizes] == "2x32 3x32 4x32 4x32 7x32 14x32 14x16 28x1".split()
-    # the 3x3 is cropped to 2x2
+    # 3x3: before the crop to 2x2
     kinds = [[type(m) for m in part if not isinstance(m, SHAPERS)] for part in (vae.encoder, vae.decoder)]
     kinds[0] = [nn.ConvTranspose2d if kind is nn.Conv2d else kind for kind in kinds[0]]
     norms = [
         [i for i, kind in enumerate(k for k in part if k is not nn.ReLU) if kind is nn.BatchNorm2d] for part in kinds
     ]
-    assert norms == [[1, 4, 7, 10], [1, 4, 7, 10]]  # conv BN, conv conv BN, ... reads the same in both directions
+    assert norms == [[1, 4, 7, 10], [1, 4, 7, 10]]  # conv BN, conv conv BN, ... is the same in both directions
 
 
 # --- video
 
 
 def _naive_attention(attention: AxialAttention, x: Tensor) -> Tensor:
-    """Every pair of positions scored, those that share no line along the axis masked; summed over the axes."""
+    """Scores every pair of positions and masks those on different lines along the axis; sums over the axes."""
     b, c, *grid = x.shape
     heads, d = attention.heads, c // attention.heads
     flat = x.flatten(2).transpose(1, 2)  # [B, P, C]
@@ -215,14 +215,14 @@ def test_no_version_of_torch_bends_the_flops_of_a_step(name: str, shape: tuple[i
 
 
 def test_the_grid_of_the_paper() -> None:
-    """2x4x4 down, 4x16x16 in between; as many attention blocks in the decoder as in the encoder."""
-    vae, seen = _vae("video", (3, 8, 64, 64), n_blocks=2), []
+    """The grid is 4x16x16, and the decoder has as many attention blocks as the encoder."""
+    vae, shapes = _vae("video", (3, 8, 64, 64), n_blocks=2), []
     for module in vae.modules():
         if isinstance(module, AxialAttention):
-            module.register_forward_hook(lambda _module, inputs, _output: seen.append(tuple(inputs[0].shape)))
+            module.register_forward_hook(lambda _module, inputs, _output: shapes.append(tuple(inputs[0].shape)))
     with torch.no_grad():
         vae.decode(vae.encode(_rand(1, 3, 8, 64, 64))[0])
-    assert seen == 4 * [(1, 32, 4, 16, 16)]
+    assert shapes == 4 * [(1, 32, 4, 16, 16)]
 
 
 @pytest.mark.parametrize("n_blocks", [0, 1, 3])
@@ -238,7 +238,7 @@ def test_video_parameter_count(n_blocks: int) -> None:
 
 
 def test_no_parameter_of_video_is_idle_in_training() -> None:
-    """A bias before a BatchNorm, or of the keys, would get a gradient of rounding errors alone."""
+    """A bias of the keys or before a BatchNorm would have a gradient of rounding errors only."""
     vae = _vae("video", (2, 4, 8, 16)).double()
     torch.autograd.backward(elbo_loss(vae, _rand(8, 2, 4, 8, 16).double(), Generator().manual_seed(2)).total)
     gradients = {name: float(p.grad.abs().max()) for name, p in vae.named_parameters() if p.grad is not None}
@@ -246,7 +246,7 @@ def test_no_parameter_of_video_is_idle_in_training() -> None:
 
 
 def _clips(count: int) -> Tensor:
-    """White 4x4 squares that move one pixel a frame, [count, 1, 4, 16, 16]."""
+    """White 4x4 squares that move one pixel per frame, [count, 1, 4, 16, 16]."""
     clips = torch.zeros(count, 1, 4, 16, 16)
     for clip, start in zip(clips, torch.randint(0, 9, (count, 2), generator=Generator().manual_seed(3)), strict=True):
         for t in range(4):
@@ -288,7 +288,7 @@ def test_every_backbone_is_documented() -> None:
 
 @pytest.mark.parametrize("row", _documented(), ids=lambda row: f"{row[0]} {row[3]} {row[4]}")
 def test_documented_parameter_counts(row: list[str]) -> None:
-    """The count in docs/backbones.md is that of the network its row names; an empty option cell means the defaults."""
+    """Each row of docs/backbones.md has the parameter count of its network; an empty option cell means the defaults."""
     name, _, _, options, shape, n, count = row
     table = {key: json.loads(value) for key, value in (option.split(" = ") for option in options.split("; ") if option)}
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Official archives that are extracted already, in the small official formats: the same data as from the archive."""
+"""Extracted files of official archives, here small ones, give the same data as the archives."""
 
 import io
 import shutil
@@ -25,7 +25,7 @@ PLACES = {
 
 
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The numbers of files and bytes of the small archives."""
+    """Expects as many files and bytes as the small archives have."""
     monkeypatch.setattr(eurosat, "COUNTS", dict.fromkeys(eurosat.COUNTS, 4))
     monkeypatch.setattr(cifar100, "N_TRAIN", 40)
     monkeypatch.setattr(cifar100, "N_TEST", 10)
@@ -33,7 +33,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _both(place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Dataset, Dataset, Path]:
-    """From the archive, and with an empty cache from where it is extracted to; the folder."""
+    """Loads the archive, then its extracted files with an empty cache; returns both datasets and the folder."""
     _small(monkeypatch)
     name, (extract_to, folder) = place.split()[0], PLACES[place]
     archive = install(name, monkeypatch)
@@ -102,5 +102,5 @@ def test_a_decoded_archive_needs_neither(monkeypatch: pytest.MonkeyPatch) -> Non
     archive = install("eurosat", monkeypatch)
     first = load_dataset("eurosat").fingerprint
     archive.unlink()
-    (archive.parent / "2750").mkdir()  # empty: not looked into
+    (archive.parent / "2750").mkdir()  # an empty folder, which is not read
     assert load_dataset("eurosat").fingerprint == first and cache_root().is_dir()

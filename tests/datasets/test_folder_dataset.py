@@ -20,7 +20,7 @@ from benchmark.paths import cache_root, data_root
 
 
 def _images(root: Path, per_class: int = 12, classes: tuple[str, ...] = ("b", "a"), mode: str = "RGB") -> Path:
-    """Class c's images are filled with the value 100 + c (sorted), sizes and formats vary."""
+    """Writes images in class folders: class c (sorted) has the value 100 + c; sizes and formats vary."""
     for value, name in enumerate(sorted(classes)):
         (root / name).mkdir(parents=True, exist_ok=True)
         for i in range(per_class):
@@ -77,13 +77,13 @@ def test_flat_grey_folder_is_one_class_of_one_channel(tmp_path: Path) -> None:
     assert dataset.image_shape == (1, 64, 64) and dataset.n_classes == 1
     images = torch.cat([dataset.train.images, dataset.test.images])
     assert sorted(images[:, 0, 32, 32].tolist()) == [100] * 20 + [255]
-    _images(tmp_path, per_class=1, classes=("flat",), mode="RGB")  # one colour image among them
+    _images(tmp_path, per_class=1, classes=("flat",), mode="RGB")  # one of the images has colours
     assert load_dataset(f"folder:{tmp_path / 'flat'}").image_shape == (3, 64, 64)
 
 
 def test_folder_cuts_the_centre_and_antialiases(tmp_path: Path) -> None:
     pixels = np.zeros((32, 96), np.uint8)
-    pixels[:, 32:64] = 255 * (np.indices((32, 32)).sum(0) % 2)  # a fine checkerboard in the middle, black beside
+    pixels[:, 32:64] = 255 * (np.indices((32, 32)).sum(0) % 2)  # a fine checkerboard between black sides
     (tmp_path / "a").mkdir()
     for i in range(20):
         Image.fromarray(pixels).save(tmp_path / "a" / f"{i}.png")
@@ -106,13 +106,13 @@ def test_folder_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert torch.equal(again.train.images, first.train.images) and again.fingerprint == first.fingerprint
     load_dataset(f"folder:{root}", size=9)
     assert len(decoded) == 1
-    os.utime(root / "a" / "0.png", ns=(0, 0))  # touched: decoded again to the same content
+    os.utime(root / "a" / "0.png", ns=(0, 0))  # a new time: it is decoded again to the same content
     assert load_dataset(f"folder:{root}", size=8).fingerprint == first.fingerprint
     assert len(decoded) == 2
     Image.new("RGB", (20, 30)).save(root / "a" / "0.png")
     assert load_dataset(f"folder:{root}", size=8).fingerprint != first.fingerprint
     assert len(decoded) == 3
-    assert data_root().exists() is False  # nothing derived goes there
+    assert data_root().exists() is False  # we write nothing there
 
 
 @pytest.mark.parametrize("damage", ["truncated", "unfinished"])

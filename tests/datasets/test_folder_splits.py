@@ -1,4 +1,4 @@
-"""Which files of `folder:PATH` are used and for what: splits, classes, links, other places; what it says of them."""
+"""Which files of `folder:PATH` are used, and for what: splits, classes, links, moved folders."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from benchmark.errors import InputError
 
 
 def _fill(folder: Path, values: range, extension: str = "png") -> None:
-    """Images of one value each."""
+    """Writes one image per value, filled with it."""
     folder.mkdir(parents=True, exist_ok=True)
     for value in values:
         Image.new("L", (9, 9), value).save(folder / f"{value}.{extension}")
@@ -168,7 +168,7 @@ def test_a_file_reached_twice_counts_once(tmp_path: Path) -> None:
     assert sorted(_values(dataset.train) + _values(dataset.val) + _values(dataset.test)) == [*range(20), *range(30, 35)]
     assert dataset.n_classes == 2 and set(dataset.train.labels.tolist()) == {0, 1}
     assert "2 classes: b 20, c 5" in dataset.description and "left out: 7 files reached twice" in dataset.description
-    (root / "c" / "up").symlink_to(root)  # a circle
+    (root / "c" / "up").symlink_to(root)  # a loop
     assert _load(root).fingerprint == dataset.fingerprint
 
 

@@ -36,7 +36,7 @@ def test_archive_is_read_once(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     archive = install(name, monkeypatch)
     first = load_dataset(name)
     assert first.name == name and len(first.image_shape) == 3
-    archive.unlink()  # the cache is enough from now on
+    archive.unlink()  # the cache is enough now
     again = load_dataset(name)
     assert torch.equal(again.train.images, first.train.images) and again.fingerprint == first.fingerprint
     assert torch.equal(again.test.rows, first.test.rows)
@@ -191,5 +191,5 @@ def test_cars3d(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [40 * car + 8 * azimuth + elevation for car in range(3) for elevation in range(4) for azimuth in (0, 1)]
     assert images[:, :2].float().std((1, 2, 3)).max() == 0
     assert images[:, 0, 0, 0].tolist() == expected
-    inside = images[:, 2, 4:-4, 4:-4].float()  # a quarter of the pixels was white
+    inside = images[:, 2, 4:-4, 4:-4].float()  # a quarter of the pixels were white
     assert (inside - (torch.tensor(expected)[:, None, None] * 3 + 255) / 4).abs().max() <= 2

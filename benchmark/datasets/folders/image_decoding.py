@@ -54,7 +54,7 @@ def read_square(path: Path, mode: str, size: int, fit: Fit) -> NDArray[np.uint8]
     """
     with Image.open(path, formats=SAFE_FORMATS) as image:
         image.load()
-        with suppress(SyntaxError, ValueError, struct.error):  # only the EXIF block is broken
+        with suppress(SyntaxError, ValueError, struct.error):  # a broken EXIF block: the image is fine
             ImageOps.exif_transpose(image, in_place=True)
         opaque = _put_on(image, TRANSPARENCY) if image.has_transparency_data else image
         pixels = opaque.convert(mode)
