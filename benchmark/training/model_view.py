@@ -1,6 +1,7 @@
 """The model in training as a controller may look at it after an epoch."""
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,7 +51,9 @@ def _moved(vae: VAE, z: Tensor, latent: int) -> Tensor:
     """The mean over images of |d sigmoid(logits) / d z_j|^2, z [N, n]: a scalar."""
     direction = torch.zeros_like(z)
     direction[:, latent] = 1
-    derivative = torch.func.jvp(lambda z: torch.sigmoid(vae.decode(z)), (z,), (direction,))[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, of what it loads for this
+        derivative = torch.func.jvp(lambda z: torch.sigmoid(vae.decode(z)), (z,), (direction,))[1]
     moved: Tensor = derivative.square().flatten(1).sum(1).mean()
     return moved
 

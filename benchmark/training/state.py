@@ -45,15 +45,15 @@ class TrainingState:
         generator: on the CPU, of the fresh latents' weights.
         """
         indices = list(range(self.vae.latent_dim)) if keep is None else list(keep)
-        before = {parameter: parameter.shape for parameter in self.controller.parameters()}
+        before = {parameter: parameter.data for parameter in self.controller.parameters()}
         self.remove_all_but(indices)
         self.vae.add_latents(n_added, generator, self.optimizer)
         self.latent_ids += range(self.latents_ever, self.latents_ever + n_added)
         self.latents_ever += n_added
         self.controller.latents_kept(indices, n_added)
-        for parameter, shape in before.items():
-            if parameter.shape != shape:
-                _follow(self.optimizer.state.get(parameter, {}), shape, indices, n_added)
+        for parameter, values in before.items():
+            if parameter.data_ptr() != values.data_ptr():  # resized, maybe to as many latents as there were
+                _follow(self.optimizer.state.get(parameter, {}), values.shape, indices, n_added)
         self.controller_shapes = shapes_of(self.controller)
 
     def remove_all_but(self, indices: Sequence[int]) -> None:

@@ -18,7 +18,7 @@ from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
 from benchmark.store.folders import TrialFolder
 from benchmark.suite.population import Population
-from benchmark.suite.problem import Member
+from benchmark.suite.problem import TrainingRun
 from benchmark.training import cuda_graph
 from benchmark.training.cuda_graph import WARM_UP, Replay
 from benchmark.training.loop import run_steps, train_epoch
@@ -263,7 +263,7 @@ def _population(folder: Path, device: torch.device = CPU) -> Population:
     for number, n in enumerate((2, N, 4)):
         vae = build_vae("mlp", *BACKBONES["mlp"], n, number).to(device)
         state = new_state(vae, FixedSize(), SETTINGS.learning_rate)
-        members.append(Member(TrialFolder(folder / str(number)), n, (SEED, number), state))
+        members.append(TrainingRun(TrialFolder(folder / str(number)), n, (SEED, number), state))
     return Population(members, SETTINGS, _split(device))
 
 
