@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from benchmark.errors import InputError
+from benchmark.errors import Damaged, InputError
 from benchmark.store.claims import Watch, newest_claim
 from benchmark.store.doubts import doubts
-from benchmark.store.folders import SearchFolder
+from benchmark.store.folders import SearchFolder, TrialFolder
 from benchmark.store.remote import Results
 from benchmark.suite.display import Display
 from benchmark.suite.executors.local_pool import Death, Offer, RunTasks, Task
@@ -19,10 +20,10 @@ SHARED_SECONDS = 60.0  # until what one machine wrote is seen by another, at the
 
 
 class Dispatch:
-    """Runs the searches that are not done, each in a task of its own, after the trainings that are made ahead of them.
+    """Runs each search that is not done as a task of its own, after the trainings that are done first.
 
     on_nodes: the workers may be on other machines. Its methods are the callbacks of
-    `benchmark.suite.executors.local_pool.RunTasks`, which take the index of an item.
+    `benchmark.suite.executors.local_pool.RunTasks`; they take the index of an item.
     """
 
     def __init__(
@@ -39,13 +40,13 @@ class Dispatch:
         self._keeps_optimizers = any(spec.make_searcher().continues for spec, _ in pending)
         self._attempts_before = [folder.attempts() for _, folder in pending]
         self._watch = Watch()
-        self._awaited = {index for index, item in enumerate(items) if item.trainings}  # that searches wait for
+        self._awaited = {index for index, item in enumerate(items) if item.trainings}  # searches wait for these
         self._elsewhere: set[int] = set()
         self._taken: set[int] = set()
-        self._claimed: dict[int, int] = {}  # the numbers under which this command's workers claim
+        self._claimed: dict[int, int] = {}  # the claim numbers given to this command's workers
         self._lost: dict[int, int] = {}  # how often their node was lost
-        self._gone: dict[int, int] = {}  # the number of a claim that went with its node
-        self._unseen: dict[int, float] = {}  # those that ended elsewhere: until when their result must be seen here
+        self._gone: dict[int, int] = {}  # claims of lost nodes
+        self._unseen: dict[int, float] = {}  # searches that ended on a node: the deadline for seeing their result here
 
     def run(self, run_tasks: RunTasks, jobs: int, display: Display) -> None:
         """Returns when all have ended."""
@@ -53,9 +54,11 @@ class Dispatch:
         run_tasks(len(self.items), jobs, self.offer, self.on_message, self.on_end)
 
     def offer(self, index: int) -> Task | Offer:
-        """The task of an item, unless it waits or has ended elsewhere."""
+        """The task of an item, or why it does not start now."""
         item = self.items[index]
         if item.trainings:
+            if all(_is_finished(training.path) for training in item.trainings):
+                return Offer.ENDED
             arguments = (item.trainings, self._prepared.device, self._keeps_optimizers)
             return self._task("train_ahead", arguments)
         spec, folder = self.pending[item.search]
@@ -86,19 +89,19 @@ class Dispatch:
         return Task(f"benchmark.suite.worker:{name}", arguments)
 
     def _has_ended(self, item: WorkItem) -> bool:
-        """Whether another command on these results was faster."""
+        """Whether another command has finished the search meanwhile."""
         folder = self.pending[item.search][1]
         status = folder.status()
         return status == "done" or status == "failed" and folder.attempts() > self._attempts_before[item.search]
 
     def _free_number(self, index: int) -> int | None:
-        """The number under which a search can be claimed; None where another command's worker has it."""
+        """The number under which the search can be claimed now; None while another process holds it."""
         path = self.pending[self.items[index].search][1].path
         newest = newest_claim(path)
         return newest + 1 if newest and newest == self._gone.get(index) else self._watch.next_number(path)
 
     def on_message(self, index: int, message: tuple[str, Any]) -> None:
-        """What a worker says: see `benchmark.suite.worker`, and ("started", node)."""
+        """Handles a worker's message: see `benchmark.suite.worker`, and ("started", node)."""
         item, display = self.items[index], self._display
         kind, content = message
         if kind == "epoch":
@@ -119,7 +122,7 @@ class Dispatch:
             raise InputError(f"cannot write {content}; make room or give access, and run the same command again")
 
     def on_end(self, index: int, death: Death | None) -> bool:
-        """Whether an item has to be run again."""
+        """Handles the end of an item's process; returns True if the item has to run again."""
         item = self.items[index]
         spec, folder = self.pending[item.search]
         if not item.trainings:
@@ -136,7 +139,7 @@ class Dispatch:
                 self._display.notice(f"{spec.searcher} seed {spec.seed} goes on elsewhere: {why}")
                 return True
         self._awaited.discard(index)
-        if item.trainings:  # what it has left undone the searches themselves do
+        if item.trainings:  # the searches do what is left
             return False
         self._results.refresh(spec.search_id)
         if death is not None and folder.status() != "done":
@@ -149,7 +152,10 @@ class Dispatch:
         return False
 
     def _offer_unseen(self, index: int) -> Offer:
-        """Others go on while a shared file system is slow to show what a node wrote. Raises InputError at last."""
+        """Waits, without blocking others, for a shared file system to show what a node wrote.
+
+        Raises InputError when that takes too long.
+        """
         folder = self.pending[self.items[index].search][1]
         if folder.status() in ENDED:
             del self._unseen[index]
@@ -157,6 +163,13 @@ class Dispatch:
         if time.monotonic() > self._unseen[index]:
             raise InputError(f"{folder.path} is not where its node wrote it; expected a path that all nodes share")
         return Offer.LATER
+
+
+def _is_finished(training: Path) -> bool:
+    try:
+        return TrialFolder(training).finished() is not None
+    except Damaged:
+        return False
 
 
 def _outcome(search: dict[str, Any]) -> str:

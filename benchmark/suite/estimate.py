@@ -1,4 +1,4 @@
-"""What a search will cost, before it runs: its FLOPs, and how many of them a second has."""
+"""Estimates a search's cost before it runs: its FLOPs, and how many FLOPs a worker does in a second."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from functools import cache
 
 import pandas as pd
 import torch
-import torch._dynamo  # FakeTensorMode would, for a second: better now, while the workers' process does so too
+import torch._dynamo  # FakeTensorMode needs it; its import takes a second, now in parallel with the workers'
 from torch import Generator
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -30,10 +30,10 @@ MEASURED_BATCH = 256  # images at most: a larger batch hardly changes the speed 
 
 
 def step_flops(backbone: Named, image_shape: tuple[int, ...], latent_dim: int, batch_size: int) -> int:
-    """FLOPs of one plain ELBO training step on a batch [B, *image_shape], as they are counted in a CPU's training.
+    """FLOPs of one plain ELBO training step on a batch [B, *image_shape], as a CPU's training counts them.
 
-    Latents are inputs and outputs of linear layers alone (`VAE`), so two sizes tell all others. InputError where the
-    backbone cannot take such images.
+    Only linear layers read and write latents (`VAE`), so FLOPs are linear in the size and two sizes give all others.
+    Raises InputError where the backbone cannot take such images.
     """
     at = (backbone.name, json.dumps(dict(backbone.options)), image_shape, batch_size)
     of_two, of_three = _count(*at, latent_dim=2), _count(*at, latent_dim=3)
@@ -42,7 +42,7 @@ def step_flops(backbone: Named, image_shape: tuple[int, ...], latent_dim: int, b
 
 @cache
 def _count(name: str, options: str, image_shape: tuple[int, ...], batch_size: int, latent_dim: int) -> int:
-    """Nothing is computed: the tensors have shapes alone."""
+    """Counts on tensors that have a shape and no content, so nothing is computed."""
     with FakeTensorMode(), flop_counter() as counter:
         vae = make_backbone(name, json.loads(options)).build(image_shape, latent_dim)
         elbo_loss(vae, torch.empty(batch_size, *image_shape), Generator()).total.backward()
@@ -61,9 +61,9 @@ def training_flops(
 def search_flops(spec: SearchSpec, image_shape: tuple[int, ...], n_images: int) -> float:
     """FLOPs of all trainings that a search expects to ask for, at the sizes they start with.
 
-    Mostly more than it takes: sizes that fall during a training and trainings that stop early are not foreseen. Two
-    things are left out, so that it can take more: the decoder's second pass of a search with gates (about a sixth of a
-    step's FLOPs where encoder and decoder are alike), and evaluations, which `train_flops` does not count either.
+    Usually an upper bound: it does not foresee that latents are removed or that a training stops early. It leaves out
+    the second decoder pass of a search with gates (about a sixth of a step's FLOPs where encoder and decoder are alike)
+    and evaluations, which `train_flops` does not count either.
     """
     return sum(training_flops(spec, image_shape, n_images, size, epochs) for size, epochs, _ in spec.expected())
 
@@ -71,7 +71,7 @@ def search_flops(spec: SearchSpec, image_shape: tuple[int, ...], n_images: int) 
 def item_flops(
     items: Sequence[WorkItem], specs: Sequence[SearchSpec], image_shape: tuple[int, ...], n_images: int
 ) -> list[float]:
-    """FLOPs of each item, where trainings that are made ahead, or that an earlier search does, are counted once."""
+    """FLOPs of each item. A training that an earlier item does as well counts once."""
     seen: set[str] = set()
     costs = []
 
@@ -91,9 +91,9 @@ def item_flops(
 
 
 def rates(searches: pd.DataFrame, backbone: str, device: str) -> "pd.Series[float]":
-    """FLOPs per second, evaluations included in the time, of each finished search of this backbone and device type.
+    """FLOPs per second of each finished search with this backbone and kind of device; the time includes evaluations.
 
-    searches: `ResultsStore.searches()`. device: cpu, or another for any GPU.
+    searches: `ResultsStore.searches()`. device: cpu, or anything else for a GPU.
     """
     if "env_device" not in searches:  # no search has started
         return pd.Series(dtype=float)
@@ -107,8 +107,8 @@ def rates(searches: pd.DataFrame, backbone: str, device: str) -> "pd.Series[floa
 def measured_rate(spec: SearchSpec, image_shape: tuple[int, ...]) -> float:
     """FLOPs per second of training steps on noise, on this machine's CPU with the search's number of threads.
 
-    It is CPU time that counts, so that other programs hardly matter to a search of one thread. Takes about a
-    second, or as long as two steps. Evaluations are not in it.
+    It measures CPU time, so other programs hardly disturb a search of one thread. It takes about a second, or two steps
+    if those are longer, and leaves out evaluations.
     """
     training = replace(spec.training, batch_size=min(spec.training.batch_size, MEASURED_BATCH), epoch_batches=None)
     shape = (training.batch_size, *image_shape)
@@ -120,7 +120,7 @@ def measured_rate(spec: SearchSpec, image_shape: tuple[int, ...]) -> float:
     def seconds_of(steps: int) -> float:
         rows = torch.arange(len(images)).repeat(steps)
         split = Split(images, torch.zeros(len(images), dtype=torch.int64), rows)
-        start = time.thread_time()  # of this thread, which has a part in all that the others do
+        start = time.thread_time()  # this thread takes part in all work of the others
         train_epoch(state, split, training, stream(Purpose.ORDER, 0), stream(Purpose.NOISE, 0))
         return time.thread_time() - start
 

@@ -1,4 +1,4 @@
-"""What a suite will cost before it runs, and where its tasks end up on equal workers."""
+"""Forecasts a suite: its cost, and how long its tasks take on several equal workers."""
 
 import heapq
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ SLOWEST = 1e9  # FLOPs per second that a worker reaches on any machine
 
 @dataclass(frozen=True)
 class Placement:
-    """What a simulation gives, in the costs' unit.
+    """The result of a simulation, in the costs' unit.
 
-    makespan: until the last task has ended. busy: the share of the workers' time until then in which they have a task,
-    0 to 1. longest: the most expensive task. bound: what no placement can be faster than: that task, or the total
-    divided by the workers.
+    makespan: when the last task ends. busy: the share of the workers' time until then that is spent on tasks, 0 to 1.
+    longest: the most expensive task. bound: a lower bound on the makespan: the longest task, or the total divided by
+    the number of workers.
     """
 
     makespan: float
@@ -31,15 +31,15 @@ class Placement:
 
 
 def longest_first(costs: Sequence[float]) -> list[int]:
-    """The tasks' indices, the most expensive one first; equal ones stay in their order.
+    """The tasks' indices, the most expensive task first; equal ones keep their order.
 
-    Placed in this order the makespan is at most 4/3 - 1/(3 workers) of the shortest one (Graham 1969).
+    In this order the makespan is at most 4/3 - 1/(3 workers) of the shortest possible one (Graham 1969).
     """
     return sorted(range(len(costs)), key=lambda index: -costs[index])
 
 
 def place(costs: Sequence[float], workers: int) -> Placement:
-    """Hands the tasks out in the given order, each to the worker that is free first.
+    """Simulates handing out the tasks in this order, each to the worker that is free first.
 
     costs: of each task, in any unit of time. Raises ValueError for fewer than one worker or a cost below 0.
     """
@@ -57,7 +57,7 @@ def place(costs: Sequence[float], workers: int) -> Placement:
 
 @dataclass(frozen=True)
 class Row:
-    """A searcher. flops: of one search, the mean over its seeds; hours: of one search, None where not known."""
+    """A searcher's row: FLOPs and hours of one search, as the mean over its seeds; hours are None if not known."""
 
     searcher: str
     seeds: tuple[int, ...]
@@ -71,9 +71,9 @@ class Row:
 class DryRun:
     """A suite before it runs.
 
-    rows: the searchers, the most expensive search first. done: of all `searches`. flops and hours: of those to go,
-    where trainings that several searches share are counted once. placement: of them on the workers, in hours; None
-    where either is not known. tasks: what is placed, in a word.
+    rows: the searchers, the most expensive search first. done: how many of the `searches` are done. flops and hours: of
+    the others; a training that several searches share counts once. placement: of these on the workers, in hours. hours
+    and placement are None where the speed is not known. tasks: the word for what is placed.
     """
 
     rows: tuple[Row, ...]

@@ -1,4 +1,4 @@
-"""From a protocol to searches: names become classes, settings are checked, and each search gets its id."""
+"""Turns a protocol into searches: loads classes by name, checks settings and gives each search its id."""
 
 import hashlib
 import json
@@ -19,7 +19,11 @@ from searchers.registry import Entry, unknown_name
 
 @dataclass(frozen=True)
 class SearchSpec:
-    """One search: everything its result follows from. Two searches of equal `protocol_hash` are comparable."""
+    """One search: all that its result depends on. Searches with the same `protocol_hash` are comparable.
+
+    device: its type (cpu, cuda, mps), since results differ between types. execution: how the trainings are carried out
+    that are known beforehand. data: a line that describes the data; it does not change the id.
+    """
 
     protocol: str
     dataset: Named
@@ -31,15 +35,15 @@ class SearchSpec:
     searcher: str
     settings: Mapping[str, Any]
     seed: int
-    device: str = "cpu"  # its type: results of another are another search
-    execution: str = "sequential"  # how its trainings are carried out that can be made before it asks
-    data: str = ""  # a line that says what the data are; no part of the search's identity
+    device: str = "cpu"
+    execution: str = "sequential"
+    data: str = ""
 
     @property
     def protocol_hash(self) -> str:
         """A hash of what comparable searches share: data, backbone, training, evaluation and search space.
 
-        Of a user's folder the content counts alone: neither its place nor how its path and options are spelled.
+        Only the content of a user's folder counts: not its place, nor how its path and options are written.
         """
         return _hash([*self._conditions(), self.space])
 
@@ -48,7 +52,7 @@ class SearchSpec:
         return [dataset, self.data_fingerprint, self.backbone, self.training, self.evaluation]
 
     def training_key(self, latent_dim: int, epochs: int) -> str:
-        """A name for a plain training: equal for all searches that would get the same model from it."""
+        """The name of a plain training. Searches that would get the same model give it the same name."""
         stacked = self.execution == "stacked" and (latent_dim, epochs) in {e[:2] for e in self.certain()}
         execution = "stacked" if stacked else "alone"
         return _hash([*self._conditions(), self.seed, self.device, execution, latent_dim, epochs])
@@ -59,10 +63,10 @@ class SearchSpec:
 
     @property
     def search_id(self) -> str:
-        """A folder name: readable, and different whenever anything that the result follows from differs."""
+        """A readable folder name that changes with everything that the result depends on."""
         dataset = "folder" if self._is_folder else self.dataset.name
         parts = (dataset, self.backbone.name, self.searcher, f"s{self.seed}")
-        stacked = ["stacked"] if self.execution == "stacked" else []  # whose numbers differ in the last digits
+        stacked = ["stacked"] if self.execution == "stacked" else []  # its numbers differ in the last digits
         items = [self.protocol_hash, self.searcher, self.settings, self.seed, self.device, *stacked]
         return "-".join([*(re.sub(r"[^A-Za-z0-9_]+", "_", part)[-40:] for part in parts), _hash(items)[:8]])
 
@@ -76,7 +80,7 @@ class SearchSpec:
         return list(self.make_searcher().expected(self.space, self.training.epochs, self.seed))
 
     def certain(self) -> list[Expected]:
-        """Those of them that it asks for whatever comes."""
+        """The expected trainings that do not depend on any result."""
         return [training for training in self.expected() if training.certain]
 
     def identity(self) -> dict[str, Any]:
@@ -102,8 +106,8 @@ class SearchSpec:
 class Shared(NamedTuple):
     """What all machines that run a suite must have in common.
 
-    code: `machine.code_digest()`. cache_files: contents, by name below the cache's folder, that each would else make
-    for itself, and not to the last bit alike: the feature classifier and the baselines.
+    code: `machine.code_digest()`. cache_files: the feature classifier and the baselines, as file contents by their name
+    below the cache's folder. If each machine made its own, they would differ in the last bits.
     """
 
     code: str
@@ -111,8 +115,10 @@ class Shared(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What preparing a suite has found out: device and protocol resolved, the data and a line that describes them,
-    image_shape [C, H, W] or [C, T, H, W], and the number of training images.
+    """The result of preparing a suite.
+
+    device and protocol: with `auto` and budgets resolved. fingerprint: of the data; data: a line that describes them.
+    image_shape: [C, H, W] or [C, T, H, W]. n_images: in the training split.
     """
 
     device: str
@@ -130,10 +136,7 @@ def _hash(items: Sequence[Any]) -> str:
 
 
 def searcher_class(name: str) -> type[Any]:
-    """The class of a searcher's name (a variant `@...` set aside), or of a user's `module:Class`.
-
-    Nothing else is loaded by name.
-    """
+    """The class behind a searcher's name (without a variant's `@...`) or a user's `module:Class`."""
     base = name.partition("@")[0]
     if ":" not in base and base not in SEARCHERS:
         raise InputError(unknown_name("searcher", base, SEARCHERS) + ", or your own as module:Class")
@@ -164,10 +167,10 @@ def plan(
     execution: str = "sequential",
     data: str = "",
 ) -> list[SearchSpec]:
-    """One spec for each searcher and seed; settings and options are written out in full, defaults included.
+    """Makes one spec for each searcher and seed, with all settings and options written out, defaults included.
 
-    data: a line that describes the data. execution: one of `benchmark.config.protocol.EXECUTIONS`, of the searchers
-    that know trainings beforehand; that of all others is sequential.
+    execution: one of `benchmark.config.protocol.EXECUTIONS`, for the searchers that know trainings beforehand; all
+    others are sequential. data: a line that describes the data.
     """
     backbone = Named(protocol.backbone.name, _plain(make_backbone(protocol.backbone.name, protocol.backbone.options)))
     specs = []
@@ -178,9 +181,8 @@ def plan(
             raise InputError(f"protocol {protocol.name}: {unknown_name('variant', name, variants)}")
         searcher = make_searcher(name, protocol.searchers.get(name, {}))
         settings = _plain(searcher)
-        expected = searcher.expected(protocol.space, protocol.training.epochs, seeds[0])
-        own = execution if any(training.certain for training in expected) else "sequential"
-        found |= own != "sequential"
+        searcher_execution = execution if _knows_trainings(name, searcher, protocol, seeds[0]) else "sequential"
+        found |= searcher_execution != "sequential"
         for seed in seeds:
             specs.append(
                 SearchSpec(
@@ -195,7 +197,7 @@ def plan(
                     settings=settings,
                     seed=seed,
                     device=device.partition(":")[0],
-                    execution=own,
+                    execution=searcher_execution,
                     data=data,
                 )
             )
@@ -203,6 +205,18 @@ def plan(
         got = f"{execution} concerns searchers whose sizes are known beforehand, got {', '.join(searchers)}"
         raise InputError(f"{got}; expected grid or random too")
     return specs
+
+
+def _knows_trainings(name: str, searcher: Searcher, protocol: Protocol, seed: int) -> bool:
+    """Whether a search knows trainings beforehand. Raises InputError where a user's `expected` fails."""
+    try:
+        expected = searcher.expected(protocol.space, protocol.training.epochs, seed)
+        return any(training.certain for training in expected)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"searcher {name}: {reason}; expected() must return a list of searchers.base.Expected"
+        ) from error
 
 
 def _plain(settings: Any) -> Any:

@@ -37,10 +37,10 @@ Report = Callable[[int, int, int], None]
 def train_stacked(
     trainings: Sequence[tuple[Bench, SharedTraining]], path: Path, report: Report, notice: Notice
 ) -> None:
-    """Does plain trainings of equal budgets all at once, where they are not finished and no other process is at them.
+    """Does plain trainings of equal budgets as one model; skips those that are finished or that others are doing.
 
-    The time they take is shared: a row's `train_seconds` are an equal part, its `wall_seconds` what the training cost
-    so far, a share of the overheads included. path: of the checkpoint.
+    Each training is charged an equal part of the training time, its own evaluations and an equal part of the overheads.
+    path: of the checkpoint.
     """
     with ExitStack() as claims:
         runs: list[TrainingRun] = []
@@ -73,7 +73,7 @@ def _train(
         with clock.lap(seconds):
             losses = population.train_epoch(epoch)
         for run, loss in zip(runs, losses, strict=True):
-            if not run.state.stopped:  # it has diverged, which its last row says
+            if not run.state.stopped:  # a stopped run has diverged; its last row says so
                 part = seconds[0] / len(runs)
                 end_epoch(run.state, loss, part, settings.epochs, bench.evaluator, run.streams, clock)
         spent = [sum(row["train_seconds"] + row["eval_seconds"] for row in run.state.rows) for run in runs]
@@ -88,7 +88,7 @@ def _train(
 
 
 class Population:
-    """Members whose weights are stacked, and their optimizer."""
+    """Trainings whose weights are stacked, with one optimizer for all."""
 
     def __init__(self, members: Sequence[TrainingRun], settings: Training, split: Split) -> None:
         self._members, self._settings, self._split = members, settings, split
@@ -100,20 +100,20 @@ class Population:
 
     @property
     def epochs(self) -> int:
-        """How many are complete."""
+        """How many epochs are complete."""
         return max(len(member.state.rows) for member in self._members)
 
     def train_epoch(self, epoch: int) -> list[float]:
-        """An epoch of each member, the batches and the noise as it would have them alone; the mean losses."""
+        """Trains each member for an epoch, on the batches and noise it would have alone; returns the mean losses."""
         settings, split, members = self._settings, self._split, self._members
         device = split.rows.device
         orders = [stream(Purpose.ORDER, *member.streams, epoch) for member in members]
         noise = [stream(Purpose.NOISE, *member.streams, epoch, device) for member in members]
-        own = [batches(split, settings, order, CHUNK_BYTES // len(members)) for order in orders]
+        streams = [batches(split, settings, order, CHUNK_BYTES // len(members)) for order in orders]
         if self._on_gpu:
             self._replay = self._replay or Replay(self._step, len(members), device)
         steps, batch_size = settings.steps_per_epoch(len(split)), min(settings.batch_size, len(split))
-        images = scheduled(map(torch.stack, zip(*own, strict=True)), self._optimizer, settings, epoch - 1, steps)
+        images = scheduled(map(torch.stack, zip(*streams, strict=True)), self._optimizer, settings, epoch - 1, steps)
         losses = run_steps(images, self._step, noise, self._replay)
         self._unstack()
         for member in members:
@@ -141,7 +141,7 @@ class Population:
         return [member.folder.path.name for member in self._members]
 
     def save(self, path: Path, seconds: float) -> None:
-        """Writes the checkpoint: a kill loses the epoch under way alone. seconds: what all has taken so far."""
+        """Writes the checkpoint, so that a kill loses only the current epoch. seconds: the time taken so far."""
         states = [member.state for member in self._members]
         content = {
             "members": self._identity(),
@@ -157,34 +157,34 @@ class Population:
         write_checked(path, buffer.getvalue())
 
     def restore(self, path: Path) -> float:
-        """Goes on where the checkpoint was written: the seconds taken so far.
+        """Restores the members from the checkpoint and returns the seconds taken so far.
 
-        It may hold more members: the others have been finished since. One that lacks a member is of no use: 0.
-        Raises Damaged.
+        The checkpoint may hold more members, which have finished since. If it lacks one of these, nothing is restored
+        and the result is 0. Raises Damaged.
         """
         content = torch.load(io.BytesIO(read_checked(path)), map_location="cpu", weights_only=True)
         if not all(member in content["members"] for member in self._identity()):
             return 0.0
         chosen = [content["members"].index(member) for member in self._identity()]
 
-        def own(saved: Tensor, like: Tensor) -> Tensor:  # [M', ...] of the checkpoint's members -> [M, ...]
+        def of_members(saved: Tensor, like: Tensor) -> Tensor:  # [M', ...] in the checkpoint -> [M, ...]
             return saved[chosen][tuple(slice(size) for size in like.shape)]
 
         with torch.no_grad():
             for kind in ("parameters", "buffers"):
                 for name, value in getattr(self._stack, kind).items():
-                    value.copy_(own(content[kind][name], value))
+                    value.copy_(of_members(content[kind][name], value))
         for parameter, moments in zip(
             self._stack.parameters.values(), content["optimizer"]["state"].values(), strict=True
         ):
-            moments.update({name: own(moments[name], parameter) for name in ("exp_avg", "exp_avg_sq")})
+            moments.update({name: of_members(moments[name], parameter) for name in ("exp_avg", "exp_avg_sq")})
         load_optimizer(self._optimizer, content["optimizer"])
         self._unstack()
         for member, i in zip(self._members, chosen, strict=True):
             for name in COUNTERS:
                 setattr(member.state, name, content["counters"][i][name])
             member.state.rows = decode_rows(content["rows"][i].numpy().tobytes())
-            member.folder.write_rows(member.state.rows)  # what readers have may be an epoch behind, or damaged
+            member.folder.write_rows(member.state.rows)  # the file may be an epoch behind, or damaged
         return float(content["seconds"])
 
 

@@ -190,6 +190,7 @@ class BenchProblem:
         elif finished is None:
             run = self._bench.run(folder, number, latent_dim, controller or FixedSize(), started)
             finished = self._bench.train(run, epochs, self.clock, self._report)
+        folder.checkpoint.unlink(missing_ok=True)  # a kill may have left it
         self._origins.append(request["origin"])
         self._report(number, epochs, epochs, finished["latent_dim"])
         rows = folder.read_rows()

@@ -1,4 +1,4 @@
-"""Runs a suite: every searcher with every seed on one protocol, and nothing that is already done."""
+"""Runs a suite: each searcher with each seed on one protocol, except the searches that are already done."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -32,12 +32,12 @@ from benchmark.text import printable
 
 @dataclass(frozen=True)
 class Suite:
-    """What to run and where. results: a folder, or a URL (`benchmark.store.remote`).
+    """What to run and where.
 
-    jobs: searches at a time; None is one a core on a CPU, one on a GPU, and as many as a cluster has room for.
-    execution: see `plan`. executor: one of `benchmark.config.protocol.EXECUTORS`. address: see
-    `benchmark.suite.executors.ray_pool.connect`.
-    verify: reads all files of finished searches, also those that seem unchanged.
+    results: a folder, or a URL (`benchmark.store.remote`). jobs: searches at a time; None means one per core on a CPU,
+    one on a GPU, and as many as a cluster has room for. execution: see `plan`. executor: one of
+    `benchmark.config.protocol.EXECUTORS`. address: see `benchmark.suite.executors.ray_pool.connect`. verify: read all
+    files of finished searches, even those that seem unchanged.
     """
 
     protocol: Protocol
@@ -53,7 +53,7 @@ class Suite:
 
 
 def run_suite(suite: Suite, screen: Screen) -> pd.DataFrame:
-    """Runs what is not done yet, shows it on the screen; the suite's rows of `ResultsStore.searches()`.
+    """Runs what is not done yet and returns the suite's rows of `ResultsStore.searches()`.
 
     Raises InputError before anything is written where the suite cannot run.
     """
@@ -89,7 +89,10 @@ def run_suite(suite: Suite, screen: Screen) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `run_suite` would run. searches: what is known of finished ones; workers: tasks at a time."""
+    """What `run_suite` would run.
+
+    done: ids of finished searches. searches: the results so far. workers: tasks at a time.
+    """
 
     specs: Sequence[SearchSpec]
     items: Sequence[WorkItem]
@@ -100,7 +103,7 @@ class Plan:
 
 
 def plan_suite(suite: Suite, screen: Screen) -> Plan:
-    """What `run_suite` would run. Trains nothing and writes no results."""
+    """Plans what `run_suite` would run, without training or writing results."""
     with _planned(suite, screen, dry_run=True) as planned:
         searches = _known_searches(planned.results)
         done = set(searches.loc[searches["status"] == "done", "search_id"]) if len(searches) else set()
@@ -115,7 +118,7 @@ def plan_suite(suite: Suite, screen: Screen) -> Plan:
 
 
 def prepare(protocol: Protocol, device: str, screen: Screen) -> Prepared:
-    """Makes all that the protocol's suites share on this machine: downloads, decoded images, features.
+    """Makes what all suites of the protocol share on this machine: downloads, decoded images, features.
 
     Raises InputError where that fails.
     """
@@ -130,7 +133,7 @@ def _known_searches(results: Results) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Planned:
-    """A suite that can run. room: for so many searches at a time."""
+    """A suite that is ready to run. room: how many searches fit at a time."""
 
     specs: Sequence[SearchSpec]
     prepared: Prepared
@@ -170,7 +173,7 @@ def _planned(suite: Suite, screen: Screen, dry_run: bool = False) -> Iterator[_P
 
 @contextmanager
 def _executor(suite: Suite, screen: Screen) -> Iterator[tuple[RunTasks, str, Cluster | None]]:
-    """What runs the tasks, on which device."""
+    """Yields what runs the tasks, the device, and the cluster if there is one."""
     if suite.executor == "local":
         warm_up()
         yield run_tasks, suite.device, None
@@ -182,7 +185,7 @@ def _executor(suite: Suite, screen: Screen) -> Iterator[tuple[RunTasks, str, Clu
 
 
 def _has_result(folder: SearchFolder, results: Results, checked: Checked, copied: bool = False) -> bool:
-    """True where the search is done and its files are as they were then; damage is said, and that search not done.
+    """Whether the search is done and its files are undamaged; a damaged search is reported and counts as not done.
 
     checked: see `benchmark.store.atomic_files.check_digests`.
     """
@@ -191,10 +194,10 @@ def _has_result(folder: SearchFolder, results: Results, checked: Checked, copied
             return False
         folder.check(checked)
     except Damaged as damage:
-        if results.url is not None and not copied:  # the copy may be damaged, and not what is at the URL
+        if results.url is not None and not copied:  # perhaps only the local copy is damaged
             results.refresh(folder.path.name)
             return _has_result(folder, results, checked, copied=True)
-        if damage.path.parent == folder.path:  # of a training's files the search itself says it
+        if damage.path.parent == folder.path:  # the search itself reports damaged trainings
             print(f"{damage.path} is damaged: what it belongs to is done anew")
         folder.reopen()
         results.publish(folder.path.name)

@@ -77,6 +77,7 @@ class SharedFolder:
     def tidy(self) -> None:
         """Removes what processes have left that were killed after the training had ended."""
         if self._watch.next_number(self.files.path) is not None:
+            self.files.checkpoint.unlink(missing_ok=True)
             clear(self.files.path)
             self._remove_temporary()
 

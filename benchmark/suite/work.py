@@ -1,4 +1,4 @@
-"""What a suite's workers are given: searches, and trainings that are made ahead of the searches that need them."""
+"""What a suite gives its workers: searches, and trainings that several searches will ask for."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +10,10 @@ from benchmark.suite.plan import SearchSpec
 
 
 class SearchTask(NamedTuple):
-    """A search for a worker: its folder, and the number under which it can be claimed.
+    """A search for a worker.
 
-    trainings: the folder of the trainings that searches share (`benchmark.suite.shared_trainings`).
+    path: the search's folder. trainings: the folder of the trainings that searches share
+    (`benchmark.suite.shared_trainings`). claim_number: the number under which the worker claims the search.
     """
 
     spec: SearchSpec
@@ -22,7 +23,7 @@ class SearchTask(NamedTuple):
 
 
 class SharedTraining(NamedTuple):
-    """A plain training for a worker, of a search that will ask for it; `path` is its folder."""
+    """A plain training for a worker, in the folder `path`. spec: of a search that will ask for it."""
 
     spec: SearchSpec
     latent_dim: int
@@ -31,9 +32,10 @@ class SharedTraining(NamedTuple):
 
 
 class WorkItem(NamedTuple):
-    """What a task does: a search (its index), or plain trainings that searches will ask for.
+    """One task of a suite: a search, or plain trainings that searches will ask for.
 
-    trainings: none for a search. askers: of each training, the searches that will ask for it and under which number.
+    search: the index of the search; for trainings, of the first search that will ask. trainings: empty for a search.
+    askers: for each training the searches that will ask for it, each with the trial's number there.
     """
 
     search: int
@@ -42,12 +44,12 @@ class WorkItem(NamedTuple):
 
 
 def trainings_folder(results: Results, search: Path) -> Path:
-    """Where the trainings are that a search shares with others: of results at a URL, with no other."""
+    """The folder of the trainings that a search shares. With results at a URL each search has a folder of its own."""
     return results.path / "trainings" if results.url is None else search / "trainings"
 
 
 def make_items(pending: Sequence[tuple[SearchSpec, SearchFolder]], results: Results) -> list[WorkItem]:
-    """An item for each search, after those of the trainings that are made ahead: each its own, or stacked by budget."""
+    """An item for each search, after the items of trainings that are done first: one each, or one for a whole stack."""
     ahead: dict[Path, tuple[SharedTraining, list[tuple[int, int]]]] = {}
     for i, (spec, folder) in enumerate(pending):
         if spec.execution == "sequential":

@@ -1,4 +1,4 @@
-"""What happens in a worker process: preparing the data, or one search from start to exported model."""
+"""What happens in a worker process: preparing the data, trainings, or one search up to the exported model."""
 
 import errno
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch._dynamo  # the first optimiser would import it, which takes seconds, on the search's clock
+import torch._dynamo  # the first optimiser needs it; imported here, it takes no seconds of the search's clock
 from torch import Tensor
 
 from benchmark.backbones.export import build_vae, save_model
@@ -56,11 +56,11 @@ CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPE
 
 
 def prepare(connection: Sender, protocol: Protocol, device_name: str, with_features: bool = True) -> None:
-    """Makes what all searches share (downloads, caches, the features) and sends (kind, content).
+    """Makes what all searches share: downloads, caches, the features.
 
-    ("stage", Stage) while it works, ("notice", line), and at the end ("ready", Prepared) or ("input_error", one line).
-    with_features: False leaves out what takes long and no plan depends on: Inception's weights, a classifier to train,
-    the baselines.
+    Sends ("stage", Stage) while it works, ("notice", line), and at the end ("ready", Prepared) or ("input_error",
+    line). with_features: False leaves out what takes long and no plan needs: Inception's weights, training a
+    classifier, the baselines.
     """
     try:
         with listening(lambda stage: connection.send(("stage", stage))):
@@ -96,7 +96,7 @@ def _prepared(connection: Sender, protocol: Protocol, device_name: str, with_fea
 
 
 def _make_features(connection: Sender, asked: str, dataset: Dataset, device: torch.device) -> str:
-    """Which features the suite has: where `auto` means Inception and its weights cannot be had, the classifier."""
+    """Loads the suite's features and returns their name; `auto` falls back to the classifier without Inception."""
     name = resolve_features(asked, device)
     try:
         return load_features(name, dataset, device).name
@@ -108,7 +108,7 @@ def _make_features(connection: Sender, asked: str, dataset: Dataset, device: tor
 
 
 def _planned_features(asked: str, dataset: Dataset, device: torch.device) -> str:
-    """Which features suites have had here, without making them: where weights are missing, `auto` did without them."""
+    """The features that earlier suites had on this machine, without making them."""
     name = resolve_features(asked, device)
     if name != asked and name == "inception":
         from benchmark.metrics.inception import WEIGHTS_PATH  # torch-fidelity takes a while
@@ -120,18 +120,18 @@ def _planned_features(asked: str, dataset: Dataset, device: torch.device) -> str
 
 
 def resolve_features(name: str, device: torch.device) -> str:
-    """Which features `auto` means: Inception takes 0.1 s an image on a CPU, so there it is the classifier."""
+    """Resolves `auto`: Inception on a GPU, the classifier on a CPU, where Inception takes 0.1 s an image."""
     if name != "auto":
         return name
     return "inception" if device.type == "cuda" else "classifier"
 
 
 def run_search(connection: Sender, task: SearchTask, device_name: str, keeps_optimizers: bool) -> None:
-    """One search, its result in its folder; an exception becomes a failed search's row.
+    """Runs one search and writes its result to its folder; an exception becomes a failed search's row.
 
     keeps_optimizers: see `Bench`. Sends ("epoch", (trial, epoch, epochs, latent_dim)) after every epoch, ("stage",
-    Stage) while it computes features, ("notice", line), ("taken", "") where another process runs the search, and
-    ("cannot_write", line) where the results folder takes no more files.
+    Stage) while it computes features, ("notice", line), ("taken", "") if another process runs the search, and
+    ("cannot_write", line) if the results folder takes no more files.
     """
     with _reported(connection), _claimed(task) as free:
         if free:
@@ -143,9 +143,9 @@ def run_search(connection: Sender, task: SearchTask, device_name: str, keeps_opt
 def train_ahead(
     connection: Sender, trainings: Sequence[SharedTraining], device_name: str, keeps_optimizers: bool
 ) -> None:
-    """Plain trainings before the searches ask for them: one, or several of equal budgets as one stacked model.
+    """Does plain trainings before searches ask for them: one, or several of equal budgets as one stacked model.
 
-    Sends what `run_search` does, or ("stacked", (trainings, epoch, epochs)) after every epoch of several.
+    Sends the messages of `run_search`, and ("stacked", (trainings, epoch, epochs)) after an epoch of a stacked model.
     """
     with _reported(connection):
         first, device = trainings[0], resolve_device(device_name)
@@ -166,7 +166,7 @@ def train_ahead(
                 train_shared(benches[0], first, data.report, data.notice)
         except BrokenPipeError:
             raise
-        except Exception as error:  # the searches will meet it again
+        except Exception as error:  # the searches will meet the same error
             if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
                 raise
             what = one_line(f"{type(error).__name__}: {error}")
@@ -175,7 +175,7 @@ def train_ahead(
 
 @contextmanager
 def _reported(connection: Sender) -> Iterator[None]:
-    """Within it, stages are sent, and a results folder that takes no more files is a message."""
+    """Sends stages while the block runs, and a message if the results folder takes no more files."""
     try:
         with listening(lambda stage: connection.send(("stage", stage))):
             yield
@@ -229,7 +229,7 @@ def _run_claimed(connection: Sender, task: SearchTask, device: torch.device, kee
 
 
 class _Data:
-    """The data of a spec on the device, and what is computed from them once."""
+    """The data of a spec on the device, and what is computed from them once: features, baselines, the evaluator."""
 
     def __init__(self, connection: Sender, spec: SearchSpec, device: torch.device) -> None:
         self.connection, self.device = connection, device
@@ -240,18 +240,18 @@ class _Data:
         self.validation = Evaluator(dataset.val, dataset.n_classes, self.features, spec.evaluation, device)
 
     def learning(self, choice: Choice) -> dict[str, float | None]:
-        """The columns of `ResultsStore.searches()` that say whether the chosen model has learned."""
+        """The columns of `ResultsStore.searches()` that tell whether the chosen model has learned."""
         gain, error = late_gain(choice.trial.history, self.baselines.val.no_latents_nll)
         test = self.baselines.test
         sse = test.pca_sse_of(choice.latent_dim)
         return {"late_gain": gain, "late_gain_error": error, "pca_sse": sse, "no_latents_nll": test.no_latents_nll}
 
     def report(self, *progress: int) -> None:
-        """Tells the command about an epoch."""
+        """Reports an epoch to the command."""
         self.connection.send(("epoch", progress))
 
     def notice(self, line: str) -> None:
-        """Something the user must see."""
+        """Sends a line that the user must see."""
         self.connection.send(("notice", line))
 
 
@@ -286,7 +286,7 @@ def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
         **data.validation.fid_counts,
         **{f"test_{name}": metrics[name] for name in METRICS},
     )
-    if folder.path in task.trainings.parents:  # shared with no other search
+    if folder.path in task.trainings.parents:  # no other search shares them
         shutil.rmtree(task.trainings, ignore_errors=True)
 
 
