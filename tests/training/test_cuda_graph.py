@@ -217,7 +217,7 @@ def test_latents_removed_in_between_are_recorded_anew(replays: list[int]) -> Non
     losses = []
     for state, noise in ((plain, Generator), (replayed, _OnGPU)):
         losses.append(_train(state, split, (1, 2), noise))
-        state.keep_latents((0, 2, 5))
+        state.remove_all_but((0, 2, 5))
         assert state.replay is None
         losses[-1] += _train(state, split, (3,), noise)
     assert losses[0] == losses[1]

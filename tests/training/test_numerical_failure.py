@@ -98,7 +98,7 @@ class Times(Controller):
         loss = super().loss(vae, x, generator)
         return loss if self.epoch == 1 else Loss(loss.total * self.factor)
 
-    def after_epoch(self, history):
+    def after_epoch(self, history, model):
         self.epoch += 1
         return KEEP_ALL
 
