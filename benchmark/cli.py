@@ -1,4 +1,4 @@
-"""The command line: run, prepare, list, show, watch, report."""
+"""The command line: run, prepare, list, show, watch, report, export."""
 
 import argparse
 import math
@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ from benchmark.config.protocol import (
 from benchmark.config.settings import LARGEST
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
+from benchmark.export import FORMATS
 from benchmark.paths import cache_root, data_root
 from benchmark.terminal.command import OneLineParser, exit_code
 from benchmark.text import features_kind, is_url, path_argument, printable, results_argument
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="latentbench", description=__doc__)
     parser.add_argument("--version", action="version", version=f"latentbench {__version__}")
     shtab.add_argument_to(parser, "--print-completion", help="print a completion script for this shell")
-    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report")
+    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report|export")
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
@@ -111,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="tables, figures and a page from a results folder")
     add_report_options(report)
     report.set_defaults(command=lambda options: Entry(REPORT, "").load()(options))
+    export = commands.add_parser("export", help="results in the formats of other programs")
+    export.add_argument("results", type=results_argument)
+    formats = "; ".join(f"{name}: {entry.summary}" for name, entry in FORMATS.items())
+    export.add_argument("--to", choices=FORMATS, required=True, help=formats)
+    export.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/export)")
+    export.set_defaults(command=_export)
     return parser
 
 
@@ -172,8 +180,8 @@ def _run(options: argparse.Namespace) -> int:
         from benchmark.store.remote import local_results
         from benchmark.suite.runner import Suite, plan_suite, run_suite
         from benchmark.terminal.plan_table import print_plan
-        from benchmark.terminal.progress import print_latents, print_summary
         from benchmark.terminal.screen import TerminalScreen
+        from benchmark.terminal.summary import print_latents, print_summary
 
     suite = Suite(
         protocol,
@@ -234,7 +242,7 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from benchmark.store import ResultsStore
     from benchmark.store.remote import local_results
-    from benchmark.terminal.progress import print_summary
+    from benchmark.terminal.summary import print_summary
 
     print_summary(ResultsStore(local_results(options.results)).searches())
     return 0
@@ -250,3 +258,20 @@ def _watch(options: argparse.Namespace) -> int:
 
     once = options.once or is_url(options.results)  # of which there is a copy
     return watch(ResultsStore(local_results(options.results)), options.every, once)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from benchmark.stages import listening
+    from benchmark.store import ResultsStore
+    from benchmark.store.remote import local_results
+    from benchmark.terminal.stage_display import StageDisplay
+
+    out = options.out or Path("results" if is_url(options.results) else options.results) / "export"
+    with StageDisplay("reading the results") as display, listening(display.show):
+        store = ResultsStore(local_results(options.results))
+        written = FORMATS[options.to].load()(store, out)
+    if not written:
+        raise InputError(f"no searches at {options.results}; expected results that `latentbench run` wrote")
+    for path in written:
+        print(f"wrote {printable(path)}")
+    return 0

@@ -37,8 +37,8 @@ from benchmark.store.columns import COSTS
 from benchmark.store.folders import SearchFolder
 from benchmark.store.rows import EPOCH_COLUMNS
 from benchmark.suite.plan import make_searcher, plan
-from benchmark.terminal.progress import print_summary
 from benchmark.terminal.snapshot import FileCache, snapshot
+from benchmark.terminal.summary import print_summary
 from reports.analysis.comparison import comparison
 from reports.data.groups import read_groups
 from searchers import SEARCHERS
@@ -124,7 +124,9 @@ def test_any_edit_of_a_protocol_is_parsed_or_refused(name: str, start: int, leng
 
 
 counts = st.integers(1, 2**31 - 1)
-options = st.dictionaries(text.filter(lambda key: key != "name"), st.integers() | text, max_size=2)
+options = st.dictionaries(
+    text.filter(lambda key: key != "name"), st.integers(-(2**31) + 1, 2**31 - 1) | text, max_size=2
+)
 protocols = st.builds(
     Protocol,
     name=st.just("any"),

@@ -257,9 +257,3 @@ def test_without_the_stop_rule_and_with_a_longer_budget_two_latents_are_reached(
     sizes = [size for size in (20, 15, 10, 5, 4, 3, 2) for _ in range(3)]
     assert history["latent_dim"].tolist() == sizes and history["ctl_stopped"].tolist() == [0] * 5 + [1] * 16
     assert choice.latent_dim == 2 and QUICK.n_trainings == 1
-
-
-@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
-def test_budget_out_of_range(budget: float) -> None:
-    with pytest.raises(ValueError, match="budget is .*; expected a share"):
-        ALD(budget=budget)
