@@ -26,7 +26,7 @@ from benchmark.suite.work import SharedTraining
 from benchmark.training import checkpoint
 from benchmark.training.clock import Clock
 from benchmark.training.loop import train
-from benchmark.training.model_view import evaluated, metrics_of
+from benchmark.training.model_view import evaluate_latents, metrics_of
 from benchmark.training.rng import Purpose, origin_of, stream, stream_seed
 from benchmark.training.state import TrainingState, new_state
 from searchers.base import Controller, FixedSize, Posterior, Trial
@@ -290,7 +290,7 @@ class BenchProblem:
         else:
             self._curve_before = []
             noise = stream(Purpose.EVALUATION, self.seed, self._origins[trial.number], epoch, self._bench.device)
-            found = evaluated(self.model(trial), indices, self._bench.evaluator, self.clock, noise)
+            found = evaluate_latents(self.model(trial), indices, self._bench.evaluator, self.clock, noise)
             row = {
                 "trial": trial.number,
                 "epoch": epoch,
