@@ -11,8 +11,9 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor
 
-from benchmark.backbones.export import build_vae, load_model, make_backbone, save_model
+from benchmark.backbones.build import build_vae, make_backbone
 from benchmark.backbones.initialise import scale_to_data
+from benchmark.backbones.model_file import load_model, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.datasets.base import Dataset
 from benchmark.errors import Damaged

@@ -12,7 +12,8 @@ import torch
 from toy import ToyProblem
 
 from benchmark import load_model
-from benchmark.backbones.export import build_vae, save_model
+from benchmark.backbones.build import build_vae
+from benchmark.backbones.model_file import save_model
 from benchmark.config.protocol import load_protocol
 from benchmark.store import ResultsStore
 from benchmark.store.rows import EPOCH_COLUMNS

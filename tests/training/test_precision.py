@@ -12,8 +12,9 @@ import torch
 from commands import TINY, benchmark
 from torch import Generator, Tensor, nn
 
-from benchmark.backbones.export import build_vae, load_model, save_model
+from benchmark.backbones.build import build_vae
 from benchmark.backbones.linear import Linear
+from benchmark.backbones.model_file import load_model, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Evaluation, Named, Protocol, Training, override
 from benchmark.datasets.base import Dataset, make_dataset
