@@ -30,46 +30,29 @@ from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
 from benchmark.export import FORMATS
 from benchmark.paths import cache_root, data_root
-from benchmark.terminal.stdio import mend_streams
-from benchmark.text import features_kind, is_url, one_line, path_argument, printable, results_argument
+from benchmark.terminal.command import OneLineParser, exit_code
+from benchmark.text import features_kind, is_url, path_argument, printable, results_argument
 from searchers import SEARCHERS
 from searchers.registry import Entry
 
 REPORT = "reports.__main__:report"  # by name: reports import this package, never the other way round
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong with the arguments in one line, without the usage text."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script `latentbench`: exit code 2 with one line on bad input, 130 or 143 when interrupted."""
-    mend_streams()
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        options = _parser().parse_args(arguments)
-        code = options.command(options)
-        sys.stdout.flush()
-        sys.exit(code)
+        sys.exit(exit_code(lambda: _execute(arguments), "latentbench"))
     except SystemExit:
         if _exit_codes:
             sys.exit(_exit_codes[0])
         raise
-    except InputError as error:
-        print(f"latentbench: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so again when it ends
-        sys.exit(1)
-    except OSError as error:
-        print(f"latentbench: {one_line(error)}; check the path and its permissions", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("latentbench: interrupted; run the same command again to continue", file=sys.stderr)
-        sys.exit(130)
+
+
+def _execute(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    code: int = options.command(options)
+    return code
 
 
 _exit_codes: list[int] = []  # of a signal: Ray's calls turn a handler's SystemExit into one of code 1

@@ -5,10 +5,11 @@ It loads neither torch nor pandas, so that the command line and the reports can 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
+
+from searchers.parts.ranges import NotNegative
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,15 +26,14 @@ HIGHER_IS_BETTER = frozenset({"silhouette", "silhouette_labels"})
 class Weights:
     """How much each validation metric's rank counts in the choice ("favour one quality", 2312.06280, section 6)."""
 
-    fid_recon: float = 1.0
-    fid_gen: float = 1.0
-    recon_nll: float = 1.0
-    silhouette: float = 1.0
+    fid_recon: NotNegative = 1.0
+    fid_gen: NotNegative = 1.0
+    recon_nll: NotNegative = 1.0
+    silhouette: NotNegative = 1.0
 
     def __post_init__(self) -> None:
-        weights = asdict(self).values()
-        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
-            raise ValueError(f"weights are {asdict(self)}; expected finite ones, none below 0 and one above 0")
+        if not any(asdict(self).values()):
+            raise ValueError("weights are all 0; expected one above 0")
 
 
 DECISION_METRICS = tuple(asdict(Weights()))  # what the choice among trainings weighs

@@ -1,6 +1,11 @@
 """The latent sizes that a protocol lets every method choose from. Without torch, since protocols are read with it."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import MinLen
+
+from searchers.parts.ranges import Size
 
 
 @dataclass(frozen=True)
@@ -10,14 +15,14 @@ class SearchSpace:
     sizes: the ones that grid search trains, ascending. Raises ValueError where they do not fit together.
     """
 
-    low: int = 2
-    high: int = 64
-    sizes: tuple[int, ...] = (4, 8, 16, 32, 64)
+    low: Size = 2
+    high: Size = 64
+    sizes: Annotated[tuple[Size, ...], MinLen(1)] = (4, 8, 16, 32, 64)
 
     def __post_init__(self) -> None:
-        if not 2 <= self.low <= self.high:
-            raise ValueError(f"low is {self.low} and high {self.high}; expected 2 <= low <= high")
-        if not self.sizes or list(self.sizes) != sorted(set(self.sizes)):
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low} and high {self.high}; expected low <= high")
+        if list(self.sizes) != sorted(set(self.sizes)):
             raise ValueError(f"sizes is {list(self.sizes)}; expected different sizes in ascending order")
         if self.sizes[0] < self.low or self.sizes[-1] > self.high:
             raise ValueError(

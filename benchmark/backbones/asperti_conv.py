@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from benchmark.backbones.checks import ImageShape, check_init
+from benchmark.backbones.checks import ImageShape, Init
 from benchmark.backbones.vae import VAE
 from benchmark.errors import InputError
 
@@ -39,10 +39,7 @@ class AspertiConv:
     on. The paper gives no momentum of its BatchNorm; ours is torch's.
     """
 
-    init: str = "torch"
-
-    def __post_init__(self) -> None:
-        check_init(self.init)
+    init: Init = "torch"
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """The network for images [C, H, W] of 25 to 32 pixels a side; the paper's are [1, 28, 28]."""

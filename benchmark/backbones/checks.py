@@ -1,25 +1,15 @@
-"""Checks that the backbones share."""
+"""The types and checks of options that the backbones share."""
 
-from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le, MinLen
 
 from benchmark.errors import InputError
-from searchers.registry import unknown_name
 
 ImageShape = tuple[int, ...]
-INITS = ("scaled", "torch")  # see `benchmark.backbones.initialise`
-LARGEST_WIDTH = 2**16  # two such layers have 17 GB of weights
-
-
-def check_widths(name: str, widths: Sequence[int]) -> None:
-    """Raises ValueError unless there is at least one width and each is 1 to LARGEST_WIDTH."""
-    if not widths or not 1 <= min(widths) <= max(widths) <= LARGEST_WIDTH:
-        raise ValueError(f"{name} is {list(widths)}; expected numbers of at least 1 and at most {LARGEST_WIDTH}")
-
-
-def check_init(init: str) -> None:
-    """Raises ValueError for a name that is not in INITS."""
-    if init not in INITS:
-        raise ValueError(unknown_name("init", init, INITS))
+Init = Literal["scaled", "torch"]  # see `benchmark.backbones.initialise`
+Width = Annotated[int, Ge(1), Le(2**16)]  # two layers of the widest have 17 GB of weights
+Widths = Annotated[tuple[Width, ...], MinLen(1)]
 
 
 def check_image(backbone: str, image_shape: ImageShape, smallest: int) -> ImageShape:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from benchmark.backbones.checks import ImageShape, check_image, check_init, check_widths
+from benchmark.backbones.checks import ImageShape, Init, Width, check_image
 from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 
@@ -14,13 +14,9 @@ from benchmark.backbones.vae import VAE
 class Conv:
     """ALD-VAE's EuroSAT network: four 4x4 convolutions of stride 2, SiLU, two fully connected layers; mirrored."""
 
-    channels: int = 32
-    hidden: int = 256
-    init: str = "torch"
-
-    def __post_init__(self) -> None:
-        check_widths("channels and hidden", (self.channels, self.hidden))
-        check_init(self.init)
+    channels: Width = 32
+    hidden: Width = 256
+    init: Init = "torch"
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """The network for images [C, H, W] of at least 16 pixels a side."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from benchmark.backbones.checks import ImageShape, check_init, check_widths
+from benchmark.backbones.checks import ImageShape, Init, Widths
 from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 
@@ -27,12 +27,8 @@ def _dense(image_shape: ImageShape, latent_dim: int, hidden: tuple[int, ...]) ->
 class MLP:
     """ALD-VAE's MNIST network (2312.06280, section 4.1): fully connected layers, ReLU, mirrored decoder."""
 
-    hidden: tuple[int, ...] = (400, 400)
-    init: str = "torch"
-
-    def __post_init__(self) -> None:
-        check_widths("hidden", self.hidden)
-        check_init(self.init)
+    hidden: Widths = (400, 400)
+    init: Init = "torch"
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """The network for images of this shape."""
@@ -43,12 +39,8 @@ class MLP:
 class AspertiDense:
     """The dense networks of 1812.07238: 784-256-32-24-16 for MNIST (section IV-A), wider for tiles (section V)."""
 
-    hidden: tuple[int, ...] = (256, 32, 24)
-    init: str = "torch"
-
-    def __post_init__(self) -> None:
-        check_widths("hidden", self.hidden)
-        check_init(self.init)
+    hidden: Widths = (256, 32, 24)
+    init: Init = "torch"
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """The network for images of this shape."""

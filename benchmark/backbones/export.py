@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from benchmark.backbones import BACKBONES
-from benchmark.backbones.checks import ImageShape
+from benchmark.backbones.checks import ImageShape, Init
 from benchmark.backbones.vae import VAE
 from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError
@@ -22,8 +22,8 @@ class Backbone(Protocol):
     """A builder: a frozen dataclass whose fields are its options."""
 
     @property
-    def init(self) -> str:
-        """The weights to start from: one of `benchmark.backbones.checks.INITS`."""
+    def init(self) -> Init:
+        """The weights to start from."""
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """The network for images of this shape, initialised from torch's global generator."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from benchmark.backbones.checks import ImageShape, check_image, check_init, check_widths
+from benchmark.backbones.checks import ImageShape, Init, Width, check_image
 from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 from benchmark.errors import InputError
@@ -17,12 +17,8 @@ class GecoConv:
     Its one head of 2n outputs is our two heads of n: the same function.
     """
 
-    hidden: int = 128
-    init: str = "torch"
-
-    def __post_init__(self) -> None:
-        check_widths("hidden", (self.hidden,))
-        check_init(self.init)
+    hidden: Width = 128
+    init: Init = "torch"
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """The network for images [C, 64, 64] or [C, 28, 28]."""

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from benchmark.backbones.checks import ImageShape, check_init, check_widths
+from benchmark.backbones.checks import ImageShape, Init, Width
 from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 from benchmark.errors import InputError
@@ -78,25 +80,18 @@ class Video:
     back where VideoGPT has its codebook, lest the fully connected layers get every channel of the 4x16x16 grid.
     """
 
-    channels: int = 32
-    n_blocks: int = 2
-    heads: int = 2
-    code_channels: int = 8
-    hidden: int = 256
-    init: str = "torch"
+    channels: Width = 32
+    n_blocks: Annotated[int, Ge(0), Le(MAX_BLOCKS)] = 2
+    heads: Width = 2
+    code_channels: Width = 8
+    hidden: Width = 256
+    init: Init = "torch"
 
     def __post_init__(self) -> None:
-        check_widths("channels, heads, code_channels and hidden", self._widths())
-        check_init(self.init)
-        if not 0 <= self.n_blocks <= MAX_BLOCKS:
-            raise ValueError(f"n_blocks is {self.n_blocks}; expected at least 0 and at most {MAX_BLOCKS}")
         if self.channels < 2 or self.channels % self.heads:
             raise ValueError(
                 f"channels is {self.channels} with {self.heads} heads; expected a multiple of heads, at least 2"
             )
-
-    def _widths(self) -> tuple[int, ...]:
-        return (self.channels, self.heads, self.code_channels, self.hidden)
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
         """The network for videos [C, T, H, W] with T a multiple of 2, H and W of 4."""

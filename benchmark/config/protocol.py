@@ -1,18 +1,19 @@
 """A protocol: one experiment, read from a TOML file, with what the command line says otherwise."""
 
-import math
 import os
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast, get_args
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import StringConstraints
 
 from benchmark.config.settings import from_mapping
-from benchmark.datasets import check_dataset_name
 from benchmark.errors import InputError
 from searchers import SEARCHERS
+from searchers.parts.ranges import Count, Positive, Share
 from searchers.registry import unknown_name
 from searchers.space import SearchSpace
 
@@ -32,12 +33,13 @@ DATASET_PROTOCOLS = {  # whose name is not the dataset's own
     "tiles": "asperti-tiles-dense",
 }
 DEFAULT_SEEDS = (0, 1, 2)
-PRECISIONS = ("float32", "bf16")
-SCHEDULES = ("constant", "cosine")
+Precision = Literal["float32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 EXECUTORS = ("local", "ray")
 EXECUTIONS = ("sequential", "spread", "stacked")  # one training after another; on several workers; as one model
-FEATURES = ("auto", "classifier", "inception")
-CLASSIFIER = re.compile("classifier:[0-9a-f]{8}")  # the one of these weights: how a suite calls its own
+FeaturesKind = Literal["auto", "classifier", "inception"]
+FEATURES: tuple[FeaturesKind, ...] = get_args(FeaturesKind)
+ThisClassifier = Annotated[str, StringConstraints(pattern="^classifier:[0-9a-f]{8}$")]  # the one of these weights
 MAX_THREADS = 1024  # where there are very many, torch crashes
 
 
@@ -53,33 +55,16 @@ class Training:
     itself bit for bit, at some cost; a CPU always does.
     """
 
-    epochs: int = 100
-    batches: int | None = None
-    epoch_batches: int | None = None
-    scale: float = 1.0
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    schedule: str = "constant"
-    threads: int = 1
-    precision: str = "float32"
+    epochs: Count = 100
+    batches: Count | None = None
+    epoch_batches: Count | None = None
+    scale: Share = 1.0
+    batch_size: Count = 64
+    learning_rate: Annotated[float, Gt(0), Lt(1)] = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    threads: Annotated[int, Ge(1), Le(MAX_THREADS)] = 1
+    precision: Precision = "float32"
     deterministic: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.threads > MAX_THREADS:
-            raise ValueError(f"threads is {self.threads}; expected at most {MAX_THREADS}")
-        for name in ("batches", "epoch_batches"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if not 0 < self.learning_rate < 1:
-            raise ValueError(f"learning_rate is {self.learning_rate}; expected a number between 0 and 1")
-        for name, known in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in known:
-                raise ValueError(unknown_name(name, getattr(self, name), known))
-        if not 0 < self.scale <= 1:
-            raise ValueError(f"scale is {self.scale}; expected a number above 0 and at most 1")
 
     def steps_per_epoch(self, n_images: int) -> int:
         """Batches between two evaluations."""
@@ -101,19 +86,10 @@ class Evaluation:
     of them, those whose posterior every epoch's row keeps (`ResultsStore.probes()`).
     """
 
-    features: str = "auto"
-    max_images: int = 10_000
-    silhouette_images: int = 500
-    probe_images: int = 0
-
-    def __post_init__(self) -> None:
-        if self.features not in FEATURES and not CLASSIFIER.fullmatch(self.features):
-            raise ValueError(unknown_name("features", self.features, FEATURES))
-        if self.max_images < 2 or self.silhouette_images < 2:
-            got = f"max_images is {self.max_images} and silhouette_images {self.silhouette_images}"
-            raise ValueError(f"{got}; expected at least 2 each")
-        if self.probe_images < 0:
-            raise ValueError(f"probe_images is {self.probe_images}; expected at least 0")
+    features: FeaturesKind | ThisClassifier = "auto"
+    max_images: Annotated[int, Ge(2)] = 10_000
+    silhouette_images: Annotated[int, Ge(2)] = 500
+    probe_images: Annotated[int, Ge(0)] = 0
 
 
 @dataclass(frozen=True)
@@ -124,20 +100,14 @@ class Resources:
     main memory. max_retries: how often a search is started again whose node was lost.
     """
 
-    cpus: float | None = None
-    gpus: float = 1.0
-    memory_gb: float | None = None
-    max_retries: int = 3
+    cpus: Positive | None = None
+    gpus: Positive = 1.0
+    memory_gb: Positive | None = None
+    max_retries: Annotated[int, Ge(0)] = 3
 
     def __post_init__(self) -> None:
-        for name in ("cpus", "gpus", "memory_gb"):
-            amount = getattr(self, name)
-            if amount is not None and not 0 < amount < math.inf:
-                raise ValueError(f"{name} is {amount}; expected a number above 0")
         if self.gpus > 1 and self.gpus % 1:
             raise ValueError(f"gpus is {self.gpus}; expected a whole number, or less than 1")
-        if self.max_retries < 0:
-            raise ValueError(f"max_retries is {self.max_retries}; expected at least 0")
 
 
 @dataclass(frozen=True)
@@ -167,14 +137,9 @@ class Protocol:
     space: SearchSpace = SearchSpace()
     resources: Resources = Resources()
     searchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    run: tuple[str, ...] = DEFAULT_SEARCHERS
-    seeds: tuple[int, ...] = DEFAULT_SEEDS
+    run: Annotated[tuple[str, ...], MinLen(1)] = DEFAULT_SEARCHERS
+    seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = DEFAULT_SEEDS
     show_latents: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("run", "seeds"):
-            if not getattr(self, name):
-                raise ValueError(f"{name} is empty; expected at least one, or leave the setting out")
 
 
 def protocol_names() -> list[str]:
@@ -242,7 +207,6 @@ def override(
 ) -> Protocol:
     """The protocol with what the command line says otherwise; another dataset or backbone has its default options."""
     if dataset is not None and dataset != protocol.dataset.name:
-        check_dataset_name(dataset)
         same_kind = dataset.partition(":")[0] == protocol.dataset.name.partition(":")[0]  # folder:A, folder:B
         protocol = replace(protocol, dataset=Named(dataset, protocol.dataset.options if same_kind else {}))
     if backbone is not None and backbone != protocol.backbone.name:

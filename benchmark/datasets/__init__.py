@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.config.settings import checked_arguments
 from benchmark.datasets.folders.image_files import list_images
 from benchmark.errors import InputError
 from benchmark.text import is_unicode
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmark.datasets.base import Dataset
 
 
-# The parameters of a loader are the dataset's options; the loader of `folder:PATH` takes `path` before them.
+# The parameters of a loader that have a default are the dataset's options.
 DATASETS: dict[str, Entry] = {
     "digits": Entry("benchmark.datasets.generated.digits:load", "1,797 grey 8x8 digits, bundled with scikit-learn"),
     "mnist": Entry("benchmark.datasets.published.mnist:load", "70,000 grey 28x28 digits"),
@@ -45,15 +45,12 @@ def load_dataset(name: str, **options: object) -> Dataset:
     """Loads the dataset `name`: a key of DATASETS, or `folder:PATH`.
 
     `options` are the loader's parameters as a protocol's `[dataset]` table gives them (manifold: `latent_dim`,
-    folder: `size`). Raises InputError for a name or an option that does not exist, and for data that is missing.
+    folder: `size`). Raises InputError for an unknown name, an option that does not fit and data that are missing.
     """
     kind, path = _parse(name)
     load: Callable[..., Dataset] = DATASETS[kind].load()
-    allowed = [parameter for parameter in inspect.signature(load).parameters if parameter != "path"]
-    for option in options:
-        if option not in allowed:
-            raise InputError(f"dataset {name}: {unknown_name('option', option, allowed)}")
-    return load(**options) if path is None else load(path, **options)
+    checked = checked_arguments(load, options, f"dataset {name}")
+    return load(**checked) if path is None else load(path, **checked)
 
 
 def check_dataset_name(name: str) -> None:

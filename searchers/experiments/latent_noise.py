@@ -3,7 +3,6 @@
 No search for a size: it is run by its name, `searchers.experiments.latent_noise:LatentNoise`.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -22,6 +21,7 @@ from searchers.parts.objectives import (
     kl_per_dim,
     reparameterise,
 )
+from searchers.parts.ranges import Count, Positive, Size
 from searchers.quantities import ACTIVE
 
 
@@ -45,17 +45,10 @@ class LatentNoise(Searcher):
     the lower), as the least may be about to die by itself.
     """
 
-    latent_dim: int = 16
-    warm_up: int = 30
-    noise_step: float = 0.2
-    hold: int = 20
-
-    def __post_init__(self) -> None:
-        for name, least in (("latent_dim", 2), ("warm_up", 1), ("hold", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
-        if not 0 < self.noise_step < math.inf:
-            raise ValueError(f"noise_step is {self.noise_step}; expected a standard deviation above 0")
+    latent_dim: Size = 16
+    warm_up: Count = 30
+    noise_step: Positive = 0.2
+    hold: Count = 20
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         return [Expected(self.latent_dim, epochs)]

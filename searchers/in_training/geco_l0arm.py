@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
-from searchers.parts.gate_estimators import ESTIMATORS
+from searchers.parts.gate_estimators import ESTIMATORS, Estimator
 from searchers.parts.objectives import (
     VAE,
     Loss,
@@ -20,6 +21,7 @@ from searchers.parts.objectives import (
     reparameterise,
     squared_error,
 )
+from searchers.parts.ranges import Positive, Share, Size
 from searchers.quantities import LAST_EPOCHS
 
 # Section IV's values for all its experiments.
@@ -29,7 +31,6 @@ CONSTRAINT_DECAY = 0.99  # alpha
 LAMBDA_START = 1.0
 LAMBDA_BOUNDS = (1e-5, 5.0)
 ERROR_DECAY = 0.95  # of the moving average that becomes tau, section IV-D
-BASELINES = ("elbo", "geco")
 
 
 @dataclass(frozen=True)
@@ -43,27 +44,12 @@ class GecoL0Arm(Searcher):
     estimator: of the gates' gradient: `arm`, the paper's, or one it is said to outperform (section II-B).
     """
 
-    latent_dim: int = 32
-    tau: float | None = None
-    baseline_latent_dim: int = 16
-    baseline: str = "elbo"
-    baseline_budget: float = 1.0
-    estimator: str = "arm"
-
-    def __post_init__(self) -> None:
-        if self.latent_dim < 2 or self.baseline_latent_dim < 2:
-            raise ValueError(
-                f"latent_dim is {self.latent_dim} and baseline_latent_dim {self.baseline_latent_dim}; "
-                "expected at least 2 each"
-            )
-        if self.baseline not in BASELINES:
-            raise ValueError(f"baseline is {self.baseline!r}; expected one of {', '.join(BASELINES)}")
-        if not 0 < self.baseline_budget <= 1:
-            raise ValueError(f"baseline_budget is {self.baseline_budget}; expected above 0 and at most 1")
-        if self.estimator not in ESTIMATORS:
-            raise ValueError(f"estimator is {self.estimator!r}; expected one of {', '.join(ESTIMATORS)}")
-        if self.tau is not None and not 0 < self.tau < math.inf:
-            raise ValueError(f"tau is {self.tau}; expected a squared error per image above 0")
+    latent_dim: Size = 32
+    tau: Positive | None = None
+    baseline_latent_dim: Size = 16
+    baseline: Literal["elbo", "geco"] = "elbo"
+    baseline_budget: Share = 1.0
+    estimator: Estimator = "arm"
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         gated = Expected(self.latent_dim, epochs)
@@ -111,7 +97,7 @@ class GecoController(Controller):
     hit_rate_sum: Tensor
     steps: Tensor
 
-    def __init__(self, latent_dim: int, tau: float, gated: bool = True, estimator: str = "arm") -> None:
+    def __init__(self, latent_dim: int, tau: float, gated: bool = True, estimator: Estimator = "arm") -> None:
         super().__init__()
         self.tau = tau
         self.gated = gated

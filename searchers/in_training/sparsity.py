@@ -1,6 +1,5 @@
 """Sparsity: an over-provisioned ELBO training switches latents off by itself; those are removed (1812.07238)."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
+from searchers.parts.ranges import Count, Positive, Size
 
 
 @dataclass(frozen=True)
@@ -19,20 +19,10 @@ class Sparsity(Searcher):
     the highest KL stay: no smaller size can be trained.
     """
 
-    latent_dim: int = 64
-    stable_epochs: int = 5
-    max_mean_variance: float = 0.01
-    min_variance_mean: float = 0.9
-
-    def __post_init__(self) -> None:
-        if self.latent_dim < 2 or self.stable_epochs < 1:
-            raise ValueError(
-                f"latent_dim is {self.latent_dim} and stable_epochs {self.stable_epochs}; "
-                "expected at least 2 and at least 1"
-            )
-        for name in ("max_mean_variance", "min_variance_mean"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a variance above 0")
+    latent_dim: Size = 64
+    stable_epochs: Count = 5
+    max_mean_variance: Positive = 0.01
+    min_variance_mean: Positive = 0.9
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         return [Expected(self.latent_dim, epochs)]

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -89,7 +90,8 @@ class HardConcrete(GateEstimator):
         return torch.sigmoid(logits - CONCRETE_TEMPERATURE * math.log(-CONCRETE_LOW / CONCRETE_HIGH))
 
 
-ESTIMATORS: dict[str, GateEstimator] = {
+Estimator = Literal["arm", "reinforce", "straight-through", "hard-concrete"]
+ESTIMATORS: dict[Estimator, GateEstimator] = {
     "arm": Arm(),
     "reinforce": Reinforce(),
     "straight-through": StraightThrough(),

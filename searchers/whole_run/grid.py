@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import pandas as pd
+from annotated_types import MinLen
 from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.parts.objectives import VAE, Loss, unsampled_loss
+from searchers.parts.ranges import Size
 from searchers.quantities import Weights
 from searchers.selection import choose
 
@@ -20,13 +23,13 @@ class Grid(Searcher):
     same, with variances that nothing has trained, so only the posterior means and the decoder say something.
     """
 
-    latent_dims: tuple[int, ...] = (4, 8, 16, 32, 64)
+    latent_dims: Annotated[tuple[Size, ...], MinLen(1)] = (4, 8, 16, 32, 64)
     weights: Weights = Weights()
     sampling: bool = True
 
     def __post_init__(self) -> None:
-        if not self.latent_dims or min(self.latent_dims) < 2 or len(set(self.latent_dims)) < len(self.latent_dims):
-            raise ValueError(f"latent_dims is {list(self.latent_dims)}; expected different sizes, each at least 2")
+        if len(set(self.latent_dims)) < len(self.latent_dims):
+            raise ValueError(f"latent_dims is {list(self.latent_dims)}; expected different sizes")
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         return [Expected(size, epochs, certain=self.sampling) for size in self.latent_dims]

@@ -9,6 +9,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.study import StudyDirection
 
 from searchers.base import Choice, Expected, Problem, Searcher, SearchSpace
+from searchers.parts.ranges import Count, Size
 from searchers.quantities import DECISION_METRICS, HIGHER_IS_BETTER, Weights, last_means
 from searchers.selection import choose
 
@@ -19,15 +20,13 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every stu
 class SizeRange:
     """A log-uniform range of sizes, low <= size <= high, and how many of them to train."""
 
-    low: int = 2
-    high: int = 64
-    n_trials: int = 5
+    low: Size = 2
+    high: Size = 64
+    n_trials: Count = 5
 
     def __post_init__(self) -> None:
-        if not 2 <= self.low <= self.high:
-            raise ValueError(f"low is {self.low} and high {self.high}; expected 2 <= low <= high")
-        if self.n_trials < 1:
-            raise ValueError(f"n_trials is {self.n_trials}; expected at least 1")
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low} and high {self.high}; expected low <= high")
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,7 @@ class TPESearch(Searcher):
 
     sizes: SizeRange = SizeRange()
     weights: Weights = Weights()
-    n_startup: int = 3
-
-    def __post_init__(self) -> None:
-        if self.n_startup < 1:
-            raise ValueError(f"n_startup is {self.n_startup}; expected at least 1")
+    n_startup: Count = 3
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         return [Expected(self.sizes.high, epochs)] * self.sizes.n_trials

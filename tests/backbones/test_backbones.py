@@ -286,7 +286,7 @@ def test_images_that_do_not_fit(name: str, shape: tuple[int, ...], message: str)
         ("mlp", {"hiden": [3]}, "unknown setting 'hiden'; did you mean 'hidden'"),
         ("mlp", {"hidden": []}, "hidden is"),
         ("asperti-dense", {"hidden": [4, 0]}, "hidden is"),
-        ("conv", {"channels": 0}, "channels and hidden is"),
+        ("conv", {"channels": 0}, "channels is 0"),
         ("geco-conv", {"hidden": -1}, "hidden is"),
     ],
 )

@@ -45,7 +45,7 @@ def test_wrong_name(name: str, parts: list[str]) -> None:
 
 @pytest.mark.parametrize("name, options", [("digits", {"size": 8}), ("manifold", {"latent_dims": 4})])
 def test_unknown_option(name: str, options: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=f"{name}.*unknown option '{next(iter(options))}'"):
+    with pytest.raises(InputError, match=f"{name}.*unknown setting '{next(iter(options))}'"):
         load_dataset(name, **options)
 
 
@@ -164,9 +164,11 @@ def test_manifold_follows_the_recipe() -> None:
     assert torch.equal(dataset.train.labels, octant)
 
 
-@pytest.mark.parametrize("latent_dim", [2, 5.0, True, "5"])
-def test_manifold_refuses_latent_dim(latent_dim: object) -> None:
-    with pytest.raises(InputError, match=f"latent_dim is {latent_dim!r}.*at least 3"):
+@pytest.mark.parametrize(
+    "latent_dim, expected", [(2, "at least 3"), (65, "at most 64"), (5.0, "int"), (True, "int"), ("5", "int")]
+)
+def test_manifold_refuses_latent_dim(latent_dim: object, expected: str) -> None:
+    with pytest.raises(InputError, match=f"latent_dim is {latent_dim!r}; expected {expected}"):
         load_dataset("manifold", latent_dim=latent_dim)
 
 

@@ -37,7 +37,7 @@ def test_known_names_pass_the_check(tmp_path: Path) -> None:
 
 
 def test_folder_path_is_no_option(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown option 'path'; expected one of size, fit$"):
+    with pytest.raises(InputError, match="unknown setting 'path'; expected one of size, fit$"):
         load_dataset(f"folder:{_images(tmp_path / 'faces')}", path="elsewhere")
 
 

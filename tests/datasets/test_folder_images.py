@@ -262,7 +262,7 @@ def test_very_long_images_fit(tmp_path: Path, fit: str) -> None:
 
 @pytest.mark.parametrize("fit", ["centre", None, 1])
 def test_folder_refuses_fit(tmp_path: Path, fit: object) -> None:
-    with pytest.raises(InputError, match=f"fit is {fit!r}; give one of crop, stretch, pad"):
+    with pytest.raises(InputError, match=r"fit (is )?'?\w+'?; expected .*crop.*stretch.*pad"):
         _load(_twenty(tmp_path, Image.new("L", (9, 9))), fit=fit)
 
 

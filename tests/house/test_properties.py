@@ -124,7 +124,9 @@ def test_any_edit_of_a_protocol_is_parsed_or_refused(name: str, start: int, leng
 
 
 counts = st.integers(1, 2**31 - 1)
-options = st.dictionaries(text.filter(lambda key: key != "name"), st.integers() | text, max_size=2)
+options = st.dictionaries(
+    text.filter(lambda key: key != "name"), st.integers(-(2**31) + 1, 2**31 - 1) | text, max_size=2
+)
 protocols = st.builds(
     Protocol,
     name=st.just("any"),

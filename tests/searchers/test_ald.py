@@ -264,9 +264,3 @@ def test_it_is_settled_once_its_stop_rule_has_fired() -> None:
     before, after = (ald.search(Rising(epochs=epochs)) for epochs in (9, 10))
     assert after.trial.history["ctl_stopped"].iloc[-1] == 1
     assert (before.settled, after.settled) == (False, True)
-
-
-@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
-def test_budget_out_of_range(budget: float) -> None:
-    with pytest.raises(ValueError, match="budget is .*; expected a share"):
-        ALD(budget=budget)

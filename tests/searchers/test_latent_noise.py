@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from benchmark.backbones.export import build_vae
+from benchmark.config.settings import from_mapping
 from benchmark.metrics.latents import posterior_stats
 from searchers.base import KEEP_ALL
 from searchers.experiments.latent_noise import LatentNoise, LatentNoiseController, Phase
@@ -255,4 +256,4 @@ def test_nothing_to_make_noisy() -> None:
 )
 def test_settings_out_of_range(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(settings))} is .*; expected"):
-        LatentNoise(**settings)
+        from_mapping(LatentNoise, settings, "noise")

@@ -128,6 +128,11 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("ald", {"window": 0}, "window"),
         ("ald", {"slow_window": 0}, "slow_window"),
         ("ald", {"removal": "worst"}, "removal"),
+        ("ald", {"budget": 0.0}, "budget"),
+        ("ald", {"budget": math.inf}, "budget"),
+        ("grid", {"weights": {"fid_gen": -1.0}}, "fid_gen"),
+        ("grid", {"weights": {"fid_gen": math.nan}}, "fid_gen"),
+        ("grid", {"weights": dict.fromkeys(DECISION_METRICS, 0.0)}, "weights"),
         ("geco-l0arm", {"latent_dim": 1}, "latent_dim"),
         ("geco-l0arm", {"baseline_latent_dim": 1}, "baseline_latent_dim"),
         ("geco-l0arm", {"baseline": "vae"}, "baseline"),
@@ -143,9 +148,3 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
 def test_setting_out_of_range(name: str, settings: dict[str, Any], setting: str) -> None:
     with pytest.raises(ValueError, match=rf"\b{setting}\b.*; expected"):
         make_searcher(name, settings)
-
-
-@pytest.mark.parametrize("weights", [{"fid_gen": -1.0}, {"fid_gen": math.nan}, dict.fromkeys(DECISION_METRICS, 0.0)])
-def test_weights_out_of_range(weights: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="weights are .*expected finite ones, none below 0"):
-        Weights(**weights)

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import date
+from typing import Annotated, Any, Literal
 
 import pytest
+from annotated_types import Ge
+from pydantic import Field
 
 from benchmark.backbones.export import make_backbone
 from benchmark.config.protocol import (
@@ -30,11 +33,12 @@ from searchers.whole_run.grid import Grid
 
 @dataclass(frozen=True)
 class Inner:
-    low: int = 1
+    low: Annotated[int, Ge(0)] = 1
+    high: int = 9
 
     def __post_init__(self) -> None:
-        if self.low < 0:
-            raise ValueError(f"low is {self.low}; expected at least 0")
+        if self.high < self.low:
+            raise ValueError(f"low is {self.low} and high {self.high}; expected low <= high")
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,38 @@ class Outer:
     limit: float | None = None
     sizes: tuple[int, ...] = ()
     inner: Inner = field(default_factory=Inner)
+    kind: Literal["mean", "last"] = "mean"
+    either: int | str | list[int] = 0
+    pair: tuple[int, str] = (0, "")
+    by_name: dict[str, float] = field(default_factory=dict)
+    several: list[Inner] = field(default_factory=list)
+    bound: Annotated[float, Field(allow_inf_nan=True)] = math.inf
+
+
+VALUES: dict[str, tuple[Any, Any]] = {  # what a table says, and what a searcher gets
+    "rate": (2, 2.0),
+    "name": ("b", "b"),
+    "flag": (True, True),
+    "limit": (4, 4.0),
+    "sizes": ([1, 2], (1, 2)),
+    "inner": ({"low": 7}, Inner(7)),
+    "kind": ("last", "last"),
+    "either": ([1, 2], [1, 2]),
+    "pair": ([1, "a"], (1, "a")),
+    "by_name": ({"a": 1}, {"a": 1.0}),
+    "several": ([{"low": 2}, {}], [Inner(2), Inner()]),
+    "bound": (-math.inf, -math.inf),
+}
 
 
 def test_every_type() -> None:
-    table = {"count": 3, "rate": 2, "name": "b", "flag": True, "limit": 4, "sizes": [1, 2], "inner": {"low": 7}}
-    settings = from_mapping(Outer, table, "outer")
-    assert settings == Outer(3, 2.0, "b", True, 4.0, (1, 2), Inner(7))
+    settings = from_mapping(Outer, {"count": 3, **{name: value for name, (value, _) in VALUES.items()}}, "outer")
+    assert settings == Outer(3, **{name: expected for name, (_, expected) in VALUES.items()})
     assert type(settings.rate) is type(settings.limit) is float  # an int is taken for a float
     assert from_mapping(Outer, {"count": 3, "limit": None}, "outer") == Outer(3)
+    assert from_mapping(Outer, {"count": 3, "inner": Inner(2), "either": "x"}, "outer") == Outer(
+        3, inner=Inner(2), either="x"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,11 +99,28 @@ def test_every_type() -> None:
         ({"count": 3, "flag": 1}, r"^outer: flag is 1; expected bool"),
         ({"count": 3, "name": 1}, r"^outer: name is 1; expected str"),
         ({"count": 3, "limit": "x"}, r"^outer: limit is 'x'; expected float"),
-        ({"count": 3, "sizes": 4}, r"^outer: sizes is 4; expected tuple\[int, \.\.\.\]"),
+        ({"count": 3, "sizes": 4}, r"^outer: sizes is 4; expected a list$"),
         ({"count": 3, "sizes": [4, "x"]}, r"^outer: sizes is 'x'; expected int"),
-        ({"count": 3, "inner": 4}, r"^outer: inner: got 4; expected a table of settings"),
-        ({"count": 3, "inner": {"low": -1}}, r"^outer: inner: low is -1; expected at least 0"),
-        ({}, r"^outer: .*missing.*'count'"),
+        ({"count": 3, "inner": 4}, r"^outer: inner is 4; expected a table of settings$"),
+        ({"count": 3, "inner": {"low": -1}}, r"^outer: inner: low is -1; expected at least 0$"),
+        ({"count": 3, "inner": {"low": 10}}, r"^outer: inner: low is 10 and high 9; expected low <= high$"),
+        (
+            {"count": 3, "kind": "lats"},
+            r"^outer: unknown kind 'lats'; did you mean 'last'\? expected one of mean, last$",
+        ),
+        ({"count": 3, "kind": 1}, r"^outer: kind is 1; expected 'mean' or 'last'$"),
+        ({"count": 3, "either": 1.5}, r"^outer: either is 1.5; expected int or str or a list$"),
+        ({"count": 3, "pair": [1]}, r"^outer: pair is \[1\]; expected a longer list$"),
+        ({"count": 3, "pair": [1, "a", 2]}, r"^outer: pair is \[1, 'a', 2\]; expected a list of at most 2$"),
+        ({"count": 3, "by_name": {"a": "x"}}, r"^outer: by_name: a is 'x'; expected float$"),
+        ({"count": 3, "several": [{"lwo": 3}]}, r"^outer: several: unknown setting 'lwo'; did you mean 'low'\?"),
+        ({"count": 3, "several": [{}, {"low": -1}]}, r"^outer: several: low is -1; expected at least 0$"),
+        ({"count": 3, "rate": math.nan}, r"^outer: rate is nan; expected a finite number$"),
+        ({"count": 3, "limit": math.inf}, r"^outer: limit is inf; expected a finite number$"),
+        ({"count": 2**31}, r"^outer: count is 2147483648; expected at most 2147483647$"),
+        ({"count": 3, "either": [-(2**40)]}, r"^outer: either is -1099511627776; expected at least -2147483647$"),
+        ({"count": date(2026, 1, 1)}, r"^outer: count is 2026-01-01; expected a number, a string, a list or a table$"),
+        ({}, r"^outer: count is missing; expected a value$"),
         ([1], r"^outer: got \[1\]; expected a table of settings"),
     ],
 )
@@ -97,8 +142,8 @@ def test_bundled_protocol(name: str) -> None:
         make_searcher(searcher, protocol.searchers.get(searcher, {}))
     specs = plan(protocol, "f", protocol.run, protocol.seeds)
     assert len({spec.search_id for spec in specs}) == len(specs) == len(protocol.run) * len(protocol.seeds) > 0
-    whole_run = [s for s in ("grid", "random", "tpe") if s in protocol.searchers]
-    assert len({make_searcher(s, protocol.searchers[s]).n_trainings for s in whole_run}) <= 1  # one budget for them
+    whole_run = [make_searcher(s, protocol.searchers[s]) for s in ("grid", "random", "tpe") if s in protocol.searchers]
+    assert len({len(searcher.expected(protocol.space, 3, 0)) for searcher in whole_run}) <= 1  # one budget for them
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -130,12 +175,12 @@ def test_parse_protocol() -> None:
         (MINIMAL + "[trainng]\nepochs = 3\n", "protocol mine: unknown setting 'trainng'; did you mean 'training'"),
         (MINIMAL + "[training]\nepoch = 3\n", "training: unknown setting 'epoch'; did you mean 'epochs'"),
         (MINIMAL + "[training]\nepochs = 0\n", "training: epochs is 0; expected at least 1"),
-        (MINIMAL + "[training]\nlearning_rate = nan\n", "learning_rate is nan; expected a number between 0 and 1"),
+        (MINIMAL + "[training]\nlearning_rate = nan\n", "training: learning_rate is nan; expected a finite number"),
         (MINIMAL + "[training]\nepochs = true\n", "training: epochs is True; expected int"),
         (MINIMAL + '[evaluation]\nfeatures = "inceptoin"\n', "unknown features 'inceptoin'; did you mean 'inception'"),
-        (MINIMAL + "[evaluation]\nmax_images = 1\n", "max_images is 1 and silhouette_images 500; expected at least 2"),
+        (MINIMAL + "[evaluation]\nmax_images = 1\n", "evaluation: max_images is 1; expected at least 2"),
         ("searchers = 3\n" + MINIMAL, "searchers is 3; expected"),
-        ("training = 3\n" + MINIMAL, "training: got 3; expected a table of settings"),
+        ("training = 3\n" + MINIMAL, "training is 3; expected a table of settings"),
     ],
 )
 def test_protocol_that_does_not_fit(text: str, message: str) -> None:
@@ -169,8 +214,6 @@ def test_override() -> None:
     assert override(protocol, dataset="manifold", backbone="mlp") == protocol
     with pytest.raises(InputError, match="epochs is 0"):
         override(protocol, epochs=0)
-    with pytest.raises(InputError, match="unknown dataset 'digit'; did you mean 'digits'"):
-        override(protocol, dataset="digit")
 
 
 @pytest.mark.parametrize(
@@ -253,7 +296,7 @@ def test_spelt_out_defaults_are_the_same_search() -> None:
 
 def test_names_that_are_no_file_names() -> None:
     spec = _spec(BASE, "searchers.whole_run.grid:Grid")
-    assert spec.search_id.startswith("manifold-mlp-searchers_grid_Grid-s0-")
+    assert spec.search_id.startswith("manifold-mlp-searchers_whole_run_grid_Grid-s0-")
 
 
 def test_a_folder_is_known_by_its_content() -> None:

@@ -5,16 +5,17 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from benchmark.datasets.archives.image_cache import CachedImages, cached_images, listing_key, write_images
 from benchmark.datasets.base import Dataset, make_dataset
-from benchmark.datasets.folders.image_decoding import FITS, TRANSPARENCY, Header, read_header, read_square, reason
+from benchmark.datasets.folders.image_decoding import FITS, TRANSPARENCY, Fit, Header, read_header, read_square, reason
 from benchmark.datasets.folders.image_files import ImageFile, Listing, counted, list_images, unreadable
-from benchmark.errors import InputError
 from benchmark.paths import cache_folder
 from benchmark.stages import as_stage
 
@@ -23,20 +24,15 @@ SPLIT_SEED = 0
 CACHE_VERSION = 3  # raise it when decoding changes
 
 
-def load(path: str, size: int = 64, fit: str = "crop") -> Dataset:
+def load(path: str, size: Annotated[int, Ge(4)] = 64, fit: Fit = "crop") -> Dataset:
     """The images under `path` (classes and splits as in `list_images`) as [N, C, size, size], memory-mapped.
 
     fit: with `crop` the shorter side is scaled to `size` pixels and the centre is cut out; with `stretch` both sides
     are scaled, with `pad` the longer one, and what is missing is black. Photographs are turned upright as their EXIF
     tag says, transparency is laid on white, of several frames the first is taken. C is 1 if every image is grey by its
     mode or palette, else 3 (RGB). A tenth is the test split where the folder has no splits of its own. Decoded images
-    stay in the cache until a file is added, removed or changed. Raises InputError for a wrong option or for images that
-    cannot be read.
+    stay in the cache until a file is added, removed or changed. Raises InputError for images that cannot be read.
     """
-    if type(size) is not int or size < 4:
-        raise InputError(f"folder's option size is {size!r}; give a whole number of pixels of at least 4")
-    if fit not in FITS:
-        raise InputError(f"folder's option fit is {fit!r}; give one of {', '.join(FITS)}")
     listing = list_images(path)
     files = _in_splits(listing.files)
     key = listing_key(
@@ -63,7 +59,7 @@ def _in_splits(files: Sequence[ImageFile]) -> list[ImageFile]:
     return [files[i] for i in order]
 
 
-def _dataset(path: str, listing: Listing, files: Sequence[ImageFile], stored: CachedImages, fit: str) -> Dataset:
+def _dataset(path: str, listing: Listing, files: Sequence[ImageFile], stored: CachedImages, fit: Fit) -> Dataset:
     numbers = Counter(file.split for file in files)
     n_test, n_val = numbers["test"] or round(TEST_FRACTION * len(files)), numbers["val"]
     test, val, train = (
@@ -87,7 +83,7 @@ def _dataset(path: str, listing: Listing, files: Sequence[ImageFile], stored: Ca
     )
 
 
-def _decode(where: str, files: Sequence[ImageFile], size: int, fit: str, cache: Path) -> None:
+def _decode(where: str, files: Sequence[ImageFile], size: int, fit: Fit, cache: Path) -> None:
     """Writes the images [N, C, size, size] into the cache, one at a time."""
     problems: dict[str, str] = {}
     with warnings.catch_warnings():
@@ -110,7 +106,7 @@ def _headers(files: Sequence[ImageFile], problems: dict[str, str]) -> list[Heade
 
 
 def _squares(
-    where: str, files: Sequence[ImageFile], mode: str, size: int, fit: str, problems: dict[str, str]
+    where: str, files: Sequence[ImageFile], mode: str, size: int, fit: Fit, problems: dict[str, str]
 ) -> Iterator[NDArray[np.uint8]]:
     """All images one by one, [1, C, size, size]; InputError at the end where some could not be read."""
     for file in files:

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from benchmark.datasets.folders.image_files import SAFE_FORMATS
 
-FITS = {
+Fit = Literal["crop", "stretch", "pad"]
+FITS: dict[Fit, str] = {
     "crop": "the shorter side scaled, the centre cut out",
     "stretch": "both sides scaled, proportions not kept",
     "pad": "the longer side scaled, black bars beside",
@@ -46,7 +47,7 @@ def _has_grey_palette(image: Image.Image) -> bool:
     return bool((colours == colours[:, :1]).all())
 
 
-def read_square(path: Path, mode: str, size: int, fit: str) -> NDArray[np.uint8]:
+def read_square(path: Path, mode: str, size: int, fit: Fit) -> NDArray[np.uint8]:
     """The first frame, turned upright as its EXIF tag says and laid on TRANSPARENCY: uint8 [C, size, size].
 
     mode: L or RGB. fit: a key of FITS. Raises all sorts for broken files.
@@ -67,7 +68,7 @@ def _laid_on(image: Image.Image, colour: str) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, colour), rgba)
 
 
-def _fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
+def _fitted(image: Image.Image, size: int, fit: Fit) -> Image.Image:
     """All ways scale with antialiasing."""
     if fit == "crop":
         return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)

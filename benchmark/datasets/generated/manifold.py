@@ -1,27 +1,26 @@
 """Images on a manifold of known dimension: what a method should find is known."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Le
 
 from benchmark.datasets.base import Dataset, make_dataset
-from benchmark.errors import InputError
 
 SIDE = 16
 HIDDEN = 64
 GAIN = 1.5
 N_TRAIN, N_TEST = 6_000, 1_000
 SEED = 7
+LatentDim = Annotated[int, Ge(3), Le(HIDDEN)]  # more would not pass the hidden layer
 
 
-def load(latent_dim: int = 5) -> Dataset:
+def load(latent_dim: LatentDim = 5) -> Dataset:
     """7,000 grey images [N, 1, 16, 16] from a fixed random decoder latent_dim-64-256 (tanh, then sigmoid).
 
-    The true latent dimension is `latent_dim`, 3 to 64; the label is the octant of the first three coordinates
-    (8 classes). Raises InputError for another latent_dim.
+    The true latent dimension is `latent_dim`; the label is the octant of the first three coordinates
+    (8 classes).
     """
-    if type(latent_dim) is not int or not 3 <= latent_dim <= HIDDEN:  # more would not pass the hidden layer
-        raise InputError(
-            f"manifold's option latent_dim is {latent_dim!r}; give a whole number of at least 3 and at most {HIDDEN}"
-        )
     generator = torch.Generator().manual_seed(SEED)
     w1 = torch.randn(latent_dim, HIDDEN, generator=generator) * GAIN / latent_dim**0.5
     w2 = torch.randn(HIDDEN, SIDE * SIDE, generator=generator) * GAIN / HIDDEN**0.5
