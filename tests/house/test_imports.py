@@ -33,7 +33,7 @@ ROOMS = {
         {"errors"},
         {"stages", "paths", "processes", "machine"},
         {"store"},
-        {"datasets"},
+        {"datasets", "export"},
         {"config"},
         {"backbones"},
         {"metrics"},

@@ -18,7 +18,7 @@ from searchers.in_training.geco_l0arm import GATE_SHARPNESS, GATE_START, LAMBDA_
 from searchers.parts.gates import antithetic_gates
 from searchers.parts.objectives import kl_per_dim, reparameterise, squared_error
 from searchers.testing import ToyProblem
-from searchers.testing.toy import SSE
+from searchers.testing.problem import SSE
 
 IMAGE_SHAPE = (1, 4, 4)
 LOOSE, TIGHT = 1e6, 1e-6  # tau: always met, never met
