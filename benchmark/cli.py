@@ -1,4 +1,4 @@
-"""The command line: run, prepare, list, show, watch, report."""
+"""The command line: run, prepare, list, show, watch, report, export."""
 
 import argparse
 import math
@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -27,9 +28,10 @@ from benchmark.config.protocol import (
 from benchmark.config.tables import assigned, parse_assignment
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
+from benchmark.export import FORMATS
 from benchmark.paths import cache_root, data_root
-from benchmark.terminal.stdio import mend_streams
-from benchmark.text import features_kind, is_url, one_line, path_argument, printable, results_argument
+from benchmark.terminal.command import OneLineParser, exit_code
+from benchmark.text import features_kind, is_url, path_argument, printable, results_argument
 from searchers import SEARCHERS
 from searchers.registry import Entry
 
@@ -47,38 +49,21 @@ SHORT_FORMS = {  # options that set one value of the protocol
 REPORT = "reports.__main__:report"  # by name: reports import this package, never the other way round
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong with the arguments in one line, without the usage text."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script `latentbench`: exit code 2 with one line on bad input, 130 or 143 when interrupted."""
-    mend_streams()
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        options = _parser().parse_args(arguments)
-        code = options.command(options)
-        sys.stdout.flush()
-        sys.exit(code)
+        sys.exit(exit_code(lambda: _execute(arguments), "latentbench"))
     except SystemExit:
         if _exit_codes:
             sys.exit(_exit_codes[0])
         raise
-    except InputError as error:
-        print(f"latentbench: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so again when it ends
-        sys.exit(1)
-    except OSError as error:
-        print(f"latentbench: {one_line(error)}; check the path and its permissions", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("latentbench: interrupted; run the same command again to continue", file=sys.stderr)
-        sys.exit(130)
+
+
+def _execute(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    code: int = options.command(options)
+    return code
 
 
 _exit_codes: list[int] = []  # of a signal: Ray's calls turn a handler's SystemExit into one of code 1
@@ -94,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="latentbench", description=__doc__)
     parser.add_argument("--version", action="version", version=f"latentbench {__version__}")
     shtab.add_argument_to(parser, "--print-completion", help="print a completion script for this shell")
-    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report")
+    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report|export")
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
@@ -146,6 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="tables, figures and a page from a results folder")
     add_report_options(report)
     report.set_defaults(command=lambda options: Entry(REPORT, "").load()(options))
+    export = commands.add_parser("export", help="results in the formats of other programs")
+    export.add_argument("results", type=results_argument)
+    formats = "; ".join(f"{name}: {entry.summary}" for name, entry in FORMATS.items())
+    export.add_argument("--to", choices=FORMATS, required=True, help=formats)
+    export.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/export)")
+    export.set_defaults(command=_export)
     return parser
 
 
@@ -276,3 +267,20 @@ def _watch(options: argparse.Namespace) -> int:
 
     once = options.once or is_url(options.results)  # of which there is a copy
     return watch(ResultsStore(local_results(options.results)), options.every, once)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from benchmark.stages import listening
+    from benchmark.store import ResultsStore
+    from benchmark.store.remote import local_results
+    from benchmark.terminal.stage_display import StageDisplay
+
+    out = options.out or Path("results" if is_url(options.results) else options.results) / "export"
+    with StageDisplay("reading the results") as display, listening(display.show):
+        store = ResultsStore(local_results(options.results))
+        written = FORMATS[options.to].load()(store, out)
+    if not written:
+        raise InputError(f"no searches at {options.results}; expected results that `latentbench run` wrote")
+    for path in written:
+        print(f"wrote {printable(path)}")
+    return 0

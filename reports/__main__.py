@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import reports.headless  # noqa: F401
-from benchmark.cli import OneLineParser, add_report_options
+from benchmark.cli import add_report_options
 from benchmark.errors import InputError
 from benchmark.store import ResultsStore
 from benchmark.store.remote import local_results
-from benchmark.terminal.stdio import mend_streams
-from benchmark.text import is_url, one_line
+from benchmark.terminal.command import OneLineParser, exit_code
+from benchmark.text import is_url
 from reports.data.groups import read_groups
 from reports.papers.base import Runs
 from reports.papers.registry import PAPER_ITEMS
@@ -25,15 +25,7 @@ from searchers.registry import unknown_name
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write what was asked for and print what was written; return the exit code, 2 for bad input."""
-    mend_streams()
-    try:
-        return report(_parser().parse_args(arguments))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {one_line(error)}; check the path and its permissions", file=sys.stderr)
-        return 2
+    return exit_code(lambda: report(_parser().parse_args(arguments)), "error")
 
 
 def report(options: argparse.Namespace) -> int:
@@ -42,7 +34,7 @@ def report(options: argparse.Namespace) -> int:
     store = ResultsStore(local_results(options.results))
     if options.figures is None and not options.list:
         groups = read_groups(store, str(options.results))
-        print_summary(groups, write_report(groups, store, out), out)
+        print_summary(write_report(groups, out, store.path), out)
         return 0
     unknown = [name for name in options.figures or () if name not in PAPER_ITEMS]
     if unknown:

@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.analysis.comparison import active_range, counts, doubt_sentences, plus_minus, ratio, rows_of, size_range
-from reports.data.groups import Group
+from reports.analysis.comparison import active_range, counts, plus_minus, ratio_or_dash, size_range
 from reports.data.quantities import RECON_NLL, WALL_SECONDS
+from reports.drawing.base import Report
 from reports.papers.base import Need, Runs
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import PaperReport
-from reports.write import Report
 
 _HEADER = (
     *("searcher", "done/\nfailed/\nrunning", "latent size", "in use"),
@@ -26,18 +25,18 @@ _HEADER = (
 _LIST_WIDTH = 150
 
 
-def print_summary(groups: list[Group], report: Report, out: Path, console: Console | None = None) -> None:
+def print_summary(report: Report, out: Path, console: Console | None = None) -> None:
     """Print a compact comparison of each group, and where the report is."""
     console = console or Console()
-    for group in groups:
+    for of in report.analysis.groups:
         # Text, not str: names from the store are never read as markup.
-        table = Table(title=Text(group.title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=Text(of.group.title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for heading in _HEADER:
             table.add_column(heading, overflow="fold")
-        for _, row in rows_of(report.comparison, group).iterrows():
+        for _, row in of.rows.iterrows():
             table.add_row(*(Text(cell) for cell in _cells(row)))
         console.print(table)
-        for sentence in doubt_sentences(group):
+        for sentence in of.doubts:
             console.print(Text(sentence, "yellow"), soft_wrap=True)
     n_tables, n_figures = len(report.tables), len(report.figures)
     console.print(Text(f"wrote {n_tables} tables and {n_figures} figures to {out}; open {report.page}"), soft_wrap=True)
@@ -81,6 +80,6 @@ def _cells(row: pd.Series) -> list[str]:
         size_range(row),
         active_range(row),
         plus_minus(row, WALL_SECONDS),
-        ratio(row, WALL_SECONDS),
+        ratio_or_dash(row, WALL_SECONDS),
         plus_minus(row, RECON_NLL),
     ]

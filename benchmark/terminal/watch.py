@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.live import Live
 
 from benchmark.store import ResultsStore
+from benchmark.terminal.panels import view
 from benchmark.terminal.snapshot import FileCache, Snapshot, snapshot
-from benchmark.terminal.watch_view import view
 
 _PIPE_WIDTH = 160  # rather a long line than a cut name
 _IDLE_SECONDS = 10.0  # between two searches of a suite none is running for a moment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from benchmark.store.doubts import search_flags, sentences
 from reports.analysis.stats import FEW_SEEDS, mean_intervals, ratio_intervals
 from reports.data.groups import Group
 from reports.data.names import label
-from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS, Quantity
+from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS, TRAIN_FLOPS, Quantity
 
 MIXED_DEVICES = "Searches ran on CPUs and on GPUs: their times do not compare."
 _MACHINE = ["env_device", "env_cpu", "env_threads"]
@@ -28,7 +29,7 @@ def _measured(quantity: Quantity) -> str:
     return quantity.column if quantity in COSTS else quantity.tested
 
 
-def comparison(groups: list[Group]) -> pd.DataFrame:
+def comparison(groups: Sequence[Group]) -> pd.DataFrame:
     """One row per (group, searcher): counts by status, chosen size, costs and test metrics over done seeds.
 
     `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_collapsed`, `n_unsettled`,
@@ -38,20 +39,15 @@ def comparison(groups: list[Group]) -> pd.DataFrame:
     bootstrap interval of the mean: see `reports.analysis.stats.mean_intervals`; blank for few seeds) and, for costs,
     `<quantity>_vs_grid`: the mean over the grid search's mean in the same group, blank without one, with its interval
     `<quantity>_vs_grid_low` and `<quantity>_vs_grid_high`, blank for the grid itself. Device time is blank throughout a
-    group that ran on CPUs and on GPUs.
+    group that ran on CPUs and on GPUs. Times are compared with the grid search of the same execution, FLOPs and images
+    with the sequential one before any other.
     """
     return pd.DataFrame([_row(group, searcher) for group in groups for searcher in group.searchers])
 
 
-def rows_of(frame: pd.DataFrame, group: Group) -> pd.DataFrame:
-    """A group's rows of the comparison."""
-    keys = ["dataset", "backbone", "protocol_hash", "fid_features"]
-    return frame[(frame[keys] == [getattr(group, key) for key in keys]).all(axis=1)]
-
-
 def _row(group: Group, searcher: str) -> dict[str, object]:
     own = group.of(searcher)
-    done, grid = (_comparable(group, group.of(name, "done")) for name in (searcher, "grid"))
+    done = _comparable(group, group.of(searcher, "done"))
     row: dict[str, object] = {
         "dataset": group.dataset,
         "backbone": group.backbone,
@@ -68,7 +64,7 @@ def _row(group: Group, searcher: str) -> dict[str, object]:
     for quantity, column, (low, high) in zip((*COSTS, *SHOWN_METRICS), columns, intervals, strict=True):
         row[stat(quantity, "mean")], row[stat(quantity, "sd")] = mean_sd(done[column])
         row[stat(quantity, "low")], row[stat(quantity, "high")] = low, high
-    return row | _against_grid(done, grid, searcher)
+    return row | _against_grid(group, searcher, done)
 
 
 def _distribution(values: pd.Series[float], name: str) -> dict[str, object]:
@@ -96,16 +92,20 @@ def _comparable(group: Group, searches: pd.DataFrame) -> pd.DataFrame:
     return searches.assign(**{DEVICE_SECONDS.column: math.nan}) if len(group.device_kinds) > 1 else searches
 
 
-def _against_grid(done: pd.DataFrame, grid: pd.DataFrame, searcher: str) -> dict[str, object]:
+def _against_grid(group: Group, searcher: str, done: pd.DataFrame) -> dict[str, object]:
     """Ratios of the mean costs with their intervals; the grid's own are 1 by definition, without an interval."""
     row: dict[str, object] = {}
-    costs = [cost.column for cost in COSTS]
-    reference = grid.iloc[:0] if searcher == "grid" else grid
-    intervals = ratio_intervals(done[costs].to_numpy().T, reference[costs].to_numpy().T)
-    for cost, (low, high) in zip(COSTS, intervals, strict=True):
-        mean, of_grid = mean_sd(done[cost.column])[0], mean_sd(grid[cost.column])[0]
-        row[stat(cost, "vs_grid")] = mean / of_grid if of_grid else math.nan
-        row[stat(cost, "vs_grid_low")], row[stat(cost, "vs_grid_high")] = low, high
+    times = [cost for cost in COSTS if cost.is_time]
+    counts = [cost for cost in COSTS if not cost.is_time]
+    for costs, name in ((times, group.grid_like(searcher)), (counts, next(iter(group.grids), None))):
+        grid = _comparable(group, group.of(name or "", "done"))
+        columns = [cost.column for cost in costs]
+        reference = grid.iloc[:0] if searcher == name else grid
+        intervals = ratio_intervals(done[columns].to_numpy().T, reference[columns].to_numpy().T)
+        for cost, (low, high) in zip(costs, intervals, strict=True):
+            mean, of_grid = mean_sd(done[cost.column])[0], mean_sd(grid[cost.column])[0]
+            row[stat(cost, "vs_grid")] = mean / of_grid if of_grid else math.nan
+            row[stat(cost, "vs_grid_low")], row[stat(cost, "vs_grid_high")] = low, high
     return row
 
 
@@ -162,10 +162,22 @@ def ratio(row: pd.Series, cost: Quantity) -> str:
     return (f"{value:.2f}x" if value >= 0.1 else f"{value:.2g}x") if np.isfinite(value) else ""
 
 
+def mean_and_ratio(row: pd.Series, cost: Quantity) -> str:
+    """`mean ± sd`, and in parentheses the multiple of the grid's mean where there is a grid."""
+    multiple = ratio_or_dash(row, cost)
+    return plus_minus(row, cost) + (f" ({multiple})" if multiple else "")
+
+
+def ratio_or_dash(row: pd.Series, cost: Quantity) -> str:
+    """`ratio`; a dash for a known time where the only grid searches are of other executions."""
+    known = np.isfinite(row[stat(cost, "mean")]) and np.isfinite(row[stat(TRAIN_FLOPS, "vs_grid")])
+    return ratio(row, cost) or ("–" if cost.is_time and known else "")
+
+
 def cautions(group: Group) -> list[str]:
-    """Plain sentences on what the group's numbers cannot carry: doubtful sizes, few seeds, missing values, machines."""
+    """Plain sentences on what the group's numbers cannot carry: few seeds, missing values, different machines."""
     done = {searcher: _comparable(group, group.of(searcher, "done")) for searcher in group.searchers}
-    notes = doubt_sentences(group)
+    notes = []
     few = [f"{searcher} ({len(rows)})" for searcher, rows in done.items() if len(rows) < FEW_SEEDS]
     if few:
         notes.append(
@@ -187,6 +199,7 @@ def cautions(group: Group) -> list[str]:
         )
     if len(group.device_kinds) > 1:
         notes.append(f"{MIXED_DEVICES} Device time has no mean over both.")
+    notes += _executions(group)
     finished = group.searches[group.searches["status"] == "done"]
     for column in (c for c in _MACHINE if c in finished.columns):
         kinds = sorted(finished[column].dropna().astype(str).unique())
@@ -195,3 +208,19 @@ def cautions(group: Group) -> list[str]:
                 f"Times come from different machines ({column}: {', '.join(kinds)}): compare FLOPs and images instead."
             )
     return notes
+
+
+def _executions(group: Group) -> list[str]:
+    """What searches that were executed in different ways can be compared by."""
+    finished = [name for name in group.searchers if len(group.of(name, "done"))]
+    alone = [label(name) for name in finished if group.grids and not group.grid_like(name)]
+    lost = f" Without a grid search of its execution, so without a multiple of its times: {', '.join(alone)}."
+    return [mixed_executions(group) + (lost if alone else "")] if len(group.executions) > 1 else []
+
+
+def mixed_executions(group: Group) -> str:
+    """The sentence for searches that were executed in several ways."""
+    ways = ", ".join(group.executions)
+    return (
+        f"Searches were executed in different ways ({ways}): times compare within one of them, FLOPs and images across."
+    )

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.analysis.comparison import active_range, cautions, mean_sd, ratio, stat
+from reports.analysis.comparison import active_range, mean_sd, ratio, stat
 from reports.analysis.paired_blocks import OVERALL, complete_blocks
 from reports.analysis.stats import FEW_SEEDS
 from reports.data.groups import Group
 from reports.data.names import counted, in_order, label
 from reports.data.quantities import RECON_NLL, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
 
-GRID = "grid"
 DOUBTFUL = {  # counts of the comparison, and what they count
     "n_collapsed": "have collapsed",
     "n_still_learning": "were still learning",
@@ -51,12 +50,12 @@ class Headline:
     notes: tuple[str, ...]
 
 
-def headline(group: Group, rows: pd.DataFrame) -> Headline:
-    """The sentences of one group; `rows` is its part of `comparison(groups)`."""
+def headline(group: Group, rows: pd.DataFrame, cautions: Sequence[str]) -> Headline:
+    """The sentences of one group; `rows` is its part of the comparison, `cautions` go to the notes."""
     means = {str(row["searcher"]): row for _, row in rows.iterrows()}
     told = tuple((searcher, _sentence(group, searcher, means[searcher])) for searcher in group.searchers)
     lead = _lead(group, means) + _doubtful(rows)
-    return Headline(group.title, lead, told, tuple(_unfinished(group) + cautions(group)))
+    return Headline(group.title, lead, told, (*_unfinished(group), *cautions))
 
 
 def interval(values: pd.Series[float]) -> Interval:
@@ -88,7 +87,7 @@ def _lead(group: Group, means: dict[str, pd.Series]) -> str:
     elif len(tied) > 1:
         text = (
             f"{_listed(tied)} tie for the best mean rank over the test metrics: the 95 % intervals over {n} seeds "
-            f"overlap. {_cheapest([means[name] for name in tied])}"
+            f"overlap. {_cheapest([means[name] for name in tied], group.grids[:1])}"
         )
     else:
         text = (
@@ -109,30 +108,31 @@ def _doubtful(rows: pd.DataFrame) -> str:
     return f" Careful: models {', '.join(said)}; the notes below name them." if said else ""
 
 
-def _cheapest(rows: Sequence[pd.Series]) -> str:
+def _cheapest(rows: Sequence[pd.Series], grid: Sequence[str]) -> str:
     """Which of these searchers costs the fewest training FLOPs, as a multiple of the grid's where there is a grid."""
     known = [row for row in rows if np.isfinite(row[stat(TRAIN_FLOPS, "mean")])]
     if not known:
         return ""
     row = min(known, key=lambda row: float(row[stat(TRAIN_FLOPS, "mean")]))
-    multiple = ratio(row, TRAIN_FLOPS) if row["searcher"] != GRID else ""
+    multiple = ratio(row, TRAIN_FLOPS) if row["searcher"] not in grid else ""
     of_grid = f", at {multiple} the grid’s" if multiple else ""
     return f"Of these {label(row['searcher'])} trains with the fewest FLOPs{of_grid}."
 
 
 def _sentence(group: Group, searcher: str, row: pd.Series) -> str:
-    done, grid = group.of(searcher, "done"), group.of(GRID, "done")
+    done = group.of(searcher, "done")
     if done.empty:
         return f"{label(searcher)} has no finished search ({group.unfinished(searcher)})."
     text = f"{label(searcher)} found {_sizes(row)}"
-    if searcher == GRID or grid.empty:
+    reference = next(iter(group.grids), None)
+    if reference in (None, searcher):
         known = " and ".join(filter(None, (_amount(row, cost) for cost in (TRAIN_FLOPS, WALL_SECONDS))))
-        without = "" if searcher == GRID else "; there is no finished grid search to compare it with"
+        without = "" if reference else "; there is no finished grid search to compare it with"
         return f"{text}{f', for {known} a search' if known else ''}{without}."
     names = ((TRAIN_FLOPS, "the grid’s training cost (FLOPs)"), (WALL_SECONDS, "its wall-clock"))
     known = " and ".join(f"{ratio(row, cost)} {name}" for cost, name in names if ratio(row, cost))
     comma = "," if text.endswith(" in use") else ""
-    return f"{text}{f'{comma} at {known}' if known else ''}; {_difference(done, grid)}."
+    return f"{text}{f'{comma} at {known}' if known else ''}; {_difference(done, group.of(reference, 'done'))}."
 
 
 def _sizes(row: pd.Series) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -90,7 +91,7 @@ class Blocks:
         ]
 
 
-def complete_blocks(groups: list[Group]) -> Blocks:
+def complete_blocks(groups: Sequence[Group]) -> Blocks:
     """The searchers and blocks to compare: of all tables without gaps the one with the most pairs of searches found.
 
     Two blocks with two searchers are preferred to any single block; of equal tables that with more searchers is taken.

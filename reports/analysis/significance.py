@@ -8,9 +8,8 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from reports.analysis.paired_blocks import Blocks, Measure, complete_blocks
+from reports.analysis.paired_blocks import Blocks, Measure
 from reports.analysis.stats import ALPHA, blocks_needed, critical_difference, nemenyi, p_text, pairwise, smallest_p
-from reports.data.groups import Group
 from reports.data.names import in_order
 from reports.data.quantities import CURVES, TRAIN_FLOPS
 
@@ -18,7 +17,7 @@ _COLUMNS = ["measure", "unit", "better", "searcher_a", "searcher_b", "n_blocks",
 _COLUMNS += ["median_difference", "p_wilcoxon", "p_holm", "rank_biserial", "p_nemenyi", "p_friedman", "claimed"]
 
 
-def significance(groups: list[Group]) -> pd.DataFrame:
+def significance(blocks: Blocks) -> pd.DataFrame:
     """Tests of every pair of searchers by every measure; no rows with fewer than 2 searchers in 2 common blocks.
 
     Columns: `n_lower` and `n_higher`, blocks where a's value is lower or higher than b's; `median_difference`, of a - b
@@ -27,10 +26,6 @@ def significance(groups: list[Group]) -> pd.DataFrame:
     of the pair, blank with 2 searchers; `claimed`, whether both `p_holm` and, with 3 searchers, `p_friedman` are below
     0.05.
     """
-    return _tests(complete_blocks(groups))
-
-
-def _tests(blocks: Blocks) -> pd.DataFrame:
     frames = [_pairs(measure) for measure in blocks.measures if min(measure.values.shape) > 1]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_COLUMNS)
 
@@ -50,9 +45,11 @@ def _pairs(measure: Measure) -> pd.DataFrame:
     )[_COLUMNS]
 
 
-def claims(groups: list[Group]) -> list[str]:
-    """Plain sentences: what is compared and what is left out, what the tests find, and what they cannot find."""
-    blocks = complete_blocks(groups)
+def claims(blocks: Blocks, tests: pd.DataFrame) -> list[str]:
+    """Plain sentences: what is compared and what is left out, what the tests find, and what they cannot find.
+
+    `tests` is `significance(blocks)`.
+    """
     if len(blocks.searchers) < 2:
         return ["No two searchers have finished the same seed of the same dataset: there is nothing to compare."]
     sentences = [_design(blocks), *_left_out(blocks), _scope(blocks), *_oddities(blocks)]
@@ -61,10 +58,9 @@ def claims(groups: list[Group]) -> list[str]:
     if len(blocks.searchers) == 2:
         sentences.append("Friedman's test needs three searchers: the paired Wilcoxon test stands alone.")
     sentences += _too_few(blocks)
-    rows = _tests(blocks)
     for measure in blocks.measures:
         if len(measure.values) > 1:
-            sentences += _found(measure, rows[rows["measure"] == measure.label])
+            sentences += _found(measure, tests[tests["measure"] == measure.label])
     return sentences
 
 

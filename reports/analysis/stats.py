@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import bootstrap, friedmanchisquare, rankdata, studentized_range
+from statsmodels.stats.multitest import multipletests
 
 ALPHA = 0.05
 FEW_SEEDS = 3  # with fewer values there is no interval, and nothing is claimed
@@ -183,12 +184,4 @@ def pairwise(values: pd.DataFrame, better: Literal["lower", "higher"]) -> pd.Dat
             }
         )
     frame = pd.DataFrame(rows)
-    return frame.assign(p_holm=holm(frame["p"].to_numpy()))
-
-
-def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """P-values [N] corrected by Holm's step-down method: the smallest times N, the next times N - 1, never falling."""
-    order = np.argsort(p, kind="stable")
-    corrected = np.empty_like(p)
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return corrected
+    return frame.assign(p_holm=multipletests(frame["p"].to_numpy(), method="holm")[1])

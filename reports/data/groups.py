@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,17 +13,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.errors import InputError
-from benchmark.text import printable
-from reports.data.names import in_order
+from benchmark.text import features_kind, printable
+from reports.data.names import GRID, SEQUENTIAL, dataset_label, executed, in_order, parts
 from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS
 
 _TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
-_TEXT += ["test_fid_features", "fid_features", "diverged_sizes", "data", "data_fingerprint"]
+_TEXT += ["test_fid_features", "fid_features", "diverged_sizes", "data", "data_fingerprint", "space", "execution"]
 _NUMBERS = ["seed", "latent_dim", "n_trials", "chosen_trial", "epochs", "trial", "epoch", "active_units", "settled"]
 _NUMBERS += ["test_active_units", "n_diverged", "fid_images", "test_fid_images", "n_fid_features"]
 _NUMBERS += ["late_gain", "late_gain_error", "pca_sse", "no_latents_nll"]
 _NUMBERS += [cost.column for cost in COSTS] + [name for m in SHOWN_METRICS for name in (m.column, m.tested)]
 _KEY = ["dataset", "backbone", "protocol_hash", "fid_features"]
+
+
+Gallery = Callable[[str], dict[str, NDArray[np.uint8]] | None]
+"""Images of a search by its id: [N, C, H, W] (video [N, C, T, H, W]) originals, reconstructions, samples, or None."""
 
 
 class Store(Protocol):
@@ -39,7 +43,7 @@ class Store(Protocol):
         """One row per search and training, its metrics the means over its last 5 epochs on validation data."""
 
     def gallery(self, search_id: str) -> dict[str, NDArray[np.uint8]] | None:
-        """Arrays [N, C, H, W] (video [N, C, T, H, W]) `originals`, `reconstructions`, `samples`, or None."""
+        """See `Gallery`."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,12 @@ class Group:
     searches: pd.DataFrame
     epochs: pd.DataFrame
     trials: pd.DataFrame
+    gallery: Gallery
 
     @property
     def title(self) -> str:
         """Dataset, backbone and, where several groups share them, what tells this one apart."""
-        return f"{_short(self.dataset)}, {self.backbone}" + (f" ({self.suffix})" if self.suffix else "")
+        return f"{dataset_label(self.dataset)}, {self.backbone}" + (f" ({self.suffix})" if self.suffix else "")
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -69,10 +74,45 @@ class Group:
         """
         return tuple(sorted(set(self.searches["data"]) - {""}))
 
+    @property
+    def conditions(self) -> str:
+        """A sentence on what the group's searches share."""
+        protocols = ", ".join(sorted(set(self.searches["protocol"]) - {""})) or "unknown"
+        epochs = ", ".join(f"{n:g}" for n in sorted(self.searches["epochs"].dropna().unique())) or "unknown"
+        return (
+            f"Dataset {self.dataset}, backbone {self.backbone}, protocol {protocols} "
+            f"(hash {self.protocol_hash or 'unknown'}), epochs per training: {epochs}, "
+            f"FID on {features_kind(self.fid_features) or 'unknown'} features."
+            + "".join(f" {sentence}" for sentence in self.space)
+        )
+
+    @property
+    def space(self) -> tuple[str, ...]:
+        """A sentence on the sizes that all searchers of the group choose from; none where they are unknown."""
+        spaces = sorted(set(self.searches["space"]) - {""})
+        compared = "regret and ranks compare searches of the same sizes only"
+        return (f"Sizes to choose from: {'; or '.join(spaces)} ({compared}).",) if spaces else ()
+
     @cached_property
     def searchers(self) -> list[str]:
         """Searchers with any search in the group, in the fixed order."""
         return in_order(self.searches["searcher"])
+
+    @cached_property
+    def grids(self) -> list[str]:
+        """The grid search under each execution that has finished one, the sequential first."""
+        done = self.searches.loc[self.searches["status"] == "done", "searcher"]
+        return [name for name in in_order(done) if parts(name)[:2] == (GRID, "")]
+
+    def grid_like(self, searcher: str) -> str | None:
+        """The finished grid search of the same execution, with which alone a searcher's times compare."""
+        return next((name for name in self.grids if parts(name).execution == parts(searcher).execution), None)
+
+    @property
+    def executions(self) -> tuple[str, ...]:
+        """How the finished searches were executed: with several, their times do not compare."""
+        done = self.searches.loc[self.searches["status"] == "done", "searcher"]
+        return tuple(dict.fromkeys(parts(name).execution for name in in_order(done)))
 
     def of(self, searcher: str, status: str | None = None) -> pd.DataFrame:
         """Searches of one searcher by rising seed; all of them or those of one status (done, failed, running)."""
@@ -102,6 +142,11 @@ def read_groups(store: Store, where: str) -> list[Group]:
         raise InputError(f"no searches in {where}; run: make benchmark")
     searches["device_kind"], searches[DEVICE_SECONDS.column] = _device_time(searches)
     epochs, trials = _cleaned(store.epochs()), _cleaned(store.trials())
+    searches["execution"] = searches["execution"].replace("", SEQUENTIAL)
+    searches["searcher"] = list(map(executed, searches["searcher"], searches["execution"]))
+    named = searches.set_index("search_id")["searcher"]
+    for frame in (epochs, trials):
+        frame["searcher"] = frame["search_id"].map(named).fillna(frame["searcher"])
     searches["fid_features"] = _features(searches, epochs)
     searches["dataset"] = _datasets(searches)
     for column, within in (("protocol_hash", _KEY[:2]), ("fid_features", _KEY[:3])):
@@ -118,13 +163,9 @@ def read_groups(store: Store, where: str) -> list[Group]:
             frame[frame["search_id"].isin(rows["search_id"])].sort_values(["search_id", "trial", "epoch"])
             for frame in (epochs, trials)
         )
-        groups.append(Group(dataset, backbone, protocol_hash, fid_features, suffix, slug, rows, own, tried))
+        keys = (dataset, backbone, protocol_hash, fid_features, suffix, slug)
+        groups.append(Group(*keys, rows, own, tried, store.gallery))
     return groups
-
-
-def _short(dataset: str) -> str:
-    """A dataset's name, or the last part of a folder's path."""
-    return f"folder {Path(dataset.removeprefix('folder:')).name}" if dataset.startswith("folder:") else dataset
 
 
 def _datasets(searches: pd.DataFrame) -> pd.Series[str]:
@@ -177,7 +218,9 @@ def _filled(searches: pd.DataFrame, column: str, within: list[str]) -> pd.Series
 
 def _suffix(searches: pd.DataFrame, dataset: str, backbone: str, protocol_hash: str, fid_features: str) -> str:
     """What tells a group from others of its dataset's printed name and backbone; empty when it is the only one."""
-    near = searches[(searches["dataset"].map(_short) == _short(dataset)) & (searches["backbone"] == backbone)]
+    near = searches[
+        (searches["dataset"].map(dataset_label) == dataset_label(dataset)) & (searches["backbone"] == backbone)
+    ]
     same = near[near["protocol_hash"] == protocol_hash]
     parts = [protocol_hash[:6] or "unknown protocol"] if near["protocol_hash"].nunique() > 1 else []
     parts += [fid_features or "no FID"] if same["fid_features"].nunique() > 1 else []

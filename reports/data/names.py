@@ -1,10 +1,41 @@
-"""The order and the printed names of searchers, the same in every table and figure."""
+"""The order and the printed names of searchers, the same in every table and figure, and the names of datasets.
+
+The reports tell searches of one searcher apart by how their trainings were executed: `grid` trains one size after
+another, `grid (stacked)` is the same searcher with its trainings stacked into one model. These names are what the
+column `searcher` holds in all frames of the reports.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
 
 from searchers import SEARCHERS
+
+SEQUENTIAL = "sequential"
+GRID = "grid"  # the exhaustive search, which the others are measured against
+
+
+class Parts(NamedTuple):
+    """Of `ald@100 (stacked)`: ald, 100, stacked."""
+
+    base: str
+    variant: str
+    execution: str
+
+
+def executed(searcher: str, execution: str) -> str:
+    """A searcher's name in the reports."""
+    return searcher if execution == SEQUENTIAL else f"{searcher} ({execution})"
+
+
+def parts(searcher: str) -> Parts:
+    """What a name in the reports is made of."""
+    name, _, execution = searcher.partition(" (") if re.fullmatch(r"\S+ \(\w+\)", searcher) else (searcher, "", "")
+    base, _, variant = name.partition("@")
+    return Parts(base, variant, execution.removesuffix(")") or SEQUENTIAL)
 
 
 def label(searcher: str) -> str:
@@ -12,20 +43,23 @@ def label(searcher: str) -> str:
 
     A variant (`ald@100`) has its searcher's name with the variant after it.
     """
-    base, _, variant = searcher.partition("@")
+    base, variant, execution = parts(searcher)
     known = SEARCHERS[base].label if base in SEARCHERS else ""
     name = known or base.rsplit(".", 1)[-1]
-    return f"{name} @{variant}" if variant else name
+    return executed(f"{name} @{variant}" if variant else name, execution)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Each name once: latentbench's searchers as its registry has them, then the user's by name; variants by number."""
+    """Each name once: latentbench's searchers as its registry has them, then the user's by name.
+
+    Variants come by their number, and sequential searches before others.
+    """
     order = {name: place for place, name in enumerate(SEARCHERS)}
 
-    def place(name: str) -> tuple[int, str, int, str]:
-        base, _, variant = name.partition("@")
+    def place(name: str) -> tuple[int, str, int, str, bool, str]:
+        base, variant, execution = parts(name)
         number = "".join(character for character in variant if character.isdigit())
-        return order.get(base, len(order)), base, int(number or 0), variant
+        return order.get(base, len(order)), base, int(number or 0), variant, execution != SEQUENTIAL, execution
 
     return sorted(set(names), key=place)
 
@@ -34,3 +68,8 @@ def counted(searchers: Iterable[str]) -> str:
     """How often each searcher occurs, in their fixed order: `Grid (2), ALD (1)`."""
     names = list(searchers)
     return ", ".join(f"{label(name)} ({names.count(name)})" for name in in_order(names))
+
+
+def dataset_label(dataset: str) -> str:
+    """A dataset's name; of `folder:PATH` the folder's own."""
+    return f"folder {Path(dataset.removeprefix('folder:')).name}" if dataset.startswith("folder:") else dataset

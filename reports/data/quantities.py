@@ -28,6 +28,11 @@ class Quantity:
         return self.column in ("fid_recon", "fid_gen")
 
     @property
+    def is_time(self) -> bool:
+        """True for seconds, which depend on the machine and on how trainings are executed."""
+        return self.column.endswith("_seconds")
+
+    @property
     def tested(self) -> str:
         """Column of the same metric on the test split, in `searches()`."""
         return f"test_{self.column}"

@@ -1,26 +1,92 @@
-"""What every figure is: data that can be tested and saved, and a function that draws it."""
+"""What a figure is, and what a report has written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from reports.analysis.analysis import Analysis
+from reports.data.groups import Group
+from reports.drawing.traces import Choice
 
-class FigureData(Protocol):
-    """What a figure shows: a frozen dataclass. `x_data` returns None where there is nothing to show."""
+
+class Shown(Protocol):
+    """What a figure or table shows: a frozen dataclass. `x_data` returns None where there is nothing to show."""
 
     def frame(self) -> pd.DataFrame:
         """Exactly what is drawn, one row a mark, units in the column names: the CSV beside the figure."""
 
 
+class FigureData(Shown, Protocol):
+    """What a figure of a report shows. notes: sentences on what it leaves out and on how to read it."""
+
+    @property
+    def title(self) -> str:
+        """What the figure is, then a colon and the group's title where it is of one group."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences below the figure."""
+
+
 @dataclass(frozen=True)
 class FigureKind:
-    """A figure by its two halves, `x_data` and `draw_x`, and the sentence that explains it to a reader."""
+    """A figure by its parts, `x_data`, `draw_x` and perhaps `interactive_x`.
+
+    caption: explains it to a reader.
+    data: of a `Group`, or of an `Analysis` for a figure over all groups.
+    interactive: its form on the page, a choice a metric or cost. The number is how many lines of single searches it may
+        draw at most. None for a figure that stays an image.
+    """
 
     caption: str
-    data: Callable[..., FigureData | None]
+    data: Callable[[Any], FigureData | None]
     draw: Callable[[Any], Figure]
+    interactive: Callable[[Any, int], Iterable[Choice]] | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """A figure: what it shows and its files. `group` is None for one over all groups."""
+
+    name: str
+    group: Group | None
+    kind: FigureKind
+    data: FigureData
+    png: Path
+    pdf: Path
+    csv: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return self.png, self.pdf, self.csv
+
+    def choices(self, most_runs: int) -> tuple[Choice, ...]:
+        """What its interactive form can show; empty for a figure that stays an image."""
+        return tuple(self.kind.interactive(self.data, most_runs)) if self.kind.interactive else ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written: tables, figures, the page, and a sentence for each figure that had no data.
+
+    sources: files of the results folder that the page carries: the groups' protocols and the packages installed.
+    """
+
+    analysis: Analysis
+    tables: tuple[Path, ...]
+    figures: tuple[Written, ...]
+    missing: tuple[str, ...]
+    page: Path
+    sources: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file written."""
+        return self.page, *self.tables, *(path for figure in self.figures for path in figure.files)

@@ -11,13 +11,15 @@ from zlib import crc32
 import matplotlib as mpl
 from matplotlib.typing import FillStyleType, LineStyleType
 
-from reports.data.names import in_order, label
+from reports.data.names import in_order, label, parts
 from searchers import SEARCHERS
 from searchers.registry import Entry
 
 PAGE_WIDTH = 7.16  # inches: a two-column page
 COLUMN_WIDTH = 3.5  # inches: one of its columns
 STOP_RED = "#cc0000"
+GREY = "#666666"  # what is no searcher's
+DARK_GREY = "#555555"
 
 Linestyle = LineStyleType  # a name, or an offset with dash and gap lengths
 
@@ -56,9 +58,9 @@ _FILLS: tuple[FillStyleType, ...] = ("full", "none", "left", "top", "right", "bo
 def searcher_style(name: str) -> SearcherStyle:
     """How a searcher looks: as its registry entry says, or as follows from a user's `package.module:Class` alone.
 
-    A variant (`ald@100`) has its searcher's colour and marker.
+    A variant (`ald@100`) and another execution have their searcher's colour and marker.
     """
-    base = name.partition("@")[0]
+    base = parts(name).base
     entry = SEARCHERS.get(base) or Entry(base, "")
     digest = crc32(base.encode())
     color = entry.colour or _OTHER_COLORS[digest % len(_OTHER_COLORS)]

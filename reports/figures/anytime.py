@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from pandas.api.typing import DataFrameGroupBy
 
-from reports.analysis.comparison import MIXED_DEVICES
+from reports.analysis.comparison import MIXED_DEVICES, mixed_executions
 from reports.analysis.stats import FEW_SEEDS, mean_intervals
-from reports.data.groups import Group, Store
+from reports.data.groups import Group
 from reports.data.names import counted
-from reports.data.quantities import CURVES, TRAIN_FLOPS, WALL_SECONDS
-from reports.drawing.legend import unfinished
+from reports.data.quantities import CURVES, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
+from reports.drawing.layout import (
+    legend_below,
+    log_scale,
+    no_values,
+    searcher_entries,
+    unfinished,
+    worth_log,
+    wrapped_title,
+)
+from reports.drawing.style import COLUMN_WIDTH, SearcherStyle, drawn_styles
+from reports.drawing.traces import (
+    SIDE_LETTERS,
+    Choice,
+    band,
+    choice,
+    line,
+    main_on_top,
+    mean_text,
+    named_once,
+    run_text,
+    scaled_axis,
+    stepped,
+)
 from searchers.quantities import LAST_EPOCHS
 
 AXES = (TRAIN_FLOPS, WALL_SECONDS)
@@ -43,7 +68,7 @@ class Anytime:
         return self.curves
 
 
-def anytime_data(group: Group, store: Store) -> Anytime | None:
+def anytime_data(group: Group) -> Anytime | None:
     """Curves of the group's finished searches against training FLOPs and wall-clock; None where there is none.
 
     A curve is the running minimum of the mean rank (see `candidates`) over the search's candidates, in the order of
@@ -70,6 +95,8 @@ def anytime_data(group: Group, store: Store) -> Anytime | None:
         return None
     if len(group.device_kinds) > 1:
         notes.append(MIXED_DEVICES)
+    if len(group.executions) > 1:
+        notes.append(mixed_executions(group))
     columns = ["axis", "searcher", "line", "n", "seed", "search_id", "cost", "best_rank", "low", "high"]
     frame = pd.concat(parts, ignore_index=True).reindex(columns=columns).astype({"seed": "Int64"})
     return Anytime(f"Best mean rank so far: {group.title}", tuple(group.searchers), frame, tuple(notes))
@@ -155,3 +182,82 @@ def _mean(curves: pd.DataFrame) -> pd.DataFrame:
     )  # [seeds, costs]
     low, high = mean_intervals(values.T).T
     return pd.DataFrame({"cost": costs, "best_rank": values.mean(axis=0), "low": low, "high": high})
+
+
+def draw_anytime(data: Anytime) -> Figure:
+    """Two panels, one above the other; a curve's marker is where its search, or the mean's longest search, ends."""
+    styles = drawn_styles(data.searchers, data.curves["searcher"])
+    entries = searcher_entries(styles.values(), is_line=True)
+    height = 4.4 + 0.1 * len(entries[1]) + 0.12 * len(data.notes)
+    figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
+    wrapped_title(figure, data.title)
+    panels = figure.subplots(2, 1, sharey=True)
+    for ax, axis in zip(panels, AXES, strict=True):
+        _draw_panel(ax, data.curves[data.curves["axis"] == axis.heading("")], axis, styles)
+        ax.set_ylabel("best mean rank so far\n(0 best, 1 worst) ↓")
+    lines = set(data.curves["line"])
+    reading = "Large marker: search's end."
+    if "mean" in lines:
+        reading += " Line: mean over seeds" + ("; thin: a seed." if "seed" in lines else ".")
+    notes = [reading, *data.notes]
+    if data.curves["low"].notna().any():
+        notes.insert(1, "Band: 95 % bootstrap interval of the mean.")
+    legend_below(figure, *entries, notes)
+    return figure
+
+
+def _draw_panel(ax: Axes, curves: pd.DataFrame, axis: Quantity, styles: dict[str, SearcherStyle]) -> None:
+    if curves.empty:
+        no_values(ax, f"no {axis.label} known")
+        ax.set_xticks([])
+        return
+    divisor, unit = scaled(axis.column, curves["cost"].max())
+    curves = curves.assign(cost=curves["cost"] / divisor)
+    if worth_log(curves["cost"].tolist()):
+        log_scale(ax, "x", curves["cost"].tolist())
+    for searcher, style in styles.items():
+        own = curves[curves["searcher"] == searcher]
+        seeds, mean = own[own["line"] == "seed"], own[own["line"] == "mean"]
+        color = style.color
+        if mean.empty:
+            _draw_main(ax, seeds, style)
+            continue
+        for _, seed in seeds.groupby("search_id"):
+            ax.plot(seed["cost"], seed["best_rank"], drawstyle="steps-post", color=color, linewidth=0.5, alpha=0.5)
+        ax.fill_between(mean["cost"], mean["low"], mean["high"], step="post", color=color, alpha=0.15, linewidth=0)
+        _draw_main(ax, mean, style)
+    ax.set_xlabel(f"{axis.label} of the search so far ({unit})")
+    ax.set_ylim(bottom=0)
+
+
+def _draw_main(ax: Axes, curve: pd.DataFrame, style: SearcherStyle) -> None:
+    """The curve, with small markers along it to tell it apart without colour, and a large one at its end."""
+    look = {**style.mark, "linestyle": style.linestyle}
+    ax.plot(curve["cost"], curve["best_rank"], drawstyle="steps-post", markersize=4, markevery=0.15, **look)
+    ax.plot(curve["cost"].iloc[-1:], curve["best_rank"].iloc[-1:], markersize=7, zorder=3, **look)
+
+
+def interactive_anytime(data: Anytime, most_runs: int) -> Iterable[Choice]:
+    """A choice a cost: step lines with their bands."""
+    for cost in AXES:
+        own = data.curves[data.curves["axis"] == cost.heading("")]
+        if own.empty:
+            continue
+        divisor, unit = scaled(cost.column, own["cost"].max())
+        own = own.assign(cost=own["cost"] / divisor)
+        hover = f"<br>from %{{x:.4~g}} {unit} on: %{{y:.4~g}}"
+        traces = []
+        for name, style in drawn_styles(data.searchers, own["searcher"]).items():
+            seeds, mean = (own[(own["searcher"] == name) & (own["line"] == kind)] for kind in ("seed", "mean"))
+            lines = [
+                line(run, "cost", "best_rank", style, hover, run_text(style, run.iloc[0]), is_main=mean.empty)
+                for _, run in seeds.groupby("search_id")
+            ]
+            if len(mean):
+                lines += band(mean, "cost", "low", "high", style)
+                lines.append(line(mean, "cost", "best_rank", style, hover, mean_text(style, mean["n"])))
+            traces += [stepped(trace) | {"legendgroup": name} for trace in named_once(lines)]
+        traces = main_on_top(traces)
+        x = scaled_axis(f"{cost.label} of the search so far ({unit})", own["cost"].tolist())
+        y = scaled_axis("best mean rank so far (0 best, 1 worst) ↓", [], SIDE_LETTERS) | {"rangemode": "tozero"}
+        yield choice(cost.label, traces, xaxis=x, yaxis=y)

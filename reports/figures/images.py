@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
-from reports.data.groups import Group, Store
+from reports.data.groups import Group
 from reports.data.names import label
-from reports.drawing.axes import fold
-from reports.drawing.legend import unfinished
-from reports.drawing.style import COLUMN_WIDTH, searcher_style
+from reports.drawing.images import Images, gap_of, mosaic, to_rgb
+from reports.drawing.layout import fold, unfinished
+from reports.drawing.style import COLUMN_WIDTH, GREY, searcher_style
 
-Images = NDArray[np.uint8]
 Kind = Literal["originals", "reconstructions", "samples"]
 
 N_IMAGES = 8  # a row: more would be too small in a column
@@ -26,7 +24,6 @@ _NAME_WIDTH = 0.6  # inches, at the left of a row
 _MARGIN = 0.05  # inches around rows
 _LINE = 0.14  # inches of a line of text
 _TITLE_LETTERS, _HEADING_LETTERS, _NOTE_LETTERS = 42, 46, 60  # a line
-_GREY = "#666666"
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class ImagesData:
         return frame.astype({"latent_dim": "Int64", "active_units": "Int64"})
 
 
-def images_data(group: Group, store: Store) -> ImagesData | None:
+def images_data(group: Group) -> ImagesData | None:
     """Rows from the first finished seed of each searcher that kept a gallery; none when no search has one.
 
     A searcher whose gallery shows other test images than those above brings its own row of them.
@@ -75,7 +72,7 @@ def images_data(group: Group, store: Store) -> ImagesData | None:
     for searcher in group.searchers:
         done = group.of(searcher, "done")
         for _, search in done.iterrows():
-            gallery = store.gallery(search["search_id"])
+            gallery = group.gallery(search["search_id"])
             if gallery is None:
                 continue
             originals = to_rgb(gallery["originals"][:N_IMAGES])
@@ -94,17 +91,9 @@ def images_data(group: Group, store: Store) -> ImagesData | None:
     return ImagesData(f"Reconstructions and samples: {group.title}", tuple(rows), tuple(notes)) if rows else None
 
 
-def to_rgb(images: Images) -> Images:
-    """[N, C, H, W] -> [N, H, W, 3]; of a video [N, C, T, H, W] the middle frame; one channel becomes grey."""
-    if images.ndim == 5:
-        images = images[:, :, images.shape[2] // 2]  # [N, C, T, H, W] -> [N, C, H, W]
-    channels = images[:, :3] if images.shape[1] >= 3 else images[:, :1].repeat(3, axis=1)
-    return channels.transpose(0, 2, 3, 1)  # [N, 3, H, W] -> [N, H, W, 3]
-
-
 def draw_images(data: ImagesData) -> Figure:
     """Rows of images, each named at its left; over a searcher's rows its name, the chosen size and the seed."""
-    strips = [_strip(row.images) for row in data.rows]
+    strips = [mosaic(row.images, N_IMAGES, gap_of(row.images)) for row in data.rows]
     width = COLUMN_WIDTH - _NAME_WIDTH - _MARGIN
     heights = [max(width * strip.shape[0] / strip.shape[1], 2 * _LINE) for strip in strips]  # names have two lines
     headings = [_heading(data.rows, n) for n in range(len(data.rows))]
@@ -132,7 +121,7 @@ def draw_images(data: ImagesData) -> Figure:
         ax.imshow(strip, interpolation="nearest")
         ax.axis("off")
         top -= height + _MARGIN
-    figure.text(_MARGIN / COLUMN_WIDTH, _MARGIN / total, notes, color=_GREY, va="bottom", fontsize=7)
+    figure.text(_MARGIN / COLUMN_WIDTH, _MARGIN / total, notes, color=GREY, va="bottom", fontsize=7)
     return figure
 
 
@@ -144,13 +133,3 @@ def _heading(rows: tuple[ImageRow, ...], n: int) -> str:
     size = "unknown" if row.latent_dim is None else row.latent_dim
     size = size if row.active_units is None else f"{size} ({row.active_units} in use)"
     return fold(f"{label(row.searcher)}, size {size}, seed {row.seed}", _HEADING_LETTERS)
-
-
-def _strip(images: Images) -> Images:
-    """[N, H, W, 3] -> [H, N_IMAGES * W + gaps, 3] with white gaps; fewer images end in white."""
-    n, height, width, _ = images.shape
-    gap = max(1, width // 24)
-    strip = np.full((height, N_IMAGES * (width + gap) - gap, 3), 255, dtype=np.uint8)
-    for i in range(n):
-        strip[:, i * (width + gap) : i * (width + gap) + width] = images[i]
-    return strip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,19 +11,43 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.data.groups import Group, Store
+from reports.data.groups import Group
 from reports.data.names import counted
 from reports.data.quantities import CURVES, Quantity
-from reports.drawing.axes import fold, log_scale, worth_log
-from reports.drawing.legend import legend_below, searcher_entries, unfinished, wrapped_title
-from reports.drawing.style import COLUMN_WIDTH, SearcherStyle, drawn_styles
-from reports.figures.curves import chosen_trial
+from reports.drawing.layout import (
+    fold,
+    legend_below,
+    log_scale,
+    no_values,
+    searcher_entries,
+    unfinished,
+    worth_log,
+    wrapped_title,
+)
+from reports.drawing.style import COLUMN_WIDTH, SearcherStyle, drawn_styles, searcher_styles
+from reports.drawing.traces import (
+    SIDE_LETTERS,
+    Choice,
+    Trace,
+    band,
+    choice,
+    line,
+    main_on_top,
+    mean_text,
+    run_text,
+    scaled_axis,
+    thinned,
+)
+from reports.figures.trainings import chosen_trial
 
 LATENT_DIM = Quantity("latent_dim", "latent size", "dimensions")
 _PANELS = (*CURVES, LATENT_DIM)
 _HEADING_LETTERS = 46  # a line above a panel
 _MARKS = 6  # markers along a line
-_GREY = "#666666"
+
+
+Run = tuple[pd.Series, pd.DataFrame]
+"""A search and the epochs of the training that it chose."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +56,14 @@ class Learning:
 
     lines: one row per metric (column of the store), searcher and epoch: n_seeds whose chosen training reached the epoch
     and have the metric there, and over them its mean, low (smallest) and high (largest), NaN where there are none.
+    runs: the searches that the lines are means of.
     """
 
     title: str
     fid_features: str
     searchers: tuple[str, ...]
     lines: pd.DataFrame
+    runs: tuple[Run, ...]
     notes: tuple[str, ...]
 
     def frame(self) -> pd.DataFrame:
@@ -45,12 +72,13 @@ class Learning:
         return self.lines.assign(metric=self.lines["metric"].map(units))
 
 
-def learning_data(group: Group, store: Store) -> Learning | None:
+def learning_data(group: Group) -> Learning | None:
     """Lines of each searcher's finished searches; None where none has logged an epoch."""
     done = group.searches[group.searches["status"] == "done"]
-    trainings = _chosen_trainings(done, group.epochs)
-    if trainings.empty:
+    runs = _chosen_trainings(done, group.epochs)
+    if not runs:
         return None
+    trainings = pd.concat([rows for _, rows in runs])
     points = trainings.melt(["searcher", "search_id", "epoch"], [panel.column for panel in _PANELS], "metric")
     over_seeds = points.groupby(["metric", "searcher", "epoch"])["value"]
     lines = over_seeds.agg(n_seeds="count", mean="mean", low="min", high="max").reset_index()
@@ -66,17 +94,19 @@ def learning_data(group: Group, store: Store) -> Learning | None:
         notes.append("Where trainings end at different epochs, a line goes on with those still running.")
     seeds = trainings.groupby("searcher")["search_id"].nunique()
     notes.append("Line: mean over seeds. Band: smallest to largest seed." if seeds.max() > 1 else "One seed each.")
-    return Learning(f"Learning curves: {group.title}", group.fid_features, tuple(group.searchers), lines, tuple(notes))
+    return Learning(
+        f"Learning curves: {group.title}", group.fid_features, tuple(group.searchers), lines, tuple(runs), tuple(notes)
+    )
 
 
-def _chosen_trainings(done: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
-    """The epochs of the training that each finished search chose."""
+def _chosen_trainings(done: pd.DataFrame, epochs: pd.DataFrame) -> list[Run]:
+    """Each finished search that logged its chosen training."""
     logged = dict(list(epochs.groupby("search_id")))
-    parts = [epochs.iloc[:0]]
+    found = []
     for _, search in done[done["search_id"].isin(logged.keys())].iterrows():
         rows = logged[search["search_id"]]
-        parts.append(rows[rows["trial"] == chosen_trial(search, set(rows["trial"]))])
-    return pd.concat(parts)
+        found.append((search, rows[rows["trial"] == chosen_trial(search, set(rows["trial"]))]))
+    return [(search, rows) for search, rows in found if len(rows)]
 
 
 def draw_learning(data: Learning) -> Figure:
@@ -91,7 +121,7 @@ def draw_learning(data: Learning) -> Figure:
         arrow = "" if panel is LATENT_DIM else f" {panel.arrow}"
         ax.set_title(fold(panel.heading(data.fid_features) + arrow, _HEADING_LETTERS), loc="left", pad=3)
         if lines["mean"].isna().all():
-            ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", va="center", color=_GREY)
+            no_values(ax)
             ax.set_yticks([])
             continue
         _draw_panel(ax, lines, styles)
@@ -124,3 +154,45 @@ def _draw_panel(ax: Axes, lines: pd.DataFrame, styles: dict[str, SearcherStyle])
             markersize=4,
             markevery=[i for i in range(len(own)) if i % step == shift % step] or [0],
         )
+
+
+def interactive_learning(data: Learning, most_runs: int) -> Iterable[Choice]:
+    """A choice a metric, with the latent size below it: the searchers' means and, thin, the searches themselves.
+
+    Where there are more than `most_runs` searches, the first seeds of each searcher are drawn.
+    """
+    most = max(1, most_runs // len(data.searchers))
+    runs = {name: [run for run in data.runs if run[0]["searcher"] == name][:most] for name in data.searchers}
+    sizes = [trace | {"yaxis": "y2", "showlegend": False} for trace in _learning_lines(data, runs, LATENT_DIM.column)]
+    for metric in CURVES:
+        lines = data.lines[data.lines["metric"] == metric.column]
+        if lines["mean"].isna().all():
+            continue
+        values = [*lines["low"], *lines["high"]] if metric.better == "lower" else []
+        y = scaled_axis(f"{metric.heading(data.fid_features)} {metric.arrow}", values, SIDE_LETTERS // 2)
+        yield choice(
+            metric.label,
+            [*_learning_lines(data, runs, metric.column), *sizes],
+            xaxis=scaled_axis("epoch", []) | {"anchor": "y2"},
+            yaxis=y | {"domain": [0.36, 1]},
+            yaxis2=scaled_axis(LATENT_DIM.label, []) | {"domain": [0, 0.3], "rangemode": "tozero"},
+        )
+
+
+def _learning_lines(data: Learning, runs: dict[str, list[Run]], column: str) -> list[Trace]:
+    hover = "<br>epoch %{x}: %{y:.5~g}"
+    lines = data.lines[(data.lines["metric"] == column) & data.lines["mean"].notna()]
+    found: list[Trace] = []
+    for name, style in searcher_styles(data.searchers).items():
+        own = runs[name]
+        mean = thinned(lines[lines["searcher"] == name].sort_values("epoch"))
+        is_only = len(own) == 1 and bool((mean["n_seeds"] == 1).all())
+        traces = [
+            line(thinned(rows), "epoch", column, style, hover, run_text(style, search), is_main=is_only)
+            for search, rows in own
+        ]
+        if not is_only and len(mean):
+            traces += band(mean, "epoch", "low", "high", style)
+            traces.append(line(mean, "epoch", "mean", style, hover, mean_text(style, mean["n_seeds"])))
+        found += [trace | {"legendgroup": name} for trace in traces]
+    return main_on_top(found)

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from reports.drawing.base import FigureKind
-from reports.figures.anytime import anytime_data
-from reports.figures.anytime_plot import draw_anytime
-from reports.figures.curves import curves_data
-from reports.figures.curves_plot import draw_curves
+from reports.drawing.strips import draw_strips
+from reports.figures.anytime import anytime_data, draw_anytime, interactive_anytime
+from reports.figures.cost import cost_data
 from reports.figures.images import draw_images, images_data
-from reports.figures.learning import draw_learning, learning_data
-from reports.figures.ranks import ranks_data
-from reports.figures.ranks_plot import draw_ranks
-from reports.figures.regret import draw_regret, regret_data
-from reports.figures.strips import cost_data, draw_cost, draw_latent_dim, latent_dim_data
-from reports.figures.tradeoff import draw_tradeoff, tradeoff_data
+from reports.figures.latent_dim import latent_dim_data
+from reports.figures.learning import draw_learning, interactive_learning, learning_data
+from reports.figures.ranks import draw_ranks, ranks_data
+from reports.figures.regret import draw_regret, interactive_regret, regret_data
+from reports.figures.tradeoff import draw_tradeoff, interactive_tradeoff, tradeoff_data
+from reports.figures.trainings import draw_trainings, trainings_data
 
-# data(group, store)
 GROUP_FIGURES = {
     "cost": FigureKind(
         "What each search cost until the finished model of the chosen size existed: all its trainings and evaluations, "
         "a baseline that set a bound for another included; loading the data and scoring on the test split are not. CPU "
         "time is the seconds of training and evaluation times the search's threads, GPU time those on its one GPU.",
         cost_data,
-        draw_cost,
+        draw_strips,
     ),
     "latent_dim": FigureKind(
         "The latent size that each searcher chose, a dot a seed; the bar is the median.",
         latent_dim_data,
-        draw_latent_dim,
+        draw_strips,
     ),
     "tradeoff": FigureKind(
         "Test metrics against training FLOPs of the whole search: all its trainings, a baseline that set a bound for "
@@ -35,6 +33,7 @@ GROUP_FIGURES = {
         "quality without being worse in the other.",
         tradeoff_data,
         draw_tradeoff,
+        interactive_tradeoff,
     ),
     "anytime": FigureKind(
         "Mean rank of the best candidate so far against the cost so far. Candidates are the epochs of the trainings "
@@ -44,6 +43,7 @@ GROUP_FIGURES = {
         "a candidate to its longest search's end, with its 95 % bootstrap interval where there are at least 3 seeds.",
         anytime_data,
         draw_anytime,
+        interactive_anytime,
     ),
     "regret": FigureKind(
         "Validation metrics of each searcher's chosen training less the best that any training of the grid search of "
@@ -52,6 +52,7 @@ GROUP_FIGURES = {
         "bootstrap intervals.",
         regret_data,
         draw_regret,
+        interactive_regret,
     ),
     "learning": FigureKind(
         "Validation metrics and latent size of the trainings that the finished searches chose, by epoch: mean over "
@@ -59,12 +60,13 @@ GROUP_FIGURES = {
         "those still running.",
         learning_data,
         draw_learning,
+        interactive_learning,
     ),
     "trainings": FigureKind(
         "Every training of each searcher's first finished seed and the chosen ones of its other seeds, on validation "
         "data, with the latent size above the epochs.",
-        curves_data,
-        draw_curves,
+        trainings_data,
+        draw_trainings,
     ),
     "images": FigureKind(
         "Test images, their reconstructions and samples from the prior, by the chosen model of each searcher's first "
@@ -74,7 +76,6 @@ GROUP_FIGURES = {
     ),
 }
 
-# data(groups)
 OVERALL_FIGURES = {
     "ranks": FigureKind(
         "Critical-difference diagrams: mean rank of each searcher over the blocks, a block being one seed of one "

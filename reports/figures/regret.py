@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,19 +13,27 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from reports.analysis.stats import FEW_SEEDS, mean_interval
-from reports.data.groups import Group, Store
+from reports.analysis.stats import mean_interval
+from reports.data.groups import Group
 from reports.data.names import counted
 from reports.data.quantities import CURVES, Quantity
-from reports.drawing.axes import fold
-from reports.drawing.legend import legend_below, unfinished, wrapped_title
-from reports.drawing.style import COLUMN_WIDTH, searcher_style
+from reports.drawing.layout import fold, legend_below, unfinished, wrapped_title
+from reports.drawing.strips import MEAN_INTERVAL, bar, dot, draw_absence, draw_dots, draw_mean, name_rows, row_names
+from reports.drawing.style import COLUMN_WIDTH, GREY, searcher_styles
+from reports.drawing.traces import (
+    Choice,
+    choice,
+    folded,
+    numbers,
+    points,
+    run_texts,
+    scaled_axis,
+)
 
-GRID = "grid"
 _COLUMNS = ["metric", "searcher", "mark", "seed", "search_id", "latent_dim", "regret", "low", "high"]
 _LABEL_LETTERS, _HEADING_LETTERS = 15, 24  # a line of a searcher's name, and of a metric's below a panel
-_ROW, _LINE = 0.24, 0.12  # inches: of a row, and what every line of its name after the second adds
-_GREY = "#666666"
+_ROW = 0.24  # inches, of a row
+_SPREAD = (-0.26, 0.08)  # of a row: where its dots are
 
 
 @dataclass(frozen=True)
@@ -46,18 +55,19 @@ class Regret:
         return self.marks
 
 
-def regret_data(group: Group, store: Store) -> Regret | None:
+def regret_data(group: Group) -> Regret | None:
     """Regret of the group's finished searches; None where no grid search has finished.
 
     A search's regret in a metric is the validation value of the training it chose (mean over its last 5 epochs) minus
-    the best among all trainings of the grid search of its seed; for a metric where higher is better, the other way
-    round. The best differs from metric to metric: the grid itself chose one training for all, and has regret too.
+    the best among all trainings of the grid search of its seed, the sequential one before any other; for a metric where
+    higher is better, the other way round. The best differs from metric to metric: the grid itself chose one training
+    for all, and has regret too.
     """
     done = group.searches[group.searches["status"] == "done"]
     names = [metric.column for metric in CURVES]
     signs = [1.0 if metric.better == "lower" else -1.0 for metric in CURVES]
     losses = group.trials[["search_id", "trial"]].join(group.trials[names] * signs)
-    grids = losses.merge(done.loc[done["searcher"] == GRID, ["search_id", "seed"]])
+    grids = losses.merge(_references(done, group.grids))
     if grids.empty:
         return None
     best = grids.groupby("seed")[names].min()
@@ -81,6 +91,13 @@ def regret_data(group: Group, store: Store) -> Regret | None:
     return Regret(f"Regret: {group.title}", group.fid_features, tuple(group.searchers), marks, tuple(notes))
 
 
+def _references(done: pd.DataFrame, grids: Sequence[str]) -> pd.DataFrame:
+    """The search ids and seeds of the grid searches to compare with: of each seed's those first in `grids`."""
+    found = done.loc[done["searcher"].isin(grids), ["search_id", "seed", "searcher"]]
+    place = found["searcher"].map(grids.index)
+    return found.loc[place == place.groupby(found["seed"]).transform("min"), ["search_id", "seed"]]
+
+
 def _with_means(seeds: pd.DataFrame) -> pd.DataFrame:
     """The seeds' rows of one metric and, below them, a row for the mean of each searcher that has several."""
     means = []
@@ -97,23 +114,19 @@ def _with_means(seeds: pd.DataFrame) -> pd.DataFrame:
 
 def draw_regret(data: Regret) -> Figure:
     """Two by two panels, a row a searcher: dots are seeds, below them their mean; 0 is the grid's best."""
-    names = [fold(searcher_style(name).label, _LABEL_LETTERS) for name in data.searchers]
-    pitch = _ROW + _LINE * max(0, max(name.count("\n") for name in names) - 1)
-    height = 1.0 + 2 * (0.55 + pitch * len(names)) + 0.12 * len(data.notes)
+    names, rows = row_names(data.searchers, _LABEL_LETTERS, _ROW)
+    height = 1.0 + 2 * (0.55 + rows) + 0.12 * len(data.notes)
     figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
     wrapped_title(figure, data.title)
     axes = figure.subplots(2, 2, sharey=True)
     for ax, metric in zip(axes.flat, CURVES, strict=True):
         _draw_panel(ax, data, metric)
-    axes[0, 0].set_yticks(range(len(names)), names)
-    axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
-    dot = Line2D([], [], color=_GREY, marker="o", markersize=4, linestyle="none", alpha=0.6)
-    zero = Line2D([], [], color=_GREY, linestyle="--", linewidth=0.9)
-    entries: list[tuple[Artist, str]] = [(dot, "one seed"), (zero, "the grid's best")]
+    name_rows(axes[0, 0], names)
+    zero = Line2D([], [], color=GREY, linestyle="--", linewidth=0.9)
+    entries: list[tuple[Artist, str]] = [(dot(), "one seed"), (zero, "the grid's best")]
     if (data.marks["mark"] == "mean").any():
-        intervals = data.marks["low"].notna().any()
-        bar = Line2D([], [], color=_GREY, marker="|", markersize=7, linestyle="-" if intervals else "none")
-        entries.append((bar, f"mean, 95 % interval from {FEW_SEEDS} seeds on" if intervals else "mean"))
+        intervals = bool(data.marks["low"].notna().any())
+        entries.append((bar(intervals), MEAN_INTERVAL if intervals else "mean"))
     handles, labels = zip(*entries, strict=True)
     legend_below(figure, handles, labels, ["Right of 0: worse than the best grid training of the seed.", *data.notes])
     return figure
@@ -121,32 +134,47 @@ def draw_regret(data: Regret) -> Figure:
 
 def _draw_panel(ax: Axes, data: Regret, metric: Quantity) -> None:
     marks = data.marks[data.marks["metric"] == metric.heading(data.fid_features)]
-    ax.axvline(0, color=_GREY, linestyle="--", linewidth=0.9, zorder=1)
+    ax.axvline(0, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
     for y, searcher in enumerate(data.searchers):
         own = marks[marks["searcher"] == searcher]
         if own.empty:
-            text = ax.text(0.03, y, "no value", transform=ax.get_yaxis_transform(), fontsize=7, va="center")
-            text.set_color(_GREY)
+            draw_absence(ax, y, "no value")
             continue
-        style = searcher_style(searcher)
         for _, mean in own[own["mark"] == "mean"].iterrows():
-            ax.plot([mean["low"], mean["high"]], [y + 0.3, y + 0.3], color=style.color, linewidth=1.1)
-            ax.plot([mean["regret"]], [y + 0.3], marker="|", markersize=6, markeredgewidth=1.5, color=style.color)
-        dots = own.loc[own["mark"] == "seed", "regret"]
-        ax.plot(
-            dots,
-            y + (np.linspace(-0.26, 0.08, len(dots)) if len(dots) > 1 else np.zeros(1)),
-            linestyle="none",
-            marker=style.marker,
-            markersize=4.5,
-            color=style.color,
-            alpha=0.75,
-            markeredgecolor="white",
-            markeredgewidth=0.4,
-        )
+            draw_mean(ax, y + 0.3, mean["regret"], mean["low"], mean["high"], searcher)
+        draw_dots(ax, y, own.loc[own["mark"] == "seed", "regret"].tolist(), searcher, _SPREAD)
     ax.margins(x=0.08)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.grid(axis="y", visible=False)
     if marks.empty:
         ax.set_xticks([])
     ax.set_xlabel(fold(metric.heading(data.fid_features, chr(10)), _HEADING_LETTERS), fontsize=7)
+
+
+def interactive_regret(data: Regret, most_runs: int) -> Iterable[Choice]:
+    """A choice a metric: a row a searcher, with its seeds and their mean."""
+    styles = searcher_styles(data.searchers)
+    names = [folded(style.label) for style in styles.values()]
+    y = {"tickvals": list(range(len(names))), "ticktext": names, "range": [len(names) - 0.4, -0.6]}
+    y |= {"automargin": True}
+    zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1}
+    zero |= {"line": {"color": "#888888", "dash": "dash", "width": 1.2}}
+    for metric in CURVES:
+        own = data.marks[data.marks["metric"] == metric.heading(data.fid_features)]
+        if own.empty:
+            continue
+        hover = f"<br>regret %{{x:.4~g}} {metric.unit}"
+        traces = []
+        for place, (name, style) in enumerate(styles.items()):
+            seeds, means = (own[(own["searcher"] == name) & (own["mark"] == mark)] for mark in ("seed", "mean"))
+            spread = np.linspace(*_SPREAD, len(seeds)) if len(seeds) > 1 else np.zeros(len(seeds))
+            seeds, means = seeds.assign(place=place + spread), means.assign(place=place + 0.3)
+            traces.append(points(seeds, "regret", "place", style, 9, 0.75, hover, run_texts(seeds, style)))
+            bars = {"array": numbers(means["high"] - means["regret"])}
+            bars |= {"arrayminus": numbers(means["regret"] - means["low"])}
+            traces.append(
+                points(means, "regret", "place", style, 13, 1.0, hover, run_texts(means, style))
+                | {"error_x": {"type": "data", "symmetric": False, "thickness": 1.5, **bars}}
+            )
+        x = scaled_axis(f"regret: {metric.heading(data.fid_features)}", [])
+        yield choice(metric.label, traces, xaxis=x, yaxis=y, shapes=[zero], showlegend=False)

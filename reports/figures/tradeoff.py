@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.data.groups import Group, Store
+from reports.data.groups import Group
 from reports.data.names import counted
 from reports.data.quantities import CURVES, TRAIN_FLOPS, Quantity, scaled
-from reports.drawing.axes import fold, log_scale, worth_log
-from reports.drawing.legend import legend_below, searcher_entries, unfinished, wrapped_title
-from reports.drawing.style import COLUMN_WIDTH, SearcherStyle, drawn_styles
+from reports.drawing.layout import (
+    fold,
+    legend_below,
+    log_scale,
+    no_values,
+    searcher_entries,
+    unfinished,
+    worth_log,
+    wrapped_title,
+)
+from reports.drawing.style import COLUMN_WIDTH, DARK_GREY, GREY, SearcherStyle, drawn_styles
+from reports.drawing.traces import (
+    SIDE_LETTERS,
+    Choice,
+    choice,
+    dashed,
+    points,
+    run_texts,
+    scaled_axis,
+)
 from searchers.parts.pareto import on_front
 
 _HEADING_LETTERS = 24  # a line, along a panel
@@ -41,7 +59,7 @@ class Tradeoff:
         return self.marks
 
 
-def tradeoff_data(group: Group, store: Store) -> Tradeoff | None:
+def tradeoff_data(group: Group) -> Tradeoff | None:
     """Cost and test metrics of the group's finished searches; None where none has both."""
     done = group.searches[group.searches["status"] == "done"]
     parts, notes = [], unfinished(group)
@@ -108,7 +126,7 @@ def draw_tradeoff(data: Tradeoff) -> Figure:
 def _draw_marks(ax: Axes, marks: pd.DataFrame, metric: Quantity, styles: dict[str, SearcherStyle]) -> None:
     qualities = marks["quality"].tolist()
     if not qualities:
-        ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", va="center", color="#777777")
+        no_values(ax)
         ax.set_yticks([])
     elif metric.better == "lower" and worth_log(qualities):
         log_scale(ax, "y", qualities, _TICKS)
@@ -134,4 +152,27 @@ def _draw_front(ax: Axes, front: pd.DataFrame, metric: Quantity) -> None:
     (_, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     x = [front["cost"].iloc[0], *front["cost"], right]
     y = [high if metric.better == "lower" else low, *front["quality"], front["quality"].iloc[-1]]
-    ax.plot(x, y, drawstyle="steps-post", color="#555555", linewidth=0.9, linestyle="--", scalex=False, scaley=False)
+    ax.plot(x, y, drawstyle="steps-post", color=DARK_GREY, linewidth=0.9, linestyle="--", scalex=False, scaley=False)
+
+
+def interactive_tradeoff(data: Tradeoff, most_runs: int) -> Iterable[Choice]:
+    """A choice a metric: seeds, means and their Pareto front."""
+    divisor, unit = scaled(TRAIN_FLOPS.column, data.marks["cost"].max())
+    marks = data.marks.assign(cost=data.marks["cost"] / divisor)
+    x = scaled_axis(f"training FLOPs of the whole search ({unit})", marks["cost"].tolist())
+    for metric in CURVES:
+        own = marks[marks["metric"] == metric.heading(data.fid_features)]
+        if own.empty:
+            continue
+        front = own[(own["mark"] == "mean") & own["on_front"]].sort_values("cost")
+        traces = [dashed(front, "cost", "quality", GREY, "Pareto front of the means")]
+        hover = f"<br>%{{x:.4~g}} {unit}, {metric.label} %{{y:.5~g}}"
+        for name, style in drawn_styles(data.searchers, own["searcher"]).items():
+            seeds, mean = (own[(own["searcher"] == name) & (own["mark"] == mark)] for mark in ("seed", "mean"))
+            for rows, size, opacity in ((seeds, 9, 0.7), (mean, 15, 1.0)):
+                texts = run_texts(seeds if len(seeds) == 1 else rows, style)  # the mean of one search is that search
+                trace = points(rows, "cost", "quality", style, size, opacity, hover, texts)
+                traces.append(trace | {"legendgroup": name, "showlegend": rows is mean})
+        values = own["quality"].tolist() if metric.better == "lower" else []
+        y = scaled_axis(f"{metric.heading(data.fid_features)} {metric.arrow}", values, SIDE_LETTERS)
+        yield choice(metric.label, traces, xaxis=x, yaxis=y)

@@ -10,19 +10,15 @@ from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports.analysis.comparison import rows_of
-from reports.analysis.headline import Headline, headline
-from reports.analysis.significance import claims
 from reports.data.groups import Group
 from reports.data.names import in_order
-from reports.page.plots import interactive, json_text
+from reports.drawing.base import Report, Written
+from reports.drawing.traces import Choice, json_text
 from reports.page.style import markers_css, markers_svg
 from reports.page.tables import (
-    Table,
     definitions_table,
     environment_table,
     failures,
@@ -33,10 +29,6 @@ from reports.page.tables import (
     settings_table,
     summary_table,
 )
-from reports.page.traces import Choice
-
-if TYPE_CHECKING:
-    from reports.write import Report, Written
 
 CSV_BYTES = 500_000  # CSV files inside the page, together
 IMAGE_BYTES = 2_000_000  # images that keep their resolution, together
@@ -85,13 +77,13 @@ class Section:
     stills: tuple[Figure, ...]
 
 
-def write_page(groups: Sequence[Group], report: Report) -> None:
+def write_page(report: Report) -> None:
     """Write `report.page` from what was written before it; the same report gives the same bytes."""
-    report.page.write_text(page(groups, report), encoding="utf-8")
+    report.page.write_text(page(report), encoding="utf-8")
 
 
-def page(groups: Sequence[Group], report: Report) -> str:
-    """The HTML; `groups` are the very ones that the report was written from.
+def page(report: Report) -> str:
+    """The HTML.
 
     The template escapes all text from the store; scripts and styles are allowed by their hashes alone.
     """
@@ -99,6 +91,7 @@ def page(groups: Sequence[Group], report: Report) -> str:
 
     loader = PackageLoader("reports.page")
     jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    groups = [of.group for of in report.analysis.groups]
     csv = [path for path in (*report.tables, *(figure.csv for figure in report.figures)) if path.suffix == ".csv"]
     embedded = _smallest(csv, CSV_BYTES)
     runs = min(MOST_RUNS, PAGE_RUNS // len(groups))
@@ -118,9 +111,10 @@ def page(groups: Sequence[Group], report: Report) -> str:
         markers=markers_svg(searchers),
         counts={status: int((searches["status"] == status).sum()) for status in ("done", "failed", "running")},
         datasets=sorted(set(searches["dataset"])),
-        groups=[_told(group, report) for group in groups],
-        claims=claims(list(groups)),
+        groups=[(of.headline, summary_table(of), of.group.data, of.group.space) for of in report.analysis.groups],
+        claims=report.analysis.claims,
         tables=[_link(path, embedded) for path in report.tables],
+        sources=[Link("", path.name, _data_uri("text/plain", path.read_bytes())) for path in report.sources],
         searches=table,
         filters=filters(table, ("searcher", "status", "dataset")),
         sections=sections,
@@ -135,11 +129,6 @@ def page(groups: Sequence[Group], report: Report) -> str:
     )
 
 
-def _told(group: Group, report: Report) -> tuple[Headline, Table, tuple[str, ...]]:
-    rows = rows_of(report.comparison, group)
-    return headline(group, rows), summary_table(group, rows), group.data
-
-
 def _smallest(paths: Sequence[Path], budget: int) -> set[Path]:
     """As many of the files as fit into the budget (bytes), the smallest first."""
     found, total = set(), 0
@@ -152,7 +141,7 @@ def _smallest(paths: Sequence[Path], budget: int) -> set[Path]:
 
 def _sections(groups: Sequence[Group], report: Report, embedded: set[Path], runs: int) -> list[Section]:
     """What is over all groups, then each group, as far as there are figures."""
-    choices = [(written, interactive(written, runs)) for written in report.figures]
+    choices = [(written, written.choices(runs)) for written in report.figures]
     full = _smallest([written.png for written, choice in choices if not choice], IMAGE_BYTES)
     sections = []
     for group in (None, *groups):
@@ -166,12 +155,11 @@ def _sections(groups: Sequence[Group], report: Report, embedded: set[Path], runs
 
 def _figure(written: Written, choices: tuple[Choice, ...], embedded: set[Path], full: set[Path]) -> Figure:
     where = written.group.title if written.group else "all groups"
-    title = getattr(written.data, "title", written.name.capitalize()).removesuffix(f": {where}")
+    title = written.data.title.removesuffix(f": {where}")
     alt = f"{title}: {where}. {written.kind.caption}"
     links = tuple(_link(path, embedded) for path in written.files)
     if choices:
-        notes = getattr(written.data, "notes", ())
-        return Figure(title, alt, written.kind.caption, links, choices, notes, json_text(choices))
+        return Figure(title, alt, written.kind.caption, links, choices, written.data.notes, json_text(choices))
     data = written.png.read_bytes()
     is_wide = int.from_bytes(data[16:20], "big") > 1000  # pixels, from the PNG's header
     image = _data_uri("image/png", data) if written.png in full else _data_uri("image/webp", _halved(data))

@@ -11,7 +11,8 @@ import pandas as pd
 
 from benchmark.store.doubts import doubts
 from benchmark.text import features_kind
-from reports.analysis.comparison import active_range, counts, mean_sd_text, plus_minus, ratio, size_range
+from reports.analysis.analysis import GroupAnalysis
+from reports.analysis.comparison import active_range, counts, mean_and_ratio, mean_sd_text, plus_minus, size_range
 from reports.data.groups import Group
 from reports.data.names import in_order, label
 from reports.data.quantities import (
@@ -21,14 +22,13 @@ from reports.data.quantities import (
     SHOWN_METRICS,
     TRAIN_FLOPS,
     WALL_SECONDS,
-    Quantity,
 )
 
 _SHOWN_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
 _LONG = 60  # letters from which a cell asks for a wide column
 DEFINITIONS = {
     "wall_seconds": "From the start of a search to the finished model of the chosen size, all its trainings and "
-    "evaluations in it; time lost to a kill is not. Of a spread search: with a worker for each training.",
+    "evaluations in it; time lost to a kill is not. It compares within one execution: sequential, spread or stacked.",
     "train_seconds": "Time of the training steps of all trainings.",
     "eval_seconds": "Time of the metrics on validation data, of all trainings.",
     "device_seconds": "Training and evaluation time of what the search occupied: each of its threads on a CPU, or one "
@@ -144,30 +144,25 @@ def searches_table(groups: Sequence[Group]) -> Table:
     return Table(tuple(columns), tuple(rows))
 
 
-def summary_table(group: Group, rows: pd.DataFrame) -> Table:
-    """A row a searcher: means over its finished seeds. `rows` is the group's part of `comparison(groups)`."""
+def summary_table(of: GroupAnalysis) -> Table:
+    """A row a searcher: means over its finished seeds."""
     columns = [Column("searcher")]
     columns += [Column("done / failed / running", True), Column("latent size, median (min–max)", True)]
     columns += [Column("latents in use", True)]
     columns += [Column(cost.heading(""), True) for cost in (TRAIN_FLOPS, WALL_SECONDS)]
-    columns += [Column(f"{metric.heading(group.fid_features)} {metric.arrow}", True) for metric in SHOWN_METRICS]
+    columns += [Column(f"{metric.heading(of.group.fid_features)} {metric.arrow}", True) for metric in SHOWN_METRICS]
     table = [
         (
             searcher_cell(row["searcher"]),
             Cell(counts(row)),
             Cell(size_range(row)),
             Cell(active_range(row)),
-            *(_cost_cell(row, cost) for cost in (TRAIN_FLOPS, WALL_SECONDS)),
+            *(Cell(mean_and_ratio(row, cost)) for cost in (TRAIN_FLOPS, WALL_SECONDS)),
             *(Cell(plus_minus(row, metric)) for metric in SHOWN_METRICS),
         )
-        for _, row in rows.iterrows()
+        for _, row in of.rows.iterrows()
     ]
     return Table(tuple(columns), tuple(table))
-
-
-def _cost_cell(row: pd.Series, cost: Quantity) -> Cell:
-    multiple = ratio(row, cost)
-    return Cell(plus_minus(row, cost) + (f" ({multiple})" if multiple else ""))
 
 
 def running_table(groups: Sequence[Group]) -> Table:

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmark.store import ResultsStore
-from reports.drawing.base import FigureData
+from reports.drawing.base import Shown
 
 
 @dataclass(frozen=True)
@@ -86,5 +86,5 @@ class PaperItem:
     paper: str
     summary: str
     needs: tuple[Need, ...]
-    data: Callable[[Runs], FigureData | None]
+    data: Callable[[Runs], Shown | None]
     draw: Callable[[Any], Figure] | None = None

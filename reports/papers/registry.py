@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from reports.papers import ald as paper_ald
-from reports.papers import ald_plot as paper_ald_plot
-from reports.papers import geco as paper_geco
-from reports.papers import geco_plot as paper_geco_plot
+from reports.papers import ald, geco
 from reports.papers.asperti.base import MNIST_CONV, MNIST_DENSE, TILES_CONV, TILES_DENSE
 from reports.papers.asperti.cube import SAMPLED, UNSAMPLED, cube_data, draw_cube
 from reports.papers.asperti.curves import draw_ratio, draw_variances, ratio_data, variances_data
@@ -131,55 +128,55 @@ PAPER_ITEMS: dict[str, PaperItem] = {
     "ald-figure2": PaperItem(
         "ALD-VAE (2312.06280), figure 2",
         "four metrics while the latent size shrinks to 2, and where the stop rule would stop",
-        paper_ald.needs(paper_ald.FULL),
-        paper_ald.figure_2_data,
-        paper_ald_plot.draw_figure_2,
+        ald.needs(ald.FULL),
+        ald.figure_2_data,
+        ald.draw_figure_2,
     ),
     "ald-figure3": PaperItem(
         "ALD-VAE (2312.06280), figure 3",
         "four metrics of ALD and of a training that had its final size from the start",
-        paper_ald.needs(paper_ald.RETRAINED),
-        paper_ald.figure_3_data,
-        paper_ald_plot.draw_figure_3,
+        ald.needs(ald.RETRAINED),
+        ald.figure_3_data,
+        ald.draw_figure_3,
     ),
     "ald-figure4": PaperItem(
         "ALD-VAE (2312.06280), figure 4",
         "four metrics of ALD from three start sizes",
-        paper_ald.needs(*paper_ald.STARTS)[:2],  # the paper shows MNIST and FashionMNIST
-        paper_ald.figure_4_data,
-        paper_ald_plot.draw_figure_4,
+        ald.needs(*ald.STARTS)[:2],  # the paper shows MNIST and FashionMNIST
+        ald.figure_4_data,
+        ald.draw_figure_4,
     ),
     "ald-seeds": PaperItem(
         "ALD-VAE (2312.06280), section 5.2",
         "mean and standard deviation over seeds of the latent size that ALD chose, beside the paper's",
-        paper_ald.needs(*paper_ald.STARTS),
-        paper_ald.seeds_data,
+        ald.needs(*ald.STARTS),
+        ald.seeds_data,
     ),
     "geco-figure1": PaperItem(
         "GECO/L0-ARM (2003.10901), figure 1",
         "error, open gates, multiplier and images within the bound along one training on dsprites",
-        (paper_geco.FIGURE_1,),
-        paper_geco.figure_1_data,
-        paper_geco_plot.draw_figure_1,
+        (geco.FIGURE_1,),
+        geco.figure_1_data,
+        geco.draw_figure_1,
     ),
     "geco-figure2": PaperItem(
         "GECO/L0-ARM (2003.10901), figure 2",
         "dsprites reconstructed by the models of two bounds",
-        (paper_geco.FIGURE_2,),
-        paper_geco.figure_2_data,
-        paper_geco_plot.draw_figure_2,
+        (geco.FIGURE_2,),
+        geco.figure_2_data,
+        geco.draw_figure_2,
     ),
     "geco-figure3": PaperItem(
         "GECO/L0-ARM (2003.10901), figure 3",
         "retained dimensions against the bound on mnist",
-        (paper_geco.FIGURE_3,),
-        paper_geco.figure_3_data,
-        paper_geco_plot.draw_figure_3,
+        (geco.FIGURE_3,),
+        geco.figure_3_data,
+        geco.draw_figure_3,
     ),
     "geco-table1": PaperItem(
         "GECO/L0-ARM (2003.10901), table I",
         "error of a VAE of n latents, and the size that pruning from 2n reaches within it, the paper's and ours",
-        tuple(paper_geco.TABLE_1_NEEDS.values()),
-        paper_geco.table_1_data,
+        tuple(geco.TABLE_1_NEEDS.values()),
+        geco.table_1_data,
     ),
 }

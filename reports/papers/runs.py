@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from benchmark.config.protocol import load_protocol
+from reports.data.names import dataset_label
 
 _PRINTED = {
     **{"mnist": "MNIST", "fashionmnist": "FashionMNIST", "eurosat": "EuroSAT", "sprites": "SPRITES"},
@@ -30,9 +31,7 @@ class PaperTable:
 
 def printed_name(dataset: str) -> str:
     """A dataset as the papers print it; of `folder:PATH` the folder's own name."""
-    if dataset.startswith("folder:"):
-        return f"folder {Path(dataset.removeprefix('folder:')).name}"
-    return _PRINTED.get(dataset, dataset)
+    return _PRINTED.get(dataset, dataset_label(dataset))
 
 
 def n_searchers(searches: pd.DataFrame) -> int:
@@ -47,12 +46,13 @@ def of_one_condition(searches: pd.DataFrame, complete: Callable[[pd.DataFrame], 
     searcher and seed that ran on several devices counts once. `searches` is not empty.
     """
 
-    def rank(of_condition: tuple[str, pd.DataFrame]) -> tuple[int, float, bool, str]:
+    def rank(of_condition: tuple[Hashable, pd.DataFrame]) -> tuple[int, float, bool, Any]:
         condition, own = of_condition
         inception = bool((own["test_fid_features"] == "inception").any())
         return complete(own), float(own["epochs"].max()), inception, condition
 
-    _, best = max(searches.groupby(searches["protocol_hash"].fillna("")), key=rank)
+    conditions = [searches["protocol_hash"].fillna(""), searches["epochs"].fillna(0)]  # old runs may have no hash
+    _, best = max(searches.groupby(conditions), key=rank)
     return best.sort_values(["seed", "search_id"]).drop_duplicates(["searcher", "seed"])
 
 
@@ -64,14 +64,24 @@ def of_one_seed(searches: pd.DataFrame) -> pd.DataFrame:
 
 
 def share_of_budget(search: pd.Series, images_seen: float = math.nan) -> float:
-    """Budget of a search's full training over that in its protocol's file: epochs, or batches by the images seen."""
+    """Budget of a search's full training over that in its protocol's file.
+
+    Of a budget in batches by the images seen or, where they are not given, by the epochs; NaN where those are unknown
+    beforehand.
+    """
     paper = load_protocol(search["protocol"]).training
     if paper.batches is None:
         return float(search["epochs"] / paper.epochs)
+    if math.isnan(images_seen):
+        return float(search["epochs"] * (paper.epoch_batches or math.nan) / paper.batches)
     return images_seen / (paper.batch_size * paper.batches)
 
 
+def is_full(share: float) -> bool:
+    """True for all of a budget, as far as it can be known (NaN is not); one in batches is rounded to whole epochs."""
+    return math.isnan(share) or abs(share - 1) < 0.02
+
+
 def budget_note(share: float, of: str = "paper") -> str:
-    """`budget: 10 % of the paper's`; empty where it is all of that, or there is nothing to compare with (NaN)."""
-    # A budget in batches is rounded to whole epochs.
-    return "" if math.isnan(share) or abs(share - 1) < 0.02 else f"budget: {100 * share:.3g} % of the {of}'s"
+    """`budget: 10 % of the paper's`; empty where it is all of that."""
+    return "" if is_full(share) else f"budget: {100 * share:.3g} % of the {of}'s"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reports.drawing.save import make_folder, save
 from reports.drawing.style import paper_style
 from reports.papers.base import Need, Runs
 from reports.papers.registry import PAPER_ITEMS
-from reports.tables.latex import frame_latex
-from reports.write import make_folder, save
+from reports.tables.latex.frame import frame_latex
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-import pandas as pd
-
-from benchmark.text import features_kind
-from reports.analysis.comparison import active_range, cautions, counts, plus_minus, ratio, rows_of, size_range
-from reports.analysis.significance import claims
+from reports.analysis.analysis import Analysis, GroupAnalysis
+from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
-from reports.data.quantities import COSTS, SHOWN_METRICS, Quantity
+from reports.data.quantities import COSTS, SHOWN_METRICS
 
 _ERROR_LENGTH = 300
 _TESTS = (
@@ -34,11 +32,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells if n == 1 else map(escape, cells)) + " |" for n, cells in enumerate(lines))
 
 
-def comparison_page(groups: list[Group], frame: pd.DataFrame) -> str:
-    """The page: per group the costs, the test metrics and their cautions; the tests; failed and running searches.
-
-    `frame` is `comparison(groups)`.
-    """
+def comparison_page(analysis: Analysis) -> str:
+    """The page: per group the costs, the test metrics and their cautions; the tests; failed and running searches."""
     parts = [
         "# Comparison of searchers",
         "Mean ± standard deviation over finished seeds; a single seed has none. "
@@ -46,41 +41,32 @@ def comparison_page(groups: list[Group], frame: pd.DataFrame) -> str:
         "`comparison.csv` also has bootstrap 95 % intervals of the means (percentile method), which are too narrow "
         "with few seeds: of normal values they cover the true mean in 74 % of cases with 3 seeds, in 90 % with 10.",
     ]
-    for group in groups:
-        parts += _group(group, rows_of(frame, group))
-    parts += ["## Significance", _TESTS, "\n".join(f"- {escape(sentence)}" for sentence in claims(groups))]
+    for of in analysis.groups:
+        parts += _group(of)
+    groups = [of.group for of in analysis.groups]
+    parts += ["## Significance", _TESTS, "\n".join(f"- {escape(sentence)}" for sentence in analysis.claims)]
     parts += _listing("Failed searches", groups, "failed", "No search failed.")
     parts += _listing("Running searches", groups, "running", "No search is running.")
     return "\n\n".join(parts) + "\n"
 
 
-def _group(group: Group, rows: pd.DataFrame) -> list[str]:
+def _group(of: GroupAnalysis) -> list[str]:
+    group = of.group
+    rows = [row for _, row in of.rows.iterrows()]
     costs = [
-        [row["searcher"], counts(row), size_range(row), active_range(row), *(_cost(row, cost) for cost in COSTS)]
-        for _, row in rows.iterrows()
+        [row["searcher"], counts(row), size_range(row), active_range(row), *(mean_and_ratio(row, c) for c in COSTS)]
+        for row in rows
     ]
-    quality = [[row["searcher"], *(plus_minus(row, metric) for metric in SHOWN_METRICS)] for _, row in rows.iterrows()]
+    quality = [[row["searcher"], *(plus_minus(row, metric) for metric in SHOWN_METRICS)] for row in rows]
     cost_header = ["searcher", "done/failed/running", "latent size: median (min–max)", "latents in use"]
     cost_header += [cost.heading(group.fid_features) for cost in COSTS]
     quality_header = ["searcher", *(f"{m.heading(group.fid_features)} {m.arrow}" for m in SHOWN_METRICS)]
-    protocols = ", ".join(sorted(set(group.searches["protocol"]) - {""})) or "unknown"
-    epochs = ", ".join(f"{n:g}" for n in sorted(group.searches["epochs"].dropna().unique())) or "unknown"
-    about = (
-        f"Dataset {escape(group.dataset)}, backbone {escape(group.backbone)}, protocol {escape(protocols)} "
-        f"(hash {escape(group.protocol_hash) or 'unknown'}), epochs per training: {epochs}, "
-        f"FID on {escape(features_kind(group.fid_features)) or 'unknown'} features."
-    )
-    parts = [f"## {escape(group.title)}", about, "### Latent size and cost", table(cost_header, costs)]
-    parts += ["### Quality on the test split", table(quality_header, quality)]
-    return [*parts, *(escape(note) for note in cautions(group))]
+    parts = [f"## {escape(group.title)}", escape(group.conditions), "### Latent size and cost"]
+    parts += [table(cost_header, costs), "### Quality on the test split", table(quality_header, quality)]
+    return [*parts, *map(escape, of.cautions)]
 
 
-def _cost(row: pd.Series, cost: Quantity) -> str:
-    multiple = ratio(row, cost)
-    return plus_minus(row, cost) + (f" ({multiple})" if multiple else "")
-
-
-def _listing(title: str, groups: list[Group], status: str, none: str) -> list[str]:
+def _listing(title: str, groups: Sequence[Group], status: str, none: str) -> list[str]:
     lines = [
         f"- {escape(group.title)}: {escape(row['searcher'])}, seed {row['seed']:g}"
         + (f": {escape(row['error'][:_ERROR_LENGTH])}" if row["error"] else "")

@@ -13,8 +13,8 @@ from report_frames import Row, epochs, search, write_store
 
 from benchmark.store import ResultsStore
 from reports.data.groups import read_groups
-from reports.drawing.base import FigureData
-from reports.write import Report, write_report
+from reports.drawing.base import FigureData, Report
+from reports.write import write_report
 
 IMAGE, SCRIPT, TEMPLATE = "<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "{{7*7}}"
 HOSTILE_SEARCHER = f"my.own:{IMAGE}%{{y}}<b>&lt;"
@@ -62,7 +62,7 @@ def write_page_of(root: Path) -> Report:
     write_store(root / "results", *searches())
     store = ResultsStore(root / "results")
     with patch("reports.write.save", _save_stripes):
-        return write_report(read_groups(store, "results"), store, root / "report")
+        return write_report(read_groups(store, "results"), root / "report")
 
 
 def _save_stripes(figure: Figure, data: FigureData, stem: Path) -> tuple[Path, Path, Path]:

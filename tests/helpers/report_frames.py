@@ -66,8 +66,8 @@ class Frames:
         return self._galleries.get(search_id)
 
 
-def group(searches: list[Row], logged: list[Row] | None = None) -> Group:
-    groups = read_groups(Frames(searches, logged), "results")
+def group(searches: list[Row], logged: list[Row] | None = None, galleries: Row | None = None) -> Group:
+    groups = read_groups(Frames(searches, logged, galleries), "results")
     assert len(groups) == 1
     return groups[0]
 
@@ -87,6 +87,3 @@ def write_store(root: Path, searches: list[Row], logged: list[Row]) -> None:
         if row["status"] == "done":
             images = np.random.default_rng(0).integers(0, 255, (8, 1, 8, 8), dtype=np.uint8)
             np.savez(folder.path / "images.npz", originals=images, reconstructions=images, samples=255 - images)
-
-
-NO_STORE = Frames([])

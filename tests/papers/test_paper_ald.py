@@ -16,8 +16,18 @@ from benchmark.config.protocol import load_protocol
 from benchmark.store import ResultsStore
 from reports.drawing.style import STOP_RED, paper_style
 from reports.papers import ald as paper_ald
-from reports.papers.ald import FULL, PAPER_SD, RETRAINED, figure_2_data, figure_3_data, figure_4_data, seeds_data
-from reports.papers.ald_plot import draw_figure_2, draw_figure_3, draw_figure_4
+from reports.papers.ald import (
+    FULL,
+    PAPER_SD,
+    RETRAINED,
+    draw_figure_2,
+    draw_figure_3,
+    draw_figure_4,
+    figure_2_data,
+    figure_3_data,
+    figure_4_data,
+    seeds_data,
+)
 from reports.papers.base import Runs
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import write_papers

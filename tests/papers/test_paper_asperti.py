@@ -16,8 +16,9 @@ from benchmark.backbones.export import build_vae, save_model
 from benchmark.config.protocol import load_protocol
 from benchmark.store import ResultsStore
 from benchmark.store.rows import EPOCH_COLUMNS
+from reports.drawing.images import mosaic
 from reports.drawing.style import paper_style
-from reports.papers.asperti.base import MNIST_CONV, MNIST_DENSE, TILES_CONV, TILES_DENSE, find_run, mosaic, pixels
+from reports.papers.asperti.base import MNIST_CONV, MNIST_DENSE, TILES_CONV, TILES_DENSE, find_run, pixels
 from reports.papers.asperti.cube import SAMPLED, SLICES, UNSAMPLED, cube_data
 from reports.papers.asperti.curves import RHOS, draw_variances, kl_at_ratio, ratio_data, variances_data
 from reports.papers.asperti.images import (
@@ -241,9 +242,12 @@ def test_cube_decodes_a_grid_of_the_latent_space(store: Store) -> None:
 
 def test_pixels_and_mosaic_by_hand() -> None:
     assert pixels(np.array([[[0, 1], [0.5, 0.2]]], np.float32)) == ["00ff8033"]
-    images = np.arange(4, dtype=np.float32).reshape(2, 2, 1, 1)
-    assert mosaic(images).tolist() == [[0, 1], [2, 3]]
-    assert mosaic(images, gap=1).tolist() == [[0, 1, 1], [1, 1, 1], [2, 1, 3]]
+    images = np.arange(4, dtype=np.float32).reshape(4, 1, 1)
+    assert mosaic(images, 2).tolist() == [[0, 1], [2, 3]]
+    assert mosaic(images, 2, gap=1).tolist() == [[0, 1, 1], [1, 1, 1], [2, 1, 3]]
+    assert mosaic(images[:3], 2).tolist() == [[0, 1], [2, 1]]  # white at the end
+    colours = np.arange(6, dtype=np.uint8).reshape(2, 1, 1, 3)
+    assert mosaic(colours, 2, gap=1).tolist() == [[[0, 1, 2], [255, 255, 255], [3, 4, 5]]]
 
 
 # ---- figures 5, 13 and 14

@@ -23,12 +23,14 @@ from reports.papers.geco import (
     TABLE_1,
     TABLE_1_NEEDS,
     TAUS,
+    draw_figure_1,
+    draw_figure_2,
+    draw_figure_3,
     figure_1_data,
     figure_2_data,
     figure_3_data,
     table_1_data,
 )
-from reports.papers.geco_plot import draw_figure_1, draw_figure_2, draw_figure_3
 from reports.papers.registry import PAPER_ITEMS
 
 Part = tuple[Row, list[Row]]

@@ -7,13 +7,12 @@ import math
 import numpy as np
 import pytest
 from fits import assert_fits
-from report_frames import NO_STORE, Row, epochs, group, search
+from report_frames import Row, epochs, group, search
 
 from reports.analysis.stats import mean_interval
 from reports.data.groups import Group
 from reports.drawing.style import paper_style
-from reports.figures.anytime import Anytime, anytime_data, candidates
-from reports.figures.anytime_plot import draw_anytime
+from reports.figures.anytime import Anytime, anytime_data, candidates, draw_anytime
 
 FLOPS, SECONDS = "training FLOPs", "wall-clock (s)"
 
@@ -57,14 +56,14 @@ def by_hand() -> tuple[list[Row], list[Row]]:
 
 
 def test_curves_known_by_hand() -> None:
-    data = anytime_data(group(*by_hand()), NO_STORE)
+    data = anytime_data(group(*by_hand()))
     assert curve(data, "grid") == [[1, 1], [2, pytest.approx(4 / 6)], *[[c, pytest.approx(1 / 6)] for c in (3, 4)]]
     assert curve(data, "ald") == [[1, pytest.approx(5 / 6)], [2, 0.5]]
     assert curve(data, "geco-l0arm") == [[11, 0]]  # its baseline cost 10 before the first candidate
 
 
 def test_wall_clock_ends_with_the_search() -> None:
-    data = anytime_data(group(*by_hand()), NO_STORE)
+    data = anytime_data(group(*by_hand()))
     assert [cost for cost, _ in curve(data, "grid", SECONDS)] == [10, 20, 30, 45]
     assert [cost for cost, _ in curve(data, "geco-l0arm", SECONDS)] == [60, 70]
 
@@ -74,7 +73,7 @@ def test_trainings_that_overlap_in_time_are_in_the_order_of_the_clock() -> None:
     own = search("grid", pareto=[0, 1], chosen_trial=0, wall_seconds=40.0, train_flops=6.0)
     logged = [*training(own, [9.0, 7.0, 1.0]), *training(own, [5.0, 2.0, 2.0], 1, begin=5.0)]
     assert [row["wall_seconds"] for row in logged] == [10, 20, 30, 15, 25, 35]
-    data = anytime_data(group([own], logged), NO_STORE)
+    data = anytime_data(group([own], logged))
     # The candidates' means are 9, 8, 17/3 and 5, 3.5, 3, so their ranks 1, 0.8, 0.6 and 0.4, 0.2, 0.
     assert curve(data, "grid", SECONDS) == [
         [c, pytest.approx(r)] for c, r in ((10, 1), (15, 0.4), (25, 0.2), (35, 0), (40, 0))
@@ -89,7 +88,7 @@ def test_a_cost_is_unknown_after_a_training_of_unknown_cost() -> None:
     for row in logged:
         if row["searcher"] == "geco-l0arm" and row["trial"] == 0:
             row["train_flops"] = math.nan
-    data = anytime_data(group(searches, logged), NO_STORE)
+    data = anytime_data(group(searches, logged))
     assert curve(data, "geco-l0arm") == []
     assert len(curve(data, "geco-l0arm", SECONDS)) == 2
 
@@ -97,7 +96,7 @@ def test_a_cost_is_unknown_after_a_training_of_unknown_cost() -> None:
 def test_only_the_chosen_training_of_a_search_without_a_front_is_a_candidate() -> None:
     own = search("mine:Search", chosen_trial=1, train_flops=6.0)
     logged = [*training(own, [1.0, 1.0]), *training(own, [5.0, 1.0], 1), *training(own, [1.0, 1.0], 2)]
-    assert curve(anytime_data(group([own], logged), NO_STORE), "mine:Search") == [[3, 1], [4, 0], [6, 0]]
+    assert curve(anytime_data(group([own], logged)), "mine:Search") == [[3, 1], [4, 0], [6, 0]]
 
 
 def test_a_value_is_the_mean_of_the_last_five_epochs_of_its_training() -> None:
@@ -154,7 +153,7 @@ def seeds(n: int) -> tuple[list[Row], list[Row]]:
 
 
 def test_the_mean_starts_where_all_have_a_candidate_and_keeps_what_has_ended() -> None:
-    data = anytime_data(group(*seeds(2)), NO_STORE)
+    data = anytime_data(group(*seeds(2)))
     # Steps at 1, 2, 3 (1, 0.5, 0; ends at 3) and at 2 (0.25; ends at 6).
     assert curve(data, "grid", line="mean") == [[2, 0.375], [3, 0.125], [6, 0.125]]
     assert data is not None
@@ -164,7 +163,7 @@ def test_the_mean_starts_where_all_have_a_candidate_and_keeps_what_has_ended() -
 
 
 def test_from_three_seeds_on_the_mean_has_an_interval_and_stands_alone() -> None:
-    data = anytime_data(group(*seeds(4)), NO_STORE)
+    data = anytime_data(group(*seeds(4)))
     assert data is not None
     frame = data.frame()
     assert set(frame["line"]) == {"mean"}
@@ -178,7 +177,7 @@ def test_from_three_seeds_on_the_mean_has_an_interval_and_stands_alone() -> None
 def test_a_long_mean_curve_is_thinned_to_its_ends() -> None:
     searches = [search("grid", seed, pareto=[0], train_flops=500.0) for seed in range(3)]
     logged = [row for one in searches for row in training(one, np.linspace(9, 1, 400).tolist())]
-    mean = curve(anytime_data(group(searches, logged), NO_STORE), "grid", line="mean")
+    mean = curve(anytime_data(group(searches, logged)), "grid", line="mean")
     assert len(mean) <= 100
     assert (mean[0], mean[-1]) == ([1, 1], [500, 0])
 
@@ -190,7 +189,7 @@ def test_searches_without_a_curve_are_named() -> None:
     unmetered = training(searches[4], [2.0])
     for row in unmetered:
         row["train_flops"] = math.nan
-    data = anytime_data(group(searches, logged + unmetered), NO_STORE)
+    data = anytime_data(group(searches, logged + unmetered))
     assert data is not None
     assert data.notes == (
         "Not drawn, failed: ALD (1).",
@@ -205,10 +204,10 @@ def test_searches_without_a_curve_are_named() -> None:
 
 def test_nothing_to_show() -> None:
     running, done = search("grid", 0, "running"), search("ald")
-    assert anytime_data(group([running], training(running, [1.0])), NO_STORE) is None
-    assert anytime_data(group([done]), NO_STORE) is None
-    assert anytime_data(group([done], training(done, [math.nan])), NO_STORE) is None
-    assert anytime_data(group([{**done, "chosen_trial": None}], training(done, [1.0])), NO_STORE) is None
+    assert anytime_data(group([running], training(running, [1.0]))) is None
+    assert anytime_data(group([done])) is None
+    assert anytime_data(group([done], training(done, [math.nan]))) is None
+    assert anytime_data(group([{**done, "chosen_trial": None}], training(done, [1.0]))) is None
 
 
 def test_an_axis_without_costs_says_so() -> None:
@@ -216,7 +215,7 @@ def test_an_axis_without_costs_says_so() -> None:
     logged = training(one, [2.0, 1.0])
     for row in logged:
         row["train_flops"] = math.nan
-    data = anytime_data(group([one], logged), NO_STORE)
+    data = anytime_data(group([one], logged))
     assert data is not None
     assert [text.get_text() for text in draw_anytime(data).axes[0].texts] == ["no training FLOPs known"]
 
@@ -224,7 +223,7 @@ def test_an_axis_without_costs_says_so() -> None:
 def test_lines_and_bands_are_drawn_where_the_frame_says() -> None:
     searches, logged = seeds(3)
     lone = search("ald", train_flops=1.0)
-    data = anytime_data(group([*searches, lone], [*logged, *training(lone, [5.0])]), NO_STORE)
+    data = anytime_data(group([*searches, lone], [*logged, *training(lone, [5.0])]))
     assert data is not None
     panel = draw_anytime(data).axes[0]
     grid, _, ald, _ = panel.lines  # each with its end's marker
@@ -244,6 +243,6 @@ def test_seven_searchers_with_long_names_fit() -> None:
     logged = [row for one in searches for row in training(one, generator.normal(size=30).tolist(), flops=1e9)]
     searches += [search(name, 3, status) for name, status in zip(names, ["failed", "running"] * 4, strict=False)]
     with paper_style():
-        data = anytime_data(group(searches, logged), NO_STORE)
+        data = anytime_data(group(searches, logged))
         assert data is not None
         assert_fits(draw_anytime(data))

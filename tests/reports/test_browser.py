@@ -10,7 +10,7 @@ import pytest
 from page_store import HOSTILE_DATASET, HOSTILE_SEARCHER, IMAGE, TEMPLATE, write_page_of
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from reports.write import Report
+from reports.drawing.base import Report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 ARGUMENTS = (

@@ -9,13 +9,12 @@ import pytest
 from page_store import seeds
 from report_frames import Row, group, search
 
-from reports.analysis.comparison import comparison, rows_of
-from reports.analysis.headline import Headline, headline, interval
+from reports.analysis.analysis import analyse
+from reports.analysis.headline import Headline, interval
 
 
 def told(searches: list[Row]) -> Headline:
-    found = group(searches)
-    return headline(found, rows_of(comparison([found]), found))
+    return analyse([group(searches)]).groups[0].headline
 
 
 def test_interval_is_students() -> None:

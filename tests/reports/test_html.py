@@ -17,10 +17,10 @@ from PIL import Image
 from report_frames import Frames, epochs, group, search, write_store
 
 from benchmark.store import ResultsStore
-from reports.data.groups import Group, read_groups
+from reports.data.groups import read_groups
 from reports.data.quantities import COSTS, SHOWN_METRICS
+from reports.drawing.base import Report
 from reports.page.page import page
-from reports.page.plots import interactive
 from reports.page.tables import (
     DEFINITIONS,
     environment_table,
@@ -31,7 +31,7 @@ from reports.page.tables import (
     searches_table,
     settings_table,
 )
-from reports.write import Report, write_report
+from reports.write import write_report
 
 # ---- tables
 
@@ -184,7 +184,7 @@ def test_what_was_not_well_is_said(reader: Reader) -> None:
 
 
 def test_plotly_accepts_every_plot(report: Report) -> None:
-    drawn = [choice for written in report.figures for choice in interactive(written, 60)]
+    drawn = [choice for written in report.figures for choice in written.choices(60)]
     assert len(drawn) > 10
     for choice in drawn:
         go.Figure(choice.data, choice.layout)  # raises where an attribute or a value is not plotly's
@@ -205,26 +205,21 @@ def test_figures_have_their_text_caption_and_files(reader: Reader, report: Repor
         assert " ".join(written.kind.caption.split()) in " ".join(reader.text.split())
 
 
-def groups_of(report: Report) -> list[Group]:
-    """The very groups that it was written from."""
-    return list({written.group.slug: written.group for written in report.figures if written.group}.values())
-
-
 def test_same_report_gives_the_same_page(report: Report) -> None:
-    assert page(groups_of(report), report) == report.page.read_text(encoding="utf-8")
+    assert page(report) == report.page.read_text(encoding="utf-8")
 
 
 def test_too_much_to_embed_is_linked_or_halved(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reports.page.page.CSV_BYTES", report.tables[0].stat().st_size)
     monkeypatch.setattr("reports.page.page.IMAGE_BYTES", 0)
-    small = page(groups_of(report), report)
+    small = page(report)
     links = {a["download"]: str(a["href"]) for tag, a in Reader(small).elements if tag == "a" and "download" in a}
     largest = max((written.csv for written in report.figures), key=lambda path: path.stat().st_size)
     assert links[largest.name] == largest.name
     assert any(href.startswith("data:text/csv") for href in links.values())
     sources = [str(a["src"]) for tag, a in Reader(small).elements if tag == "img"]
     images = [base64.b64decode(source.removeprefix("data:image/webp;base64,")) for source in sources]
-    full = [size_of(written.png.read_bytes()) for written in report.figures if not interactive(written, 60)]
+    full = [size_of(written.png.read_bytes()) for written in report.figures if not written.choices(60)]
     assert sorted(map(size_of, images)) == sorted(((width + 1) // 2, (height + 1) // 2) for width, height in full)
 
 
@@ -236,7 +231,20 @@ def size_of(image: bytes) -> tuple[int, int]:
 def test_a_store_without_results_has_a_page_without_plots(tmp_path: Path) -> None:
     write_store(tmp_path / "results", [search("ald", 0, "failed", error="ValueError: x")], [])
     store = ResultsStore(tmp_path / "results")
-    written = write_report(read_groups(store, "results"), store, tmp_path / "report")
+    written = write_report(read_groups(store, "results"), tmp_path / "report")
     text = written.page.read_text(encoding="utf-8")
     assert "No search has finished yet" in text and "ValueError: x" in text
     assert len(text) < 1_000_000  # plotly.js alone is 5 MB
+
+
+def test_the_page_carries_the_protocols_and_the_packages(tmp_path: Path) -> None:
+    write_store(tmp_path, [search("ald", 0, "failed", error="x"), search("ald", dataset="mnist")], [])
+    (tmp_path / "protocols").mkdir()
+    kept = {"protocols/protocol-3fa2c19b77.toml": "[space]\nlow = 2\n# </script>", "packages.txt": "torch==2.12\n"}
+    for name, text in {**kept, "protocols/protocol-other.toml": "not of these groups"}.items():
+        (tmp_path / name).write_text(text)
+    store = ResultsStore(tmp_path)
+    html = write_report(read_groups(store, "results"), tmp_path / "report", store.path).page.read_text()
+    links = re.findall(r'href="data:text/plain;base64,([^"]*)" download="([^"]*)"', html)
+    found = {name: base64.b64decode(content).decode() for content, name in links}
+    assert found == {Path(name).name: text for name, text in kept.items()}

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from report_frames import Frames, Row, group, search, write_store
 
 from benchmark.store import ResultsStore
-from reports.analysis.comparison import comparison
+from reports.analysis.analysis import analyse
 from reports.data.groups import read_groups
 from reports.papers import write as papers_render
 from reports.papers.base import PaperItem, Runs
-from reports.tables.latex import comparison_latex, frame_latex, write_latex
-from reports.tables.latex_text import escape, number, shortened
+from reports.tables.latex.comparison import comparison_latex, write_latex
+from reports.tables.latex.frame import frame_latex
+from reports.tables.latex.text import escape, number, shortened
 
 HOSTILE = r"own.py:A\B{c}$d&e#f%g_h^i~j<k>l|m" + '"`n–±→≥×↓↑é中😀'
 NEEDS_PDFLATEX = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
@@ -87,8 +88,7 @@ def test_number(text: str, bold: bool, source: str) -> None:
 
 
 def _source(searches: list[Row]) -> str:
-    found = group(searches)
-    return comparison_latex(found, comparison([found]))
+    return comparison_latex(analyse([group(searches)]).groups[0])
 
 
 def _lines(source: str) -> list[list[str]]:
@@ -177,7 +177,7 @@ def test_caption_says_what_was_run_and_what_failed() -> None:
 
 def test_write_latex_names_files_by_group(tmp_path: Path) -> None:
     groups = read_groups(Frames([search("grid"), search("ald", dataset="folder:/a/päth")]), "results")
-    paths = write_latex(groups, comparison(groups), tmp_path)
+    paths = write_latex(analyse(groups), tmp_path)
     assert [path.name for path in paths] == ["comparison-digits-mlp.tex", "comparison-folder-a-p-th-mlp.tex"]
     sources = [path.read_text(encoding="ascii") for path in paths]
     assert "Grid & 1" in sources[0] and "Grid" not in sources[1]
@@ -254,7 +254,7 @@ def test_a_paper_of_two_pages_compiles(tmp_path: Path) -> None:
     searches += [search("ald@100", 3, "failed", error="x"), search(HOSTILE, 3, "running")]
     other = [search(name, dataset="folder:/some/" + "very_long_name" * 9, test_kl=-1e-9) for name in names[1:3]]
     groups = read_groups(Frames([*searches, *other]), "results")
-    sources = [path.read_text() for path in write_latex(groups, comparison(groups), tmp_path)]
+    sources = [path.read_text() for path in write_latex(analyse(groups), tmp_path)]
     text = "Tables " + " and ".join(rf"\ref{{{label}}}" for label in re.findall(r"\\label\{(.*?)\}", "".join(sources)))
     paper = frame_latex(PAPER_TABLE, f"A paper's table: {HOSTILE}", "tab:paper")
     narrow = frame_latex(PAPER_TABLE[["epochs", "stopped"]], "A table in a column", "tab:narrow")

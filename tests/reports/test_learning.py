@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from report_frames import NO_STORE, Row, epochs, group, search
+from report_frames import Row, epochs, group, search
 
 from reports.drawing.style import paper_style
 from reports.figures.learning import Learning, draw_learning, learning_data
@@ -27,7 +27,7 @@ def line(data: Learning, metric: str, searcher: str) -> pd.DataFrame:
 def test_mean_and_band_are_over_the_seeds_still_running() -> None:
     runs = [search("ald", seed) for seed in range(3)]
     logged = rising(runs[0], 3, 0.0) + rising(runs[1], 3, 6.0) + rising(runs[2], 2, 3.0)
-    data = learning_data(group(runs, logged), NO_STORE)
+    data = learning_data(group(runs, logged))
     assert data is not None
     nll = line(data, "recon_nll", "ald")
     assert nll["mean"].to_dict() == {1: 4.0, 2: 5.0, 3: 6.0}  # 1, 7, 4; 2, 8, 5; 3, 9
@@ -39,7 +39,7 @@ def test_mean_and_band_are_over_the_seeds_still_running() -> None:
 
 def test_sizes_are_averaged_like_the_metrics() -> None:
     runs = [search("ald", seed) for seed in range(2)]
-    data = learning_data(group(runs, epochs(runs[0], [9, 9, 6]) + epochs(runs[1], [9, 7, 7])), NO_STORE)
+    data = learning_data(group(runs, epochs(runs[0], [9, 9, 6]) + epochs(runs[1], [9, 7, 7])))
     assert data is not None
     assert line(data, "latent_dim", "ald")["mean"].tolist() == [9.0, 8.0, 6.5]
     assert not any("different epochs" in note for note in data.notes)
@@ -48,7 +48,7 @@ def test_sizes_are_averaged_like_the_metrics() -> None:
 def test_only_the_chosen_training_counts() -> None:
     run = search("grid", n_trials=3, chosen_trial=2)
     logged = [row for trial in range(3) for row in rising(run, 2, 10.0 * trial, trial)]
-    data = learning_data(group([run], logged), NO_STORE)
+    data = learning_data(group([run], logged))
     assert data is not None
     assert line(data, "recon_nll", "grid")["mean"].tolist() == [21.0, 22.0]
     assert "One seed each." in data.notes
@@ -59,7 +59,7 @@ def test_missing_values_leave_gaps_and_are_counted() -> None:
     logged = rising(runs[0], 3, 0.0) + rising(runs[1], 3, 2.0) + rising(runs[2], 3, 0.0, fid_gen=math.nan)
     logged[1]["recon_nll"] = math.inf  # ald, seed 0, epoch 2
     logged[2]["recon_nll"] = logged[5]["recon_nll"] = math.nan
-    data = learning_data(group(runs, logged), NO_STORE)
+    data = learning_data(group(runs, logged))
     assert data is not None
     nll = line(data, "recon_nll", "ald")
     assert nll["n_seeds"].tolist() == [2, 1, 0]
@@ -71,18 +71,18 @@ def test_missing_values_leave_gaps_and_are_counted() -> None:
 def test_searches_without_a_finished_training_are_named() -> None:
     runs = [search("ald"), search("tpe", status="running"), search("grid", status="failed"), search("sparsity")]
     logged = [row for run in runs[:3] for row in epochs(run, [4, 4])]
-    data = learning_data(group(runs, logged), NO_STORE)
+    data = learning_data(group(runs, logged))
     assert data is not None
     assert set(data.lines["searcher"]) == {"ald"}
     text = " ".join(data.notes)
     assert "failed: Grid (1)" in text and "running: TPE (1)" in text
     assert "Finished without a logged training: Sparsity (1)." in text
-    assert learning_data(group(runs[1:], logged), NO_STORE) is None
+    assert learning_data(group(runs[1:], logged)) is None
 
 
 def test_frame_is_every_point_with_its_unit() -> None:
     run = search("ald")
-    data = learning_data(group([run], rising(run, 2, 0.0)), NO_STORE)
+    data = learning_data(group([run], rising(run, 2, 0.0)))
     assert data is not None
     frame = data.frame()
     assert len(frame) == 5 * 2
@@ -99,7 +99,7 @@ def test_frame_is_every_point_with_its_unit() -> None:
 def test_drawn_lines_are_the_data_and_variants_differ_by_dashes() -> None:
     runs = [search(name) for name in ("ald@80", "ald@100", "my.package:AVeryLongNameOfASearcherOfOnesOwn")]
     logged = [row for n, run in enumerate(runs) for row in rising(run, 4, float(n))]
-    data = learning_data(group(runs, logged), NO_STORE)
+    data = learning_data(group(runs, logged))
     assert data is not None
     with paper_style():
         figure = draw_learning(data)

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from page_store import DECISIVE, seeds
-from report_frames import NO_STORE, Frames, epochs, group
+from report_frames import Frames, epochs, group
 
 from reports.data.groups import Group, read_groups
+from reports.drawing.contrast import contrast, on_dark
 from reports.drawing.style import _OTHER_COLORS, _OTHER_MARKERS
+from reports.drawing.traces import MOST_POINTS, SYMBOLS, Choice, folded, json_text, numbers, plain, thinned
 from reports.figures.learning import learning_data
+from reports.figures.registry import GROUP_FIGURES
 from reports.figures.regret import regret_data
 from reports.figures.tradeoff import tradeoff_data
-from reports.page.plots import interactive, json_text
-from reports.page.style import SYMBOLS, contrast, markers_svg, on_dark
-from reports.page.traces import MOST_POINTS, Choice, folded, numbers, plain, thinned
-from reports.write import Written
+from reports.page.style import markers_svg
 from searchers import SEARCHERS
 
 
-def contents(found: Group, data: Any, most_runs: int = 60) -> dict[str, Any]:
-    written = Written("x", found, None, data, Path(), Path(), Path())  # type: ignore[arg-type]
-    return {choice.label: choice for choice in interactive(written, most_runs)}
+def contents(figure: str, data: Any, most_runs: int = 60) -> dict[str, Any]:
+    interactive = GROUP_FIGURES[figure].interactive
+    assert interactive is not None
+    return {choice.label: choice for choice in interactive(data, most_runs)}
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,9 @@ def compared() -> Group:
 
 
 def test_tradeoff_plot_has_the_frames_points(compared: Group) -> None:
-    data = tradeoff_data(compared, NO_STORE)
+    data = tradeoff_data(compared)
     assert data is not None
-    front, grid_seeds, grid_mean, ald_seed, ald_mean = contents(compared, data)["reconstruction NLL"].data
+    front, grid_seeds, grid_mean, ald_seed, ald_mean = contents("tradeoff", data)["reconstruction NLL"].data
     assert (grid_seeds["x"], grid_seeds["y"]) == ([10.0, 10.0, 10.0], [20.0, 21.0, 22.0])
     assert (grid_mean["x"], grid_mean["y"]) == ([10.0], [21.0])
     assert (ald_seed["x"], ald_seed["y"]) == ([2.0], [22.0])
@@ -59,9 +59,9 @@ def test_regret_plot_names_each_searcher_in_its_row(compared: Group) -> None:
         for row, value in zip(rows, (25.0, 24.0, 21.0, 20.0, 22.0), strict=True)  # ald's two, then grid's three
     ]
     found = read_groups(Frames(rows, None, None, trials), "results")[0]
-    data = regret_data(found, NO_STORE)
+    data = regret_data(found)
     assert data is not None
-    choice = contents(found, data)["reconstruction NLL"]
+    choice = contents("regret", data)["reconstruction NLL"]
     assert choice.layout["yaxis"]["ticktext"] == ["Grid", "ALD"]
     _, _, ald_seeds, ald_mean = choice.data
     assert ald_seeds["x"] == [4.0, 4.0]  # 25 - 21 and 24 - 20
@@ -70,9 +70,9 @@ def test_regret_plot_names_each_searcher_in_its_row(compared: Group) -> None:
 
 
 def test_learning_plot_has_means_and_runs(compared: Group) -> None:
-    data = learning_data(compared, NO_STORE)
+    data = learning_data(compared)
     assert data is not None
-    found = contents(compared, data)["reconstruction NLL"]
+    found = contents("learning", data)["reconstruction NLL"]
     sizes = [trace for trace in found.data if trace.get("yaxis") == "y2"]
     grid = [trace for trace in sizes if trace["legendgroup"] == "grid"]
     said = [(trace.get("hovertemplate", "").removesuffix("<extra></extra>"), trace["y"]) for trace in grid]
@@ -89,8 +89,8 @@ def test_learning_plot_has_means_and_runs(compared: Group) -> None:
 
 
 def test_few_runs_are_drawn_where_there_are_many(compared: Group) -> None:
-    data = learning_data(compared, NO_STORE)
-    traces = contents(compared, data, most_runs=2)["reconstruction NLL"].data
+    data = learning_data(compared)
+    traces = contents("learning", data, most_runs=2)["reconstruction NLL"].data
     said = {trace["hovertemplate"].split("<br>")[0] for trace in traces if "hovertemplate" in trace}
     assert said == {"Grid, seed 0", "Grid, mean of 3 seeds", "ALD, seed 0", "ALD, mean of 2 seeds"}
 

@@ -15,14 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from report_frames import Frames, Row, search
 
+from reports.analysis.analysis import analyse
 from reports.analysis.comparison import comparison
 from reports.analysis.paired_blocks import Measure, complete_blocks
-from reports.analysis.significance import claims, significance
 from reports.data.groups import Group, read_groups
 from reports.data.quantities import CURVES, FID_GEN, FID_RECON, RECON_NLL, SHOWN_METRICS, SILHOUETTE
 from reports.drawing.style import COLUMN_WIDTH, paper_style
-from reports.figures.ranks import ranks_data
-from reports.figures.ranks_plot import draw_ranks
+from reports.figures.ranks import draw_ranks, ranks_data
 from reports.tables.markdown import comparison_page
 
 FIVE = ["grid", "random", "tpe", "ald", "geco-l0arm"]
@@ -62,7 +61,7 @@ def test_searchers_and_blocks_make_the_table_with_most_pairs() -> None:
     blocks = complete_blocks(groups(rows))
     assert blocks.searchers == tuple(FIVE)
     assert blocks.blocks == (("digits-mlp", 0.0), ("digits-mlp", 1.0), ("digits-mlp", 2.0))
-    said = claims(groups(rows))
+    said = analyse(groups(rows)).claims
     assert said[0] == (
         "Compared: grid, random, tpe, ald, geco-l0arm in 3 blocks, each a seed of a group: digits, mlp: seeds 0, 1, 2."
     )
@@ -113,7 +112,9 @@ def test_repeated_searches_are_averaged_and_said() -> None:
     rows = [scored("grid", seed, 1.0) for seed in range(2)] + [scored("ald", seed, 2.0) for seed in range(2)]
     rows.append({**scored("ald", 1, 5.0), "search_id": "ald-again"})
     assert measure(rows, RECON_NLL.label).values["ald"].tolist() == [2.0, 3.5]
-    assert any(s.startswith("Finished more than once with a seed") and "ald; " in s for s in claims(groups(rows)))
+    assert any(
+        s.startswith("Finished more than once with a seed") and "ald; " in s for s in analyse(groups(rows)).claims
+    )
 
 
 # ---- measures
@@ -145,12 +146,12 @@ def test_missing_values_rank_last_and_are_said() -> None:
     assert measure(rows, RECON_NLL.label).ranks["grid"].tolist() == [3.0, 1.0, 1.0]
     assert measure(rows, "overall score").values["grid"].tolist() == [1.5, 1.0, 1.0]
     said = "A missing value counts as the worst: reconstruction NLL of grid in 1 of 3 blocks."
-    assert said in claims(groups(rows))
+    assert said in analyse(groups(rows)).claims
 
 
 def test_a_metric_in_no_block_is_said() -> None:
     rows = [{**row, "test_silhouette": NAN} for row in ladder(["grid", "ald"], 2)]
-    assert "In no block: silhouette." in claims(groups(rows))
+    assert "In no block: silhouette." in analyse(groups(rows)).claims
     assert all("silhouette" != m.label for m in complete_blocks(groups(rows)).measures)
 
 
@@ -173,7 +174,7 @@ def test_frechet_distances_on_other_features_are_other_measures() -> None:
 
 def test_claims_of_nine_blocks() -> None:
     rows = ladder(FIVE, 3, ("digits", "mnist", "tiles"))
-    table = significance(groups(rows))
+    table = analyse(groups(rows)).tests
     assert len(table) == 6 * 10
     pair = table[(table["searcher_a"] == "grid") & (table["searcher_b"] == "ald")].set_index("measure")
     nll = pair.loc["reconstruction NLL"]
@@ -184,7 +185,7 @@ def test_claims_of_nine_blocks() -> None:
     assert nll["unit"] == "nats/image"
     assert pair.loc["silhouette", "rank_biserial"] == 1.0
     assert table["claimed"].all()
-    said = claims(groups(rows))
+    said = analyse(groups(rows)).claims
     assert said[1] == (
         "The blocks are of 3 datasets (digits, mnist, tiles). Seeds of one dataset are not independent datasets, "
         "though the tests take them so: a claim holds for these datasets."
@@ -198,7 +199,7 @@ def test_claims_of_nine_blocks() -> None:
 
 def test_the_better_searcher_is_named_first() -> None:
     rows = ladder(["ald", "grid"], 6)  # ald is the better, grid the first in order
-    said = claims(groups(rows))
+    said = analyse(groups(rows)).claims
     silhouette = next(s for s in said if "silhouette" in s)
     assert silhouette.startswith("ald's silhouette is higher than grid's in 6 of 6 blocks (Wilcoxon p = 0.031, rank-b")
     assert "rank-biserial 1.00" in silhouette
@@ -207,7 +208,7 @@ def test_the_better_searcher_is_named_first() -> None:
 
 
 def test_three_blocks_allow_no_claim() -> None:
-    said = claims(groups(ladder(FIVE, 3)))
+    said = analyse(groups(ladder(FIVE, 3))).claims
     assert said[1] == (
         "All blocks are of one dataset (digits). Its seeds are not independent datasets: "
         "a claim holds for this dataset only."
@@ -226,7 +227,7 @@ def test_three_blocks_allow_no_claim() -> None:
 
 
 def test_blocks_needed_count_holms_correction() -> None:
-    said = [s for s in claims(groups(ladder(FIVE, 8))) if "smallest p-value" in s]
+    said = [s for s in analyse(groups(ladder(FIVE, 8))).claims if "smallest p-value" in s]
     assert len(said) == 1
     assert "is 0.0078 (0.078 after Holm's correction over 10 comparisons)" in said[0] and "at least 9 blocks" in said[0]
 
@@ -238,57 +239,57 @@ def test_nothing_is_claimed_where_friedman_finds_nothing() -> None:
     for seed in range(14):
         size = 10.0 + seed if seed < 10 else -(seed - 9.0)
         rows += [scored("grid", seed, 50 - size), scored("ald", seed, 50 + size), scored("tpe", seed, 50.0)]
-    table = significance(groups(rows))
+    table = analyse(groups(rows)).tests
     assert (table.loc[table["measure"] != "overall score", "p_holm"] < 0.05).all() and (
         table["p_friedman"] > 0.05
     ).all()
     assert not table["claimed"].any()
-    said = [sentence for sentence in claims(groups(rows)) if "Friedman" in sentence]
+    said = [sentence for sentence in analyse(groups(rows)).claims if "Friedman" in sentence]
     assert len(said) == 6 and all(sentence.endswith("so nothing is claimed.") for sentence in said)
 
 
 def test_two_searchers_stand_on_wilcoxon_alone() -> None:
-    few, many = claims(groups(ladder(["grid", "ald"], 4))), claims(groups(ladder(["grid", "ald"], 6)))
+    few, many = analyse(groups(ladder(["grid", "ald"], 4))).claims, analyse(groups(ladder(["grid", "ald"], 6))).claims
     assert "Friedman's test needs three searchers: the paired Wilcoxon test stands alone." in few
     assert any("smallest p-value" in s and "is 0.12, so" in s and "at least 6 blocks" in s for s in few)
     equal = "silhouette: the paired Wilcoxon test finds no difference between grid and ald (p = 0.12, 4 blocks)."
     assert equal in few
     assert any(s.startswith("grid's silhouette is higher than ald's in 6 of 6 blocks") for s in many)
-    assert significance(groups(ladder(["grid", "ald"], 6)))[["p_nemenyi", "p_friedman"]].isna().all(axis=None)
+    assert analyse(groups(ladder(["grid", "ald"], 6))).tests[["p_nemenyi", "p_friedman"]].isna().all(axis=None)
 
 
 def test_too_little_to_test() -> None:
     one = groups(ladder(FIVE, 1))
-    assert claims(one)[-1] == "A single block allows no test: run more seeds or datasets."
-    assert significance(one).empty and "p_holm" in significance(one)
+    assert analyse(one).claims[-1] == "A single block allows no test: run more seeds or datasets."
+    assert analyse(one).tests.empty and "p_holm" in analyse(one).tests
     for rows in (ladder(["grid"], 3), [search("grid", 0), search("ald", 1)], [search("ald", 0, "failed")]):
-        (sentence,) = claims(groups(rows))
+        (sentence,) = analyse(groups(rows)).claims
         assert sentence.startswith("No two searchers have finished the same seed")
-        assert ranks_data(groups(rows)) is None
+        assert ranks_data(analyse(groups(rows))) is None
 
 
 def test_ties_everywhere_claim_nothing() -> None:
     rows = [search(name, seed) for name in FIVE for seed in range(10)]
-    table = significance(groups(rows))
+    table = analyse(groups(rows)).tests
     assert (table["p_wilcoxon"] == 1).all() and (table["rank_biserial"] == 0).all()
-    data = ranks_data(groups(rows))
+    data = ranks_data(analyse(groups(rows)))
     assert data is not None
     assert set(data.panels[0].mean_ranks.values()) == {3.0}
-    assert not any("lower than" in sentence for sentence in claims(groups(rows)))
+    assert not any("lower than" in sentence for sentence in analyse(groups(rows)).claims)
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
     rows = ladder(FIVE, 3, ("digits", "mnist"))
     shuffled = random.Random(0).sample(rows, len(rows))
-    pd.testing.assert_frame_equal(significance(groups(rows)), significance(groups(shuffled)))
-    assert claims(groups(rows)) == claims(groups(shuffled))
+    pd.testing.assert_frame_equal(analyse(groups(rows)).tests, analyse(groups(shuffled)).tests)
+    assert analyse(groups(rows)).claims == analyse(groups(shuffled)).claims
 
 
 # ---- the diagrams
 
 
 def test_ranks_frame_holds_what_is_drawn() -> None:
-    data = ranks_data(groups(ladder(FIVE, 3)))
+    data = ranks_data(analyse(groups(ladder(FIVE, 3))))
     assert data is not None
     frame = data.frame()
     assert frame["measure"].unique().tolist() == [
@@ -309,7 +310,7 @@ def test_ranks_frame_holds_what_is_drawn() -> None:
 
 
 def test_bars_end_where_nemenyi_tells_apart() -> None:
-    data = ranks_data(groups(ladder(FIVE[:3], 3)))
+    data = ranks_data(analyse(groups(ladder(FIVE[:3], 3))))
     assert data is not None
     assert data.panels[0].friedman_p == pytest.approx(math.exp(-3))  # chi-squared 6, 2 degrees of freedom: 0.0498
     assert data.panels[0].critical_difference == pytest.approx(2.343 * math.sqrt(2 / 3), abs=0.002)  # 1.91 < 2
@@ -318,7 +319,7 @@ def test_bars_end_where_nemenyi_tells_apart() -> None:
 
 def test_all_are_joined_where_friedman_finds_nothing() -> None:
     rows = [scored(name, seed, (place + seed) % 5) for seed in range(5) for place, name in enumerate(FIVE)]
-    data = ranks_data(groups(rows))
+    data = ranks_data(analyse(groups(rows)))
     assert data is not None
     assert data.panels[0].friedman_p == 1.0
     assert data.panels[0].joined == ((3.0, 3.0),)
@@ -326,7 +327,7 @@ def test_all_are_joined_where_friedman_finds_nothing() -> None:
 
 @pytest.mark.parametrize(("names", "seeds", "note"), [(FIVE, 1, "A single block"), (FIVE[:2], 4, "No test: Friedman")])
 def test_ranks_without_a_test(names: list[str], seeds: int, note: str) -> None:
-    data = ranks_data(groups(ladder(names, seeds)))
+    data = ranks_data(analyse(groups(ladder(names, seeds))))
     assert data is not None
     assert any(text.startswith(note) for text in data.notes)
     assert set(data.frame()["mark"]) == {"mean rank"}
@@ -349,7 +350,7 @@ def texts(figure: Figure) -> list[Text]:
 
 @pytest.mark.parametrize(("names", "seeds"), [(FIVE, 3), (LONG, 4), (LONG, 1), (FIVE[:3], 2), (FIVE[:2], 3)])
 def test_no_text_is_clipped_or_overlaps(names: list[str], seeds: int) -> None:
-    data = ranks_data(groups(ladder(names, seeds)))
+    data = ranks_data(analyse(groups(ladder(names, seeds))))
     assert data is not None
     with paper_style():
         figure = draw_ranks(data)
@@ -386,7 +387,7 @@ def test_comparison_has_intervals() -> None:
 
 def test_the_page_has_the_claims() -> None:
     found = groups(ladder(FIVE, 3))
-    page = comparison_page(found, comparison(found))
+    page = comparison_page(analyse(found))
     assert "## Significance" in page
     assert "- 3 blocks: the smallest p-value that the paired Wilcoxon test can give is 0.25" in page
     assert len(CURVES) == 4  # the page's text names the four

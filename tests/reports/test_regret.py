@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fits import assert_fits
-from report_frames import NO_STORE, Frames, Row, search
+from report_frames import Frames, Row, search
 
 from reports.analysis.stats import mean_interval
 from reports.data.groups import read_groups
@@ -26,7 +26,7 @@ def trial(of: Row, number: int, nll: float, silhouette: float = 0.0, fid: float 
 
 def regret(searches: list[Row], trials: list[Row]) -> Regret | None:
     (found,) = read_groups(Frames(searches, trials=trials), "results")
-    return regret_data(found, NO_STORE)
+    return regret_data(found)
 
 
 def by_hand() -> Regret:

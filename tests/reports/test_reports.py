@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_frames import NO_STORE, Frames, epochs, group, search, write_store
+from report_frames import Frames, epochs, group, search, write_store
 
 from benchmark.errors import InputError
 from reports.__main__ import main
-from reports.analysis.comparison import cautions, comparison, mean_sd_text, rows_of
+from reports.analysis.analysis import analyse
+from reports.analysis.comparison import cautions, comparison, mean_sd_text
 from reports.data.groups import read_groups
 from reports.data.names import in_order
 from reports.data.quantities import scaled
-from reports.drawing.axes import fold, worth_log
+from reports.drawing.layout import fold, worth_log
 from reports.drawing.style import searcher_style, searcher_styles
-from reports.figures.curves import curves_data
-from reports.figures.curves_plot import size_ticks
+from reports.figures.trainings import size_ticks, trainings_data
 from reports.tables.markdown import comparison_page, escape, table
 from searchers import SEARCHERS
 
@@ -109,8 +109,7 @@ def test_comparison_known_answers() -> None:
 def test_relative_cost_is_blank_without_grid_in_the_group() -> None:
     searches = [search("grid"), search("ald", protocol_hash="bbbbbb00")]
     groups = read_groups(Frames(searches), "results")
-    frame = comparison(groups)
-    ald = rows_of(frame, groups[1]).iloc[0]
+    ald = analyse(groups).groups[1].rows.iloc[0]
     assert ald["searcher"] == "ald"
     assert math.isnan(ald["wall_seconds_vs_grid"])
     assert math.isnan(ald["wall_seconds_sd [s]"])  # one seed has no spread
@@ -174,7 +173,7 @@ def test_markdown_is_escaped() -> None:
     lines = table(["a", "b"], [["x|y", "1\n2"]]).splitlines()
     assert lines[1:] == ["| --- | ---: |", r"| x\|y | 1 2 |"]
     found = group([search("ald", 0, "failed", error="bad | value\nline 2")])
-    page = comparison_page([found], comparison([found]))
+    page = comparison_page(analyse([found]))
     assert r"- digits, mlp: ald, seed 0: bad \| value line 2" in page
     assert "No search is running." in page
 
@@ -212,7 +211,7 @@ def test_scales() -> None:
 def test_curves_of_a_shrinking_training() -> None:
     runs = [search("ald", 0, "failed"), search("ald", 1), search("ald", 2)]
     logged = epochs(runs[0], [9, 9]) + epochs(runs[1], [9, 9, 7, 7, 6, 6], kl=math.inf) + epochs(runs[2], [9, 5])
-    (row,) = curves_data(group(runs, logged), NO_STORE).rows
+    (row,) = trainings_data(group(runs, logged)).rows
     assert (row.seed, row.status) == (1, "done")
     assert row.sizes == (9, 9, 7, 7, 6, 6)
     assert row.last_change == 5
@@ -224,7 +223,7 @@ def test_curves_frame_names_every_line_and_unit() -> None:
     runs = [search("ald", 3, "failed"), search("ald", 4), search("ald", 5), search("tpe", 0, "failed")]
     logged = epochs(runs[0], [9]) + epochs(runs[1], [9, 8], recon_nll=7.0)
     logged += epochs(runs[2], [9, 5, 5], fid_gen=math.nan)
-    data = curves_data(group(runs, logged), NO_STORE)
+    data = trainings_data(group(runs, logged))
     assert data is not None
     frame = data.frame()
     assert frame[["search_id", "seed", "trial", "line", "epoch"]].to_numpy().tolist() == [
@@ -239,7 +238,7 @@ def test_curves_frame_names_every_line_and_unit() -> None:
 def test_curves_of_whole_run_trials() -> None:
     run = search("grid", n_trials=3, chosen_trial=1)
     logged = [row for trial, size in enumerate([2, 4, 8]) for row in epochs(run, [size] * 3, trial)]
-    (row,) = curves_data(group([run], logged), NO_STORE).rows
+    (row,) = trainings_data(group([run], logged)).rows
     assert [(curve.role, curve.latent_dim) for curve in row.curves] == [("trial", 2), ("main", 4), ("trial", 8)]
     assert (row.sizes, row.last_change) == ((), None)
 
@@ -247,7 +246,7 @@ def test_curves_of_whole_run_trials() -> None:
 def test_curves_before_any_search_is_done() -> None:
     grid, ald = search("grid", status="running"), search("ald", status="running")
     logged = epochs(grid, [2, 2]) + epochs(grid, [4], trial=1) + epochs(ald, [9, 8])
-    rows = curves_data(group([grid, ald, search("tpe", status="running")], logged), NO_STORE).rows
+    rows = trainings_data(group([grid, ald, search("tpe", status="running")], logged)).rows
     assert [row.searcher for row in rows] == ["grid", "ald"]
     assert rows[0].main is None
     assert rows[1].sizes == (9, 8)

@@ -15,7 +15,6 @@ from reports.analysis.stats import (
     blocks_needed,
     critical_difference,
     friedman,
-    holm,
     mean_interval,
     mean_intervals,
     nemenyi,
@@ -199,16 +198,6 @@ def test_smallest_p_is_reached_by_differences_of_one_sign(n: int) -> None:
 def test_blocks_needed() -> None:
     # 2^(1 - n): 0.03125 at 6 blocks; 0.0039 at 9, times 10 comparisons 0.039; 0.00195 at 10, times 15 0.029
     assert [blocks_needed(n) for n in (1, 10, 15)] == [6, 9, 10]
-
-
-def test_holm_by_hand_and_by_statsmodels() -> None:
-    # sorted 0.005 x 4, 0.01 x 3, 0.03 x 2, 0.04 x 1; the last may not fall below the one before
-    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm(np.array([0.6, 0.7])).tolist() == [1.0, 1.0]
-    from statsmodels.stats.multitest import multipletests
-
-    p = np.random.default_rng(3).uniform(0, 0.2, 15)
-    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_pairwise_rows() -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from fits import assert_fits
-from report_frames import NO_STORE, Row, group, search
+from report_frames import Row, group, search
 
 from reports.data.quantities import CURVES
 from reports.drawing.style import paper_style
@@ -23,7 +23,7 @@ SEARCHES = [
 
 
 def tradeoff(searches: list[Row]) -> Tradeoff:
-    data = tradeoff_data(group(searches), NO_STORE)
+    data = tradeoff_data(group(searches))
     assert data is not None
     return data
 
@@ -99,8 +99,8 @@ def test_a_metric_that_nobody_has_leaves_its_panel_empty() -> None:
 
 
 def test_nothing_to_show() -> None:
-    assert tradeoff_data(group([search("ald", 0, "failed"), search("grid", 0, "running")]), NO_STORE) is None
-    assert tradeoff_data(group([search("ald", train_flops=math.nan)]), NO_STORE) is None
+    assert tradeoff_data(group([search("ald", 0, "failed"), search("grid", 0, "running")])) is None
+    assert tradeoff_data(group([search("ald", train_flops=math.nan)])) is None
 
 
 def test_seven_searchers_with_long_names_fit() -> None:

@@ -19,14 +19,14 @@ from benchmark.metrics.baselines import load_baselines
 from benchmark.store import ResultsStore
 from benchmark.store.doubts import doubts, flags, search_flags, sentences
 from benchmark.terminal.progress import print_summary
+from reports.analysis.analysis import analyse
 from reports.analysis.comparison import comparison
-from reports.analysis.headline import headline
 from reports.data.groups import read_groups
+from reports.drawing.base import Report
 from reports.page.tables import searches_table, summary_table
-from reports.tables.latex import comparison_latex
+from reports.tables.latex.comparison import comparison_latex
 from reports.tables.markdown import comparison_page
 from reports.terminal import print_summary as print_report
-from reports.write import Report
 
 NOISE = """
 [dataset]
@@ -226,12 +226,13 @@ SAID = (
 
 def test_every_table_and_the_page_say_it() -> None:
     found = group(_doubtful())
-    frame = comparison([found])
-    told = headline(found, frame)
+    analysis = analyse([found])
+    (of,), frame = analysis.groups, analysis.comparison
+    told = of.headline
     assert told.lead.endswith("Careful: models have collapsed (Sparsity 1 of 1); the notes below name them.")
     sentence = dict(told.searchers)["sparsity"]
     assert sentence.startswith("Sparsity found 8 latents (one seed), 3 in use, at 1.00x")
-    texts = (" ".join(told.notes), comparison_page([found], frame), comparison_latex(found, frame).replace("\n", " "))
+    texts = (" ".join(told.notes), comparison_page(analysis), comparison_latex(of).replace("\n", " "))
     for text in texts:
         plain = text.replace("\\", "")
         assert [said for said in SAID if said not in plain] == []
@@ -244,8 +245,9 @@ def test_every_table_and_the_page_say_it() -> None:
 def test_the_headline_and_the_table_say_that_a_training_has_not_learned() -> None:
     rows = [search("grid", seed, late_gain=0.1 * seed, pca_sse=0.5, test_recon_sse=1.0) for seed in range(3)]
     found = group([*rows, search("sparsity", 0, late_gain=0.0, pca_sse=2.0, test_recon_sse=1.0)])
-    frame = comparison([found])
-    told = headline(found, frame)
+    analysis = analyse([found])
+    (of,), frame = analysis.groups, analysis.comparison
+    told = of.headline
     expected = "Careful: models were still learning (Grid 2 of 3), are worse than PCA (Grid 3 of 3); the notes below"
     assert expected in told.lead
     assert any(note.startswith("Still learning: Grid seed 1 (the ELBO rose by 10.0 % of") for note in told.notes)
@@ -255,8 +257,8 @@ def test_the_headline_and_the_table_say_that_a_training_has_not_learned() -> Non
 
 def test_active_units_stand_beside_the_size() -> None:
     found = group(_doubtful())
-    frame = comparison([found])
-    for table, expected in ((searches_table([found]), "3"), (summary_table(found, frame), "3")):
+    analysis = analyse([found])
+    for table, expected in ((searches_table([found]), "3"), (summary_table(analysis.groups[0]), "3")):
         headings = [column.heading for column in table.columns]
         place = headings.index("latents in use")
         assert headings[place - 1].startswith("latent size")
@@ -266,8 +268,9 @@ def test_active_units_stand_beside_the_size() -> None:
         "diverged trainings: size 64",
         "collapsed: 3 of 8 latents are in use; budget too short: size 8 was not yet stable",
     ]
-    assert "| latents in use |" in comparison_page([found], frame)
-    assert "latents" in comparison_latex(found, frame) and "in use" in comparison_latex(found, frame)
+    assert "| latents in use |" in comparison_page(analysis)
+    source = comparison_latex(analysis.groups[0])
+    assert "latents" in source and "in use" in source
 
 
 @pytest.mark.parametrize("columns", [80, 160])
@@ -280,8 +283,8 @@ def test_the_terminal_says_it(
     assert "latents   in use   wall" in text
     assert [said.lower() for said in SAID if said.lower() not in text.lower()] == []
     found = read_groups(Frames(_doubtful()), "results")
-    report = Report(comparison(found), (), (), (), Path("index.html"))
-    print_report(found, report, Path("report"), console := Console(width=columns, record=True))
+    report = Report(analyse(found), (), (), (), Path("index.html"))
+    print_report(report, Path("report"), console := Console(width=columns, record=True))
     shown = console.export_text()
     assert "in use" in shown and [said for said in SAID if said not in shown] == []
 
@@ -296,7 +299,7 @@ def test_results_from_before_the_columns_say_nothing() -> None:
 
 
 def headline_notes(found: Any) -> tuple[str, ...]:
-    return headline(found, comparison([found])).notes
+    return analyse([found]).groups[0].headline.notes
 
 
 # --- as a user meets them

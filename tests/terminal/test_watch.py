@@ -21,9 +21,9 @@ from rich.console import Console
 from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import write_json
 from benchmark.store.folders import SearchFolder
+from benchmark.terminal.panels import view
 from benchmark.terminal.snapshot import FileCache, Name, Snapshot, snapshot
 from benchmark.terminal.watch import watch
-from benchmark.terminal.watch_view import view
 
 NOW = 1_800_000_000.0
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.config.protocol import Training, load_protocol
+from benchmark.config.protocol import load_protocol
 from reports.papers.base import Need, Runs
+from reports.papers.runs import is_full, of_one_seed, share_of_budget
 from searchers.quantities import ACTIVE
 
 MNIST_DENSE = Need("asperti-mnist-dense", ("grid@16",))
@@ -17,12 +18,12 @@ MNIST_CONV = Need("asperti-mnist-conv", ("grid@16",))
 TILES_DENSE = Need("asperti-tiles-dense", ("grid@16",))
 TILES_CONV = Need("asperti-tiles-conv", ("grid@16",))
 
-Images = NDArray[np.float32]  # grey, [N, H, W], 0 black to 1 white
+GreyImages = NDArray[np.float32]  # [N, H, W], 0 black to 1 white
 
 
 @dataclass(frozen=True)
 class Run:
-    """The search that stands for a need: of those with the largest budget the one of the lowest seed.
+    """The search that stands for a need (see `reports.papers.runs.of_one_seed`).
 
     share: of the protocol's own budget in epochs.
     """
@@ -35,7 +36,7 @@ class Run:
     @property
     def note(self) -> str:
         """Its seed and, where it is not all, the share of the budget."""
-        return f"seed {self.seed}" + ("" if abs(self.share - 1) < 0.01 else f", {100 * self.share:.3g} % of the budget")
+        return f"seed {self.seed}" + ("" if is_full(self.share) else f", {100 * self.share:.3g} % of the budget")
 
 
 def find_run(runs: Runs, need: Need) -> Run | None:
@@ -45,9 +46,8 @@ def find_run(runs: Runs, need: Need) -> Run | None:
     found = found[(found["dataset"] == protocol.dataset.name) & (found["backbone"] == protocol.backbone.name)]
     if found.empty:
         return None
-    shares = found["epochs"].astype(float) / _full_epochs(protocol.training)
-    best = found.loc[shares.index[shares == shares.max()]].sort_values("seed").iloc[0]
-    return Run(best["search_id"], int(best["chosen_trial"]), int(best["seed"]), float(shares.max()))
+    search = of_one_seed(found).iloc[0]
+    return Run(search["search_id"], int(search["chosen_trial"]), int(search["seed"]), share_of_budget(search))
 
 
 def rows_of(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def rows_of(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
     return frame[(frame["search_id"] == run.search_id) & (frame["trial"] == run.trial)]
 
 
-def decode(runs: Runs, run: Run, z: NDArray[np.floating]) -> Images:
+def decode(runs: Runs, run: Run, z: NDArray[np.floating]) -> GreyImages:
     """The images that the run's exported model decodes from z [N, latent_dim]; of the first channel."""
     import torch  # here: a report without decoded images needs none
 
@@ -63,28 +63,13 @@ def decode(runs: Runs, run: Run, z: NDArray[np.floating]) -> Images:
 
     model = load_model(runs.store.folder(run.search_id).path / "model.pt")
     with torch.inference_mode():
-        images: Images = torch.sigmoid(model.decode(torch.from_numpy(z.astype(np.float32))))[:, 0].numpy()
+        images: GreyImages = torch.sigmoid(model.decode(torch.from_numpy(z.astype(np.float32))))[:, 0].numpy()
     return images
 
 
-def pixels(images: Images) -> list[str]:
+def pixels(images: GreyImages) -> list[str]:
     """Each image as a line of a CSV: its pixels as drawn, 0 to 255, two hexadecimal digits each, row by row."""
     return [image.tobytes().hex() for image in (images * 255).round().astype(np.uint8)]
-
-
-def mosaic(images: Images, gap: int = 0) -> Images:
-    """[rows, columns, H, W] -> one image, with `gap` white pixels between its parts."""
-    padded = np.pad(images, ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=1)
-    rows, columns, height, width = padded.shape
-    whole = padded.transpose(0, 2, 1, 3).reshape(rows * height, columns * width)
-    return whole[: rows * height - gap, : columns * width - gap]
-
-
-def _full_epochs(training: Training) -> float:
-    """What the protocol's own budget comes to, in its epochs."""
-    if training.batches is None or training.epoch_batches is None:
-        return float(training.epochs)
-    return training.batches / training.epoch_batches
 
 
 def final_latents(runs: Runs, run: Run) -> pd.DataFrame:

@@ -12,9 +12,10 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from reports.drawing.legend import legend_below, wrapped_title
+from reports.drawing.images import mosaic
+from reports.drawing.layout import legend_below, wrapped_title
 from reports.drawing.style import PAGE_WIDTH
-from reports.papers.asperti.base import Images, Run, decode, find_run, mosaic, pixels, rows_of
+from reports.papers.asperti.base import GreyImages, Run, decode, find_run, pixels, rows_of
 from reports.papers.asperti.plane import DIGIT_COLORS
 from reports.papers.base import Need, Runs
 
@@ -35,7 +36,7 @@ class Space:
     name: str
     note: str
     encodings: pd.DataFrame
-    slices: Images
+    slices: GreyImages
 
     @property
     def spread(self) -> NDArray[np.float64]:
@@ -96,7 +97,8 @@ def draw_cube(data: Cube) -> Figure:
         _draw_encodings(figure.add_subplot(grid[row, 0], projection="3d"), space)
         for column, (z3, images) in enumerate(zip(SLICES, space.slices, strict=True), start=1):
             ax = figure.add_subplot(grid[row, column])
-            ax.imshow(mosaic(images[::-1]), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            seen = images[::-1].reshape(-1, *images.shape[2:])  # [z2, z1, H, W] -> [25, H, W], z2 upwards
+            ax.imshow(mosaic(seen, len(SLICES)), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             ax.set_title(f"z3 = {z3:g}", fontsize=7)
             ax.axis("off")
     handles = [Line2D([], [], linestyle="none", marker="o", markersize=4, color=color) for color in DIGIT_COLORS]

@@ -12,8 +12,7 @@ from matplotlib.ticker import StrMethodFormatter
 from matplotlib.typing import LineStyleType
 
 from benchmark.config.protocol import load_protocol
-from reports.drawing.axes import log_scale
-from reports.drawing.legend import legend_below, wrapped_title
+from reports.drawing.layout import legend_below, log_scale, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH
 from reports.papers.asperti.base import MNIST_DENSE, final_latents, find_run, rows_of
 from reports.papers.base import Runs

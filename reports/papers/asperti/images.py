@@ -9,20 +9,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from reports.drawing.axes import fold
-from reports.drawing.legend import wrapped_title
+from reports.drawing.images import mosaic
+from reports.drawing.layout import fold, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH
 from reports.papers.asperti.base import (
     MNIST_CONV,
     MNIST_DENSE,
     TILES_CONV,
     TILES_DENSE,
-    Images,
+    GreyImages,
     Run,
     decode,
     final_latents,
     find_run,
-    mosaic,
     pixels,
 )
 from reports.papers.base import Need, Runs
@@ -36,10 +35,10 @@ _MOST_TILES = 3  # section V: in the training images
 
 @dataclass(frozen=True)
 class Block:
-    """Images [N, H, W] in [0, 1] and what they are."""
+    """GreyImages [N, H, W] in [0, 1] and what they are."""
 
     name: str
-    images: Images
+    images: GreyImages
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Pictures:
 
 def draw_pictures(data: Pictures) -> Figure:
     """Every block in lines of ten images, its name above it."""
-    strips = [mosaic(_lines(block.images), gap=2) for block in data.blocks]
+    strips = [mosaic(block.images, _LINE, gap=2) for block in data.blocks]
     width = COLUMN_WIDTH - 0.1
     heights = [width * strip.shape[0] / strip.shape[1] for strip in strips]
     figure = Figure(figsize=(COLUMN_WIDTH, 0.5 + sum(heights) + 0.3 * len(strips)), layout="constrained")
@@ -72,13 +71,6 @@ def draw_pictures(data: Pictures) -> Figure:
         ax.set_title(fold(block.name, 60), loc="left", fontsize=7, pad=2)
         ax.axis("off")
     return figure
-
-
-def _lines(images: Images) -> Images:
-    """[N, H, W] -> [lines, 10, H, W]; a last line that is not full ends in white."""
-    missing = -len(images) % _LINE
-    full = np.concatenate([images, np.ones((missing, *images.shape[1:]), images.dtype)])
-    return full.reshape(-1, _LINE, *images.shape[1:])
 
 
 def samples_data(runs: Runs) -> Pictures | None:
@@ -127,7 +119,7 @@ def conv_tiles_samples_data(runs: Runs) -> Pictures | None:
     return _tile_samples(runs, TILES_CONV, "Figure 12 of 1812.07238: tiles sampled, convolutional network")
 
 
-def too_many_tiles(images: Images) -> float:
+def too_many_tiles(images: GreyImages) -> float:
     """The share of images [N, H, W] in [0, 1] with more white than the data's three tiles and a half have.
 
     White counts by its brightness, so that a blurred tile counts as far as it is there.

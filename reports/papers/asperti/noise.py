@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 from matplotlib.typing import LineStyleType
 
-from reports.drawing.legend import legend_below, wrapped_title
+from reports.drawing.layout import legend_below, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH
 from reports.papers.asperti.base import find_run
 from reports.papers.asperti.curves import Lines

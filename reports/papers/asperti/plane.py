@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 
-from reports.drawing.legend import legend_below, wrapped_title
+from reports.drawing.layout import legend_below, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH
 from reports.papers.asperti.base import Run, find_run, rows_of
 from reports.papers.base import Need, Runs

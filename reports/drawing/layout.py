@@ -1,22 +1,71 @@
-"""A figure's title and its legend below, under sentences on how to read it and on what it leaves out."""
+"""What several figures share: log axes, folded text, the title, and the legend below under its notes."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from reports.data.groups import Group
 from reports.data.names import counted
-from reports.drawing.axes import fold
-from reports.drawing.style import SearcherStyle
+from reports.drawing.style import GREY, SearcherStyle
 
 _NOTE_SIZE = 6.5
 _TITLE_LETTERS, _NAME_LETTERS, _NOTE_LETTERS = 12, 14, 18.5  # an inch, each in its size
 _MARGIN = 0.05  # inches
+
+
+def worth_log(values: list[float], ratio: float = 10.0) -> bool:
+    """True where all values are positive and the largest is at least `ratio` times the smallest."""
+    return bool(values) and min(values) > 0 and max(values) >= ratio * min(values)
+
+
+def log_scale(ax: Axes, which: Literal["x", "y"], values: list[float], most: int = 7) -> None:
+    """Log axis with plain numbers (20, 50, 100) as labels, about `most` over the range of the positive values."""
+    decades = math.log10(max(values) / min(values))
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+    dense = [subs for subs in ((1, 2, 5), (1, 3)) if decades * len(subs) < most]
+    axis.set_major_locator(LogLocator(subs=dense[0] if dense else (1,)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def fold(text: str, letters: int) -> str:
+    """The text's lines in lines of at most `letters`: cut between words; in a longer word after `:/._-`, before `@`,
+    else anywhere.
+    """
+    return "\n".join(part for line in text.splitlines() for part in _folded(line, letters))
+
+
+def _folded(line: str, letters: int) -> list[str]:
+    lines = [""]
+    for word in line.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if len(longer) <= letters:
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for part in [word] if len(word) <= letters else re.findall(r"@?[^:/._@-]*[:/._-]*", word):
+            if len(lines[-1] + part) > letters:
+                lines.append("")
+            lines[-1] += part
+            while len(lines[-1]) > letters:
+                lines[-1:] = [lines[-1][:letters], lines[-1][letters:]]
+    return [line for line in lines if line]
+
+
+def no_values(ax: Axes, text: str = "no values") -> None:
+    """Says in the middle of empty axes that there is nothing to draw."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 
 def wrapped_title(figure: Figure, text: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reports.tables.latex_text import escape, prose
+from reports.tables.latex.text import escape, prose
 
 _BETWEEN = r"\addlinespace[2pt]"
 

@@ -11,8 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from benchmark.terminal.braille import braille_chart
+from benchmark.terminal.panels import view
 from benchmark.terminal.snapshot import CURVES, Ended, Name, Running, Snapshot
-from benchmark.terminal.watch_view import view
 
 # ---- charts
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.typing import LineStyleType
 
-from reports.drawing.axes import fold, worth_log
+from reports.drawing.contrast import on_dark
+from reports.drawing.layout import fold, worth_log
 from reports.drawing.style import SearcherStyle
-from reports.page.style import SYMBOLS, on_dark
 
+# Matplotlib's markers as plotly.js names them.
+SYMBOLS = {
+    **{"s": "square", "v": "triangle-down", "^": "triangle-up", "o": "circle", "D": "diamond", "P": "cross"},
+    **{"<": "triangle-left", ">": "triangle-right", "H": "hexagon2"},
+    **{"X": "x", "*": "star", "p": "pentagon", "h": "hexagon", "8": "octagon", "d": "diamond-tall"},
+}
 Trace = dict[str, Any]
 MOST_POINTS = 200  # of a line
+SIDE_LETTERS = 52  # a line of the title of an axis as high as the plot
 _NAME_LETTERS = 26  # a line of the legend, on a phone
 _TITLE_LETTERS = 34  # a line of an axis title
 _DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
@@ -54,7 +62,7 @@ def folded(text: str, letters: int = _NAME_LETTERS) -> str:
     return "<br>".join(map(plain, fold(text, letters).split("\n")))
 
 
-def axis(title: str, values: list[float], letters: int = _TITLE_LETTERS) -> dict[str, Any]:
+def scaled_axis(title: str, values: list[float], letters: int = _TITLE_LETTERS) -> dict[str, Any]:
     """An axis, on a log scale with plain numbers where the values ask for one."""
     known = [value for value in values if math.isfinite(value)]
     log: dict[str, Any] = {}
@@ -113,6 +121,28 @@ def run_text(style: SearcherStyle, row: pd.Series) -> str:
     return f"{plain(style.label)}, seed {row['seed']:g}{size}<br>{plain(row['search_id'])}"
 
 
+def run_texts(rows: pd.DataFrame, style: SearcherStyle) -> list[str]:
+    """`run_text` of each row."""
+    return [run_text(style, row) for _, row in rows.iterrows()]
+
+
+def mean_text(style: SearcherStyle, seeds: pd.Series[float]) -> str:
+    """What a mean line is of."""
+    n = seeds.max()
+    return f"{plain(style.label)}, mean of {n:g} seed{'s' if n > 1 else ''}"
+
+
+def named_once(traces: Sequence[Trace]) -> list[Trace]:
+    """Of several lines that would be in the legend the first alone is."""
+    first = next((i for i, trace in enumerate(traces) if trace["showlegend"]), None)
+    return [trace | {"showlegend": i == first} for i, trace in enumerate(traces)]
+
+
+def main_on_top(traces: Iterable[Trace]) -> list[Trace]:
+    """Lines that the legend names are drawn last."""
+    return sorted(traces, key=lambda trace: bool(trace["showlegend"]))
+
+
 def thinned(rows: pd.DataFrame) -> pd.DataFrame:
     """At most MOST_POINTS of a line's rows, evenly spread, the first and the last among them."""
     return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, MOST_POINTS).round().astype(int))] if len(rows) else rows
@@ -121,6 +151,22 @@ def thinned(rows: pd.DataFrame) -> pd.DataFrame:
 def numbers(values: pd.Series[float]) -> list[float | None]:
     """Five significant digits, None where there is no value."""
     return [float(f"{value:.5g}") if math.isfinite(value) else None for value in values.astype(float)]
+
+
+def json_text(choices: Sequence[Choice]) -> str:
+    """What the page's script reads: JSON that is safe inside a script element, ASCII without `<`, `>` and `&`.
+
+    Every trace is written once; a choice has their places.
+    """
+    places: dict[str, int] = {}
+    shown = [[places.setdefault(_compact(trace), len(places)) for trace in one.data] for one in choices]
+    layouts = [_compact({"shown": own, "layout": one.layout}) for own, one in zip(shown, choices, strict=True)]
+    text = f'{{"traces":[{",".join(places)}],"choices":[{",".join(layouts)}]}}'
+    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _trace(rows: pd.DataFrame, x: str, y: str, color: str, label: str, alpha: str = "") -> Trace:

@@ -1,0 +1,108 @@
+"""A group\'s comparison as LaTeX."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reports.analysis.analysis import Analysis, GroupAnalysis
+from reports.analysis.comparison import active_range, mean_sd_text, ratio_or_dash, size_range, stat
+from reports.data.groups import Group
+from reports.data.names import label
+from reports.data.quantities import COSTS, SHOWN_METRICS, Quantity, scaled
+from reports.tables.latex.tabular import Column, floating, tabular
+from reports.tables.latex.text import escape, number, prose, shortened
+
+_NAME_LETTERS = 28  # of a searcher in a table
+
+
+def write_latex(analysis: Analysis, out: Path) -> list[Path]:
+    """Write `comparison-SLUG.tex` into `out` for each group."""
+    paths = []
+    for of in analysis.groups:
+        paths.append(out / f"comparison-{of.group.slug}.tex")
+        paths[-1].write_text(comparison_latex(of), encoding="ascii")
+    return paths
+
+
+def comparison_latex(of: GroupAnalysis) -> str:
+    r"""A group's comparison as one `table*`: latent size and costs, below them the metrics on the test split.
+
+    Cells are mean $\pm$ sd over finished seeds, the best mean of a column in bold (all that print alike; none where a
+    single searcher has a value). A cost's second line is its multiple of the grid search's mean; a group without a grid
+    search has none.
+    """
+    group, rows = of.group, of.rows
+    notes = [rf"\par\medskip\raggedright {prose(' '.join(of.cautions))}\par"] if of.cautions else []
+    body = [*_costs(rows), r"\par\medskip", *_quality(group, rows), *notes]
+    return floating("table*", _caption(group, rows), f"tab:comparison-{group.slug}", body)
+
+
+def _costs(rows: pd.DataFrame) -> list[str]:
+    sizes = Column("latent size: median (min–max)", "r", [escape(size_range(row)) for _, row in rows.iterrows()])
+    in_use = Column("latents in use", "r", [escape(active_range(row)) for _, row in rows.iterrows()])
+    columns = [*_searchers(rows), sizes, in_use]
+    below = [[""] * len(rows) for _ in columns]
+    for cost in COSTS:
+        divisor, unit = scaled(cost.column, rows[stat(cost, "mean")].max())
+        unit = re.sub(r"\bs\b", unit, cost.unit) or unit  # core-s in minutes are core-min
+        columns.append(Column(f"{cost.label} ({unit})" if unit else cost.label, "r", _mean_sd(rows, cost, divisor)))
+        multiples = [ratio_or_dash(row, cost) for _, row in rows.iterrows()]
+        below.append([number(multiple) if multiple else "" for multiple in multiples])
+    if not _has_multiples(rows):
+        return tabular(columns)
+    columns = [
+        replace(column, cells=[cell for pair in zip(column.cells, second, strict=True) for cell in pair])
+        for column, second in zip(columns, below, strict=True)
+    ]
+    return tabular(columns, lines=2)
+
+
+def _has_multiples(rows: pd.DataFrame) -> bool:
+    return bool(rows[[stat(cost, "vs_grid") for cost in COSTS]].notna().to_numpy().any())
+
+
+def _quality(group: Group, rows: pd.DataFrame) -> list[str]:
+    headings = [f"{metric.heading(group.fid_features)}\u00a0{metric.arrow}" for metric in SHOWN_METRICS]
+    metrics = [
+        Column(heading, "r", _mean_sd(rows, metric)) for heading, metric in zip(headings, SHOWN_METRICS, strict=True)
+    ]
+    return tabular([*_searchers(rows), *metrics])
+
+
+def _searchers(rows: pd.DataFrame) -> list[Column]:
+    names = [escape(shortened(label(name), _NAME_LETTERS)) for name in rows["searcher"]]
+    return [Column("searcher", "l", names), Column("seeds", "r", [f"{n:g}" for n in rows["n_done"]])]
+
+
+def _mean_sd(rows: pd.DataFrame, quantity: Quantity, divisor: float = 1.0) -> list[str]:
+    """The cells of a column, its best in bold."""
+    means, sds = (rows[stat(quantity, name)] / divisor for name in ("mean", "sd"))
+    printed = [float(mean_sd_text(mean, math.nan)) if np.isfinite(mean) else math.nan for mean in means]
+    known = [value for value in printed if not math.isnan(value)]
+    best = (min if quantity.better == "lower" else max)(known) if len(known) > 1 else math.nan
+    return [
+        number(mean_sd_text(mean, sd), bold=value == best) for mean, sd, value in zip(means, sds, printed, strict=True)
+    ]
+
+
+def _caption(group: Group, rows: pd.DataFrame) -> str:
+    fewest, most = rows["n_done"].min(), rows["n_done"].max()
+    seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
+    sentences = [
+        f"Ways of choosing the latent size on {group.title}: size and cost above, quality on the test split below.",
+        group.conditions,
+        f"Mean ± standard deviation over finished seeds ({seeds} a searcher); bold: the best mean; "
+        + ("×: multiple of the grid search's mean; " if _has_multiples(rows) else "")
+        + "arrows point to the better direction.",
+    ]
+    for status, words in (("failed", "Failed, not in the means"), ("running", "Still running, not in the means")):
+        named = zip(rows["searcher"], rows[f"n_{status}"], strict=True)
+        listed = [f"{label(name)} ({count})" for name, count in named if count]
+        sentences += [f"{words}: {', '.join(listed)}."] if listed else []
+    return " ".join(sentences)
