@@ -1,4 +1,4 @@
-"""The command line: run, prepare, list, show, watch, report, export."""
+"""The command line: run, prepare, list, show, watch, report, export, check."""
 
 import argparse
 import math
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="latentbench", description=__doc__)
     parser.add_argument("--version", action="version", version=f"latentbench {__version__}")
     shtab.add_argument_to(parser, "--print-completion", help="print a completion script for this shell")
-    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report|export")
+    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report|export|check")
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
@@ -137,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", choices=FORMATS, required=True, help=formats)
     export.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/export)")
     export.set_defaults(command=_export)
+    check = commands.add_parser("check", help="whether a searcher keeps the contract, on a toy problem")
+    check.add_argument("searcher", help="a name, or your own as module:Class")
+    check.set_defaults(command=_check)
     return parser
 
 
@@ -157,7 +160,7 @@ def _run(options: argparse.Namespace) -> int:
     """Exit code 1 where a search failed."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         raise InputError("run cannot work on Windows, which cannot fork; expected Linux or macOS: run it in WSL")
-    sys.path.append(os.getcwd())  # of a user's own searcher; last, lest a queue.py there is taken for Python's own
+    _find_own_modules()
     if options.dataset is not None:
         check_dataset_name(options.dataset)
     dataset = options.dataset or "digits"
@@ -284,3 +287,22 @@ def _export(options: argparse.Namespace) -> int:
     for path in written:
         print(f"wrote {printable(path)}")
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Exit code 1 where a check fails."""
+    _find_own_modules()
+
+    from benchmark.suite.plan import make_searcher
+    from searchers.testing.contract import run_checks
+
+    failed = False
+    for what, error in run_checks(make_searcher(options.searcher, {})):
+        failed |= error is not None
+        print(f"ok      {what}" if error is None else f"FAILED  {what}: {printable(error)}", flush=True)
+    return int(failed)
+
+
+def _find_own_modules() -> None:
+    """Lets Python find a user's searcher in the working folder; last, lest a queue.py there is taken for its own."""
+    sys.path.append(os.getcwd())

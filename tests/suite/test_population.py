@@ -11,7 +11,6 @@ import pytest
 import torch
 from commands import TINY, benchmark, kill_when
 from torch import Generator
-from toy import ToyProblem
 
 from benchmark import cli
 from benchmark.config.protocol import Evaluation, Named, Training
@@ -24,7 +23,6 @@ from benchmark.suite.plan import SearchSpec
 from benchmark.suite.population import Population, train_population
 from benchmark.suite.problem import BenchProblem
 from searchers.whole_run.grid import Grid
-from searchers.whole_run.optuna_search import RandomSearch, SizeRange, TPESearch
 
 EPOCHS, KILLED_AFTER = 14, 4
 TIMES = ["train_seconds", "eval_seconds", "wall_seconds"]
@@ -177,16 +175,6 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert (ended.value.code, out, line.count("\n")) == (2, "", 1) and line.startswith("latentbench: ")
     assert BAD[arguments] in line
     assert [path.name for path in tmp_path.iterdir()] == ["unsampled.toml"]
-
-
-def test_known_sizes_are_those_that_the_search_trains() -> None:
-    for searcher in (Grid(), RandomSearch(SizeRange(2, 200, 7)), RandomSearch()):
-        for seed in (0, 3):
-            problem = ToyProblem(seed)
-            searcher.search(problem)
-            assert searcher.known_sizes(seed) == tuple(size for size, _ in problem.starts)
-    assert RandomSearch().known_sizes(0) != RandomSearch().known_sizes(1)
-    assert Grid(sampling=False).known_sizes(0) == TPESearch().known_sizes(0) == ()
 
 
 # --- in this process
