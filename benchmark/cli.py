@@ -191,8 +191,8 @@ def _run(options: argparse.Namespace) -> int:
         from benchmark.store.remote import local_results
         from benchmark.suite.runner import Suite, plan_suite, run_suite
         from benchmark.terminal.plan_table import print_plan
-        from benchmark.terminal.progress import print_latents, print_summary
         from benchmark.terminal.screen import TerminalScreen
+        from benchmark.terminal.summary import print_latents, print_summary
 
     suite = Suite(
         protocol,
@@ -254,7 +254,7 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from benchmark.store import ResultsStore
     from benchmark.store.remote import local_results
-    from benchmark.terminal.progress import print_summary
+    from benchmark.terminal.summary import print_summary
 
     print_summary(ResultsStore(local_results(options.results)).searches())
     return 0

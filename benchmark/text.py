@@ -24,9 +24,14 @@ def features_kind(name: str) -> str:
     return name.partition(":")[0]
 
 
-def short_number(value: float) -> str:
-    """Three digits, or all before the point where there are more."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def number_text(value: float | None, form: str) -> str:
+    """The number in this format, such as ".4g"; a dash if it is None or NaN."""
+    return "–" if value is None or value != value else format(value, form)
+
+
+def short_number(value: float | None) -> str:
+    """The number with three digits, or with all digits before the point if there are more; a dash if it is unknown."""
+    return number_text(value, ",.0f" if value is not None and abs(value) >= 100 else ".3g")
 
 
 def path_argument(argument: str) -> Path:

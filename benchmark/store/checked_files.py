@@ -1,4 +1,4 @@
-"""Which files of the results earlier commands have found whole, so that not every start reads all of them."""
+"""Remembers in the cache which result files earlier commands have checked, so that not every start reads all."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from benchmark.store.atomic_files import Checked, read_json, write_json
 
 @contextmanager
 def checked_files(results: Path, verify: bool) -> Iterator[Checked]:
-    """Yields what is known of the files of a results folder, to be used and added to; the cache keeps it.
+    """Yields the checked files of a results folder; the caller adds to them, and the cache keeps them.
 
-    verify: nothing is known, so that every file is read. The results themselves stay as they are, and a copy of them
-    elsewhere is read once.
+    verify: starts from an empty list, so that every file is read. Nothing is written into the results folder; a copy
+    of it at another path is read anew.
     """
-    place = hashlib.sha256(str(results.resolve()).encode()).hexdigest()[:16]
-    path = cache_root() / "checked" / f"{place}.json"
+    key = hashlib.sha256(str(results.resolve()).encode()).hexdigest()[:16]
+    path = cache_root() / "checked" / f"{key}.json"
     checked: Checked = {}
     if not verify:
         with suppress(OSError, Damaged):
@@ -26,5 +26,5 @@ def checked_files(results: Path, verify: bool) -> Iterator[Checked]:
     before = dict(checked)
     yield checked
     if checked != before:
-        with suppress(OSError):  # a cache that takes no files: they are read again the next time
+        with suppress(OSError):  # the cache is not writable: the next command reads the files again
             write_json(path, checked)

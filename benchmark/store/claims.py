@@ -1,16 +1,15 @@
-"""Who runs a search: claim files, by which several commands on one results folder share the work.
+"""Claim files say which process runs a search, so that several commands can share one results folder.
 
-A search's folder holds `claim-000001`, `claim-000002`, ...; the newest one counts. Whoever creates the next number
-owns the search: creating a file that must not exist yet is atomic on local and on network file systems, and as
-numbers are never used twice, a slow taker-over cannot remove a newer claim. A claim ends when its process dies. On
-the same machine that is asked of the kernel; of another machine's claim it is concluded when nothing has touched the
-claim for a while on this machine's monotonic clock, so clocks that differ or jump do no harm.
+The folder of a search holds `claim-000001`, `claim-000002`, ...; only the newest one counts. The process that creates
+the next number owns the search. Creating a file that must not exist is atomic on local and network file systems.
+Numbers are never reused, so a slow process cannot remove a newer claim. A claim ends when its process dies. On the
+same machine the kernel tells whether the process lives. A claim of another machine counts as dead if nothing has
+touched it for STALE_SECONDS by this machine's monotonic clock, so clocks that differ or jump do no harm.
 """
 
 import contextlib
 import json
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.processes import STARTS_ARE_EXACT, machine, started
+from benchmark.store.atomic_files import temporary_path
 
 PREFIX = "claim-"
 BEAT_SECONDS = 10.0
@@ -25,7 +25,7 @@ STALE_SECONDS = 180.0  # network file systems show other machines' changes up to
 
 
 class Claim:
-    """A claim that this process holds; a thread touches it until it is released."""
+    """A claim that this process holds; a thread touches its file until it is released."""
 
     def __init__(self, path: Path, on_lost: Callable[[], None]) -> None:
         self.path = path
@@ -37,34 +37,32 @@ class Claim:
         while not self._released.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):
                 os.utime(self.path)
-                if newest_claim(self.path.parent) > _number(
-                    self.path
-                ):  # this process was taken for dead: it was stopped
+                if newest_claim(self.path.parent) > _number(self.path):  # this process was stopped, so it seemed dead
                     self._on_lost()
 
     def release(self, finished: bool) -> None:
-        """Ends the claim. finished: nobody needs to run the search again, so no trace of claims is left."""
+        """Ends the claim. finished: nobody needs to run the search again, so all its claim files are removed."""
         self._released.set()
         if finished:
             clear(self.path.parent)
         else:
-            _write(self.path.with_name(f".{secrets.token_hex(6)}.{self.path.name}"), {}).replace(self.path)
+            _write(temporary_path(self.path), {}).replace(self.path)
 
 
 def claim(folder: Path, number: int, on_lost: Callable[[], None]) -> Claim | None:
-    """Claims the search in `folder` under a number from `Watch.next_number`; None where another process was faster.
+    """Claims the search in `folder` under a number from `Watch.next_number`; None if another process was faster.
 
-    on_lost: called, from another thread, if another process takes the claim over because this one seemed dead.
+    on_lost: another thread calls it if another process takes the search over because this one seemed dead.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{PREFIX}{number:06d}"
     content = {"machine": machine(), "pid": os.getpid(), "started": started(os.getpid())}
-    temporary = _write(folder / f".{secrets.token_hex(6)}.{path.name}", content)
+    temporary = _write(temporary_path(path), content)
     try:
-        os.link(temporary, path)  # unlike a rename it fails where the name is taken
+        os.link(temporary, path)  # unlike a rename, a link fails if the name exists
     except (FileExistsError, FileNotFoundError):
         return None
-    except OSError:  # a file system without hard links
+    except OSError:  # the file system has no hard links
         try:
             with path.open("x", encoding="utf-8") as file:
                 json.dump(content, file)
@@ -76,13 +74,13 @@ def claim(folder: Path, number: int, on_lost: Callable[[], None]) -> Claim | Non
 
 
 class Watch:
-    """Tells which searches are free, from what it has seen of their claims so far."""
+    """Finds out which searches are free, from the changes of their claim files over time."""
 
     def __init__(self) -> None:
-        self._seen: dict[Path, tuple[int, float]] = {}  # of a claim: its mtime, and when that was first seen
+        self._seen: dict[Path, tuple[int, float]] = {}  # by claim: its mtime, and when this object first saw that mtime
 
     def next_number(self, folder: Path) -> int | None:
-        """The number under which the search in `folder` can be claimed; None while a live process holds it."""
+        """The number under which a process can claim the search in `folder`; None while a live process holds it."""
         newest = newest_claim(folder)
         if newest and self._is_held(folder / f"{PREFIX}{newest:06d}"):
             return None
@@ -92,11 +90,11 @@ class Watch:
         try:
             modified = path.stat().st_mtime_ns
             content = path.read_bytes()
-        except FileNotFoundError:  # released just now
+        except FileNotFoundError:  # its process has just released it
             return False
         try:
             holder: dict[str, Any] = json.loads(content)
-        except ValueError:  # not written yet, or torn
+        except ValueError:  # the file is empty or incomplete
             holder = {"machine": None}
         if not holder:  # released
             return False
@@ -119,13 +117,13 @@ def _number(path: Path) -> int:
 
 
 def clear(folder: Path) -> None:
-    """Removes all claims on a search that nobody needs to run again."""
+    """Removes all claim files of a search that nobody needs to run again."""
     for path in _claims(folder):
         path.unlink(missing_ok=True)
 
 
 def newest_claim(folder: Path) -> int:
-    """The number of the newest claim on the search in `folder`; 0 where there is none."""
+    """The number of the newest claim on the search in `folder`; 0 if there is none."""
     paths = _claims(folder)
     return _number(paths[-1]) if paths else 0
 

@@ -1,4 +1,4 @@
-"""A search's files and those of its trainings."""
+"""The files of a search and of its trainings."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,18 +32,18 @@ from benchmark.store.columns import (
 from benchmark.store.rows import ARRAYS, decode_rows, encode_rows, read_table
 from searchers.quantities import METRICS, last_means
 
-_KEY = re.compile("[0-9a-f]{12}")  # of a training that searches share
+_SHARED_KEY = re.compile("[0-9a-f]{12}")  # of a training that several searches share
 
 
 class SearchFolder:
-    """One search's files."""
+    """The files of one search."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.curves = path / "curves.arrow"
 
     def read(self) -> dict[str, Any]:
-        """search.json's content, {} before the search has started. Raises Damaged."""
+        """The content of search.json; {} before the search has started. Raises Damaged."""
         path = self.path / "search.json"
         if not path.exists():
             return {}
@@ -53,12 +53,12 @@ class SearchFolder:
         return content
 
     def status(self) -> str | None:
-        """done, failed, running, or None before the search has started; a damaged search.json counts as none."""
+        """Returns done, failed or running; None if the search has not started or its search.json is damaged."""
         status: str | None = self._read_intact().get("status")
         return status
 
     def attempts(self) -> int:
-        """How often the search has been started."""
+        """How many times the search has been started."""
         return int(self._read_intact().get("attempts", 0))
 
     def _read_intact(self) -> dict[str, Any]:
@@ -68,12 +68,12 @@ class SearchFolder:
             return {}
 
     def begin(self, **values: Any) -> None:
-        """Notes that the search runs; what an earlier attempt left in search.json is forgotten."""
+        """Marks the search as running; replaces what an earlier attempt left in search.json."""
         values |= {"status": "running", "error": None, "attempts": self.attempts() + 1}
         write_json(self.path / "search.json", values)
 
     def reopen(self) -> None:
-        """Makes a search with a damaged file one that has not ended."""
+        """Marks a search with a damaged file as unfinished."""
         content = self._read_intact()
         if content:
             write_json(self.path / "search.json", {**content, "status": "running"})
@@ -81,7 +81,7 @@ class SearchFolder:
             (self.path / "search.json").unlink()
 
     def tidy(self) -> None:
-        """Removes half-written files of processes that were killed; other hidden files and folders are not ours."""
+        """Removes unfinished files of killed processes; keeps other hidden files, which are not ours."""
         for leftover in filter(is_temporary, self.path.rglob(".*")):
             leftover.unlink(missing_ok=True)
 
@@ -94,21 +94,21 @@ class SearchFolder:
         return TrialFolder(self.path / "trials" / f"{number:03d}")
 
     def trials(self) -> Iterator["TrialFolder"]:
-        """The trainings that have begun, in the order of their numbers."""
+        """The trainings that have begun, ordered by number."""
         if (self.path / "trials").is_dir():
             folders = [TrialFolder(path) for path in (self.path / "trials").iterdir() if path.name.isdecimal()]
             for folder in sorted(folders, key=lambda folder: folder.number):
-                if not all(map(is_hidden, folder.path.iterdir())):  # else it was deleted, but for an open file
+                if not all(map(is_hidden, folder.path.iterdir())):  # of a deleted folder, hidden files may be left
                     yield folder
 
     def check(self, checked: Checked | None = None) -> None:
-        """Raises Damaged where a file of a finished search is not as it was when the search ended."""
+        """Raises Damaged if a file of a finished search has changed since the search ended."""
         check_digests(self.path, self.read().get("files", {}), checked)
         for trial in self.trials():
             trial.check(checked)
 
     def finish(self, status: str, **values: Any) -> None:
-        """Closes the search as done or failed, with its trainings' costs summed from their rows."""
+        """Ends the search as done or failed, and sums the costs of its trainings."""
         files = digests(self.path, FINAL_FILES)
         records = [trial.summary() for trial in self.trials()]
         totals: dict[str, Any] = {name: sum(record[name] for record in records) for name in COSTS}
@@ -121,7 +121,7 @@ class SearchFolder:
 
 
 class TrialFolder:
-    """One training's files."""
+    """The files of one training."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -133,7 +133,7 @@ class TrialFolder:
 
     @property
     def number(self) -> int:
-        """The training's place among those of its search, from 0."""
+        """The index of the training in its search, from 0."""
         return int(self.path.name)
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -141,37 +141,37 @@ class TrialFolder:
         self.write_encoded(encode_rows(rows))
 
     def write_encoded(self, rows: bytes) -> None:
-        """Replaces the training's rows by those that `encode_rows` gave."""
+        """Replaces the training's rows by rows that `encode_rows` has encoded."""
         with replacing(self.rows) as temporary:
             temporary.write_bytes(rows)
 
     def read_rows(self) -> list[dict[str, Any]]:
-        """The training's rows, [] where there are none yet."""
+        """The training's rows; [] if there are none yet."""
         return read_rows(self.rows)
 
     def rows_so_far(self, request: Mapping[str, Any] | None = None) -> Path:
-        """Where readers find the rows: while a training that searches share is under way, in the folder of those.
+        """The file with the rows so far. A shared training that still runs has it in its own folder.
 
-        request: what `request` gives, where it is known.
+        request: the result of `request`, if the caller has it.
         """
         if self.rows.exists():
             return self.rows
         key = (self.request() or {} if request is None else request).get("shared")
-        if not isinstance(key, str) or not _KEY.fullmatch(key):
+        if not isinstance(key, str) or not _SHARED_KEY.fullmatch(key):
             return self.rows
         return self.path.parents[3] / "trainings" / key / self.rows.name
 
     def begin(self, request: dict[str, Any]) -> None:
-        """Notes what this training was asked to be."""
+        """Writes the arguments of the training."""
         write_json(self.path / "request.json", request)
 
     def request(self) -> dict[str, Any] | None:
-        """What it was asked to be; None before it has begun."""
+        """The arguments of the training; None before it has begun."""
         path = self.path / "request.json"
         return read_json(path) if path.exists() else None
 
     def finish(self, record: dict[str, Any]) -> None:
-        """Closes the training: its row of `ResultsStore.trials()`, and what its files are from now on."""
+        """Ends the training: writes its row of `ResultsStore.trials()` and the digests of its files."""
         write_json(self.path / "trial.json", {**record, "files": digests(self.path, TRIAL_FILES)})
 
     def finished(self) -> dict[str, Any] | None:
@@ -186,7 +186,7 @@ class TrialFolder:
         return _read_record(path, required=("trial", "status", "latent_dim", *COSTS), optional=TRIAL_COLUMNS)
 
     def check(self, checked: Checked | None = None) -> None:
-        """Raises Damaged where a file of a finished training is not as it was when the training ended."""
+        """Raises Damaged if a file of a finished training has changed since the training ended."""
         self.request()
         check_digests(self.path, (self._record() or {}).get("files", {}), checked)
 
@@ -203,7 +203,7 @@ class TrialFolder:
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Replaces the rows of a file; there is none where there are no rows."""
+    """Replaces the rows of a file; removes the file if there are no rows."""
     if not rows:
         path.unlink(missing_ok=True)
         return
@@ -212,14 +212,14 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows that `write_rows` wrote, [] where there is no file."""
+    """The rows that `write_rows` wrote; [] if there is no file."""
     return decode_rows(path.read_bytes()) if path.exists() else []
 
 
 def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
-    """A training's totals from its rows; metrics are means over the last 5 epochs, as the choice among trials sees."""
+    """Sums up a training's rows; metrics are means over the last 5 epochs, which searchers choose by."""
     first, last = frame.iloc[0], frame.iloc[-1]
-    begin = first["wall_seconds"] - first["train_seconds"] - first["eval_seconds"]
+    wall_start = first["wall_seconds"] - first["train_seconds"] - first["eval_seconds"]
     return {
         "trial": int(last["trial"]),
         "start_latent_dim": int(first["latent_dim"]),
@@ -227,7 +227,7 @@ def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
         "n_epochs": len(frame),
         "train_seconds": float(frame["train_seconds"].sum()),
         "eval_seconds": float(frame["eval_seconds"].sum()),
-        "wall_seconds": float(last["wall_seconds"] - begin),
+        "wall_seconds": float(last["wall_seconds"] - wall_start),
         "images_seen": int(last["images_seen"]),
         "train_flops": float(last["train_flops"]),
         "fid_features": str(last["fid_features"]),
@@ -237,7 +237,7 @@ def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
 
 
 def _read_record(path: Path, required: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
-    """A JSON file whose columns hold text or numbers as they should: checksums do not stop a hand that edits it."""
+    """Reads a JSON file and checks the types of its columns, because a user may edit it and renew the checksum."""
     content = read_json(path)
     tables = [content.get(name, {}) for name in ("settings", "environment", "files")]
     if not all(isinstance(table, dict) for table in tables) or not set(tables[-1]) <= set(DIGESTED):

@@ -18,7 +18,7 @@ from benchmark.store.rows import ARRAYS, EPOCH_COLUMNS, LATENT_ARRAYS, PROBE_ARR
 
 
 class ResultsStore:
-    """A results folder as DataFrames. Raises InputError where the path is none or cannot be read."""
+    """A results folder as DataFrames. Raises InputError if the path is no results folder or cannot be read."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -32,16 +32,16 @@ class ResultsStore:
         return SearchFolder(self.path / "searches" / search_id)
 
     def searches(self) -> pd.DataFrame:
-        """One row a search, failed and running ones included; settings as `setting_*`, environment as `env_*`.
+        """One row per search, also failed and running ones; settings as `setting_*`, environment as `env_*`.
 
-        settled: False where the size was still changing at the end. n_diverged: of its trainings, those whose loss was
-        not finite; diverged_sizes: their sizes. fid_images and test_fid_images: the images of the validation and of the
-        test FIDs. late_gain: how far the validation ELBO rose in the chosen training's last tenth, as a share of what
-        latents are worth, and late_gain_error its standard error. pca_sse and no_latents_nll: on the test split, the
-        squared error of PCA with latent_dim components (256 at most) and the NLL (nats per image) of the training
-        images' mean. space: the sizes to choose from. execution: how the trainings were carried out, sequential, spread
-        or stacked; wall-clock is comparable within one. as_good: sizes that the method takes for as good as the chosen
-        one. The flags: see `benchmark.store.doubts`.
+        settled: False if the size was still changing at the end. n_diverged, diverged_sizes: the number and the sizes
+        of the trainings whose loss was not finite. fid_images, test_fid_images: the number of images of the validation
+        and test FIDs. late_gain: the rise of the validation ELBO in the last tenth of the chosen training, as a share
+        of what latents are worth; late_gain_error: its standard error. pca_sse, no_latents_nll: on the test split, the
+        squared error of PCA with latent_dim components (at most 256), and the NLL (nats per image) of the mean training
+        image. space: the sizes to choose from. execution: sequential, spread or stacked trainings; compare wall-clock
+        within one kind only. as_good: sizes that the searcher considers as good as the chosen one. For the flags see
+        `benchmark.store.doubts`.
         """
         rows = [
             {
@@ -55,7 +55,7 @@ class ResultsStore:
         return pd.DataFrame(rows, columns=None if rows else [*KEYS, *SEARCH_COLUMNS])
 
     def trials(self) -> pd.DataFrame:
-        """One row a training. Metrics are on validation data, means over its last 5 epochs.
+        """One row per training. Metrics are on validation data, means over the last 5 epochs.
 
         collapsed, few_fid_images: see `benchmark.store.doubts`.
         """
@@ -67,18 +67,18 @@ class ResultsStore:
         return pd.DataFrame(rows, columns=[*KEYS, *TRIAL_COLUMNS])
 
     def epochs(self) -> pd.DataFrame:
-        """One row an epoch of every training: metrics on validation data, a searcher's own `ctl_*`, costs.
+        """One row per epoch of every training: metrics on validation data, the controller's traces `ctl_*`, costs.
 
-        train_seconds and eval_seconds are the epoch's own; wall_seconds runs up within the search, images_seen and
-        train_flops within the training. A training that another search has done is charged in full.
+        train_seconds and eval_seconds are those of the epoch; wall_seconds accumulates over the search, images_seen
+        and train_flops over the training. A training that another search has done is charged in full.
         """
         return self._concat(self._tables(skip=ARRAYS), EPOCH_COLUMNS)
 
     def curves(self) -> pd.DataFrame:
-        """One row an evaluation of a model with some of its latents only: quality against latent size.
+        """One row per evaluation of a model with some of its latents only: quality against latent size.
 
-        trial; epoch (of the trial, its last one where a finished model was evaluated); size: the number of latents;
-        the metrics of `epochs()` on validation data.
+        trial; epoch (of the trial; its last one if the model was finished); size: the number of latents; the metrics
+        of `epochs()` on validation data.
         """
         pairs = []
         for search in self._searches():
@@ -89,14 +89,14 @@ class ResultsStore:
         return self._concat(iter(pairs), CURVE_COLUMNS)
 
     def latents(self) -> pd.DataFrame:
-        """One row a latent and epoch: latent_id (its index at the training's start), over the validation data the
-        variance of its posterior mean, the mean of its posterior variance, and its mean KL in nats.
+        """One row per latent and epoch: latent_id (its index at the training's start) and, over the validation data,
+        the variance of its posterior mean, the mean of its posterior variance, and its mean KL in nats.
         """
         return self._exploded(LATENT_ARRAYS)
 
     def probes(self) -> pd.DataFrame:
-        """One row a probe image (`evaluation.probe_images`), epoch and training: the image's probe_label, and its
-        posterior's probe_mean and probe_variance, an array [latent_dim] each. Images come in the same order every time.
+        """One row per probe image (`evaluation.probe_images`), epoch and training: probe_label, and the posterior's
+        probe_mean and probe_variance, arrays [latent_dim]. The order of the images never changes.
         """
         return self._exploded(PROBE_ARRAYS)
 
@@ -107,8 +107,8 @@ class ResultsStore:
         return self._concat(tables, columns).explode(list(arrays), ignore_index=True).astype(types)
 
     def gallery(self, search_id: str) -> dict[str, np.ndarray] | None:
-        """The chosen model's uint8 images [N, C, H, W]: originals (test split) with their labels [N], reconstructions,
-        samples.
+        """Uint8 images [N, C, H, W] of the chosen model: originals (test split), reconstructions, samples; labels [N]
+        of the originals.
         """
         folder = self.folder(search_id)
         path = folder.path / "images.npz"
@@ -119,7 +119,7 @@ class ResultsStore:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
-        except Exception as error:  # from broken archives come all sorts
+        except Exception as error:  # broken archives raise all sorts of errors
             raise Damaged(path) from error
 
     def _searches(self) -> Iterator[dict[str, Any]]:
@@ -134,7 +134,7 @@ class ResultsStore:
             for trial in self.folder(search["search_id"]).trials():
                 rows = trial.rows_so_far()
                 if rows.exists():
-                    yield keys, _of_trial(read_table(rows, skip, only), trial.number)
+                    yield keys, _with_trial_number(read_table(rows, skip, only), trial.number)
 
     @staticmethod
     def _concat(keyed_tables: Iterator[tuple[Any, pa.Table]], columns: Sequence[str]) -> pd.DataFrame:
@@ -147,13 +147,13 @@ class ResultsStore:
             for i, name in enumerate(KEYS)
         }
         frame: pd.DataFrame = pa.concat_tables([t for _, t in pairs], promote_options="permissive").to_pandas()
-        first = pd.DataFrame({**keys, "seed": keys["seed"].astype(np.int64)})
+        key_columns = pd.DataFrame({**keys, "seed": keys["seed"].astype(np.int64)})
         rest = [name for name in frame.columns if name not in columns]
-        return pd.concat([first, frame[[*columns, *rest]]], axis=1)
+        return pd.concat([key_columns, frame[[*columns, *rest]]], axis=1)
 
 
-def _of_trial(table: pa.Table, number: int) -> pa.Table:
-    """The rows of a training as those of a search that has this number for it."""
+def _with_trial_number(table: pa.Table, number: int) -> pa.Table:
+    """Sets the trial column: a shared training has another number in each search."""
     if "trial" not in table.column_names:
         return table
     column = pa.array(np.full(len(table), number, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Results at a URL, such as s3://bucket/results: files are made locally and mirrored there (fsspec)."""
+"""Results at a URL such as s3://bucket/results: processes write local files and copy them there (fsspec)."""
 
 import hashlib
 import os
@@ -17,14 +17,14 @@ from benchmark.store.atomic_files import replacing
 from benchmark.store.claims import PREFIX
 from benchmark.text import is_url
 
-OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # where a file is there whole or not at all
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # they write a file completely or not at all
 TRIES = 4  # of a transfer
-PAUSE_SECONDS = 1.0  # after the first
-PRIVATE = ("checkpoint.pt", "trainings")  # names of files and folders of use to a search's next worker alone
+PAUSE_SECONDS = 1.0  # after the first failed try; it doubles with every try
+PRIVATE = ("checkpoint.pt", "trainings")  # files and folders that only the next worker of a search needs
 
 
 def local_results(results: str | Path) -> Path:
-    """The folder of the results; of those at a URL an up-to-date copy. Raises InputError where they cannot be read."""
+    """The results folder, or an up-to-date copy of results at a URL. Raises InputError if they cannot be read."""
     if not is_url(results):
         return Path(results)
     path = Results(results).path
@@ -34,7 +34,7 @@ def local_results(results: str | Path) -> Path:
 
 
 class Results:
-    """Where a suite's results are: a folder, or a URL and a folder with a copy of what is there."""
+    """Where the results of a suite are: a folder, or a URL and a local copy of it."""
 
     def __init__(self, results: str | Path) -> None:
         self.url = str(results).rstrip("/") if is_url(results) else None
@@ -47,7 +47,7 @@ class Results:
             pull(f"{self.url}/searches", self.path / "searches", again=False, skip=PRIVATE)
 
     def check_writable(self) -> None:
-        """Raises InputError where the URL takes no files."""
+        """Raises InputError if files cannot be written to the URL."""
         if self.url is None:
             return
         with tempfile.TemporaryDirectory() as folder, _access("write", self.url):
@@ -77,84 +77,88 @@ def _access(action: str, url: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:  # every kind of store has its own
+    except Exception as error:  # every kind of store raises its own errors
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"cannot {action} {url}: {reason}; check the URL and your access to it") from error
 
 
 def pull(url: str, folder: Path, parts: Sequence[str] = ("",), again: bool = True, skip: Sequence[str] = ()) -> None:
-    """Makes the files of a folder those at the URL.
+    """Makes the files of a local folder equal to those at the URL.
 
-    parts: only files whose names begin so. again: also those that seem unchanged, by size and time. skip: not what has
-    such a name, nor what lies in it.
+    parts: prefixes of the paths to copy. again: also copies files that seem unchanged by size and time. skip: names of
+    files and folders to leave out.
     """
     store, root = _store(url)
     store.invalidate_cache()
     try:
-        found = _tried(lambda: store.find(root, detail=True))
+        listing = _retry(lambda: store.find(root, detail=True))
     except FileNotFoundError:
-        found = {}
-    remote = {name[len(root) :].lstrip("/"): (name, info["size"]) for name, info in found.items()}
-    skipped = {name for name in remote if not _is_part(name, parts) or {*Path(name).parts} & {*skip}}
-    remote = {name: value for name, value in remote.items() if name not in skipped}
-    for name in _files(folder, parts) - remote.keys():
+        listing = {}
+    remote = {source[len(root) :].lstrip("/"): (source, info["size"]) for source, info in listing.items()}
+    wanted = [name for name in remote if _is_part(name, parts) and not {*Path(name).parts} & {*skip}]
+    for name in _files(folder, parts) - {*wanted}:
         (folder / name).unlink()
-    for name, (source, size) in remote.items():
-        with suppress(FileNotFoundError):  # deleted since: a suite is running
-            _get(store, source, folder / name, None if again else size)
-    for path in sorted(folder.rglob("*"), reverse=True):  # what lies in a folder comes before it
+    for name in wanted:
+        source, size = remote[name]
+        with suppress(FileNotFoundError):  # a running suite has deleted it since
+            _download(store, source, folder / name, None if again else size)
+    for path in sorted(folder.rglob("*"), reverse=True):  # the content of a folder before the folder
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
 
 
-def _get(store: Any, source: str, target: Path, size: int | None) -> None:
-    """size: the file is left alone where it has this size and the time of the source."""
-    modified = _tried(store.modified, source).timestamp()
+def _download(store: Any, source: str, target: Path, size: int | None) -> None:
+    """size: leaves the file alone if it has this size and the modification time of the source."""
+    modified = _retry(store.modified, source).timestamp()
     if size is not None and target.exists() and (target.stat().st_size, target.stat().st_mtime) == (size, modified):
         return
     with replacing(target) as temporary:
-        _tried(store.get_file, source, str(temporary))
+        _retry(store.get_file, source, str(temporary))
         os.utime(temporary, (modified, modified))
 
 
 class Mirror:
-    """Keeps the files at a URL those of a folder. parts: only those whose names begin so."""
+    """Keeps the files at a URL equal to those of a local folder. parts: prefixes of the paths to copy."""
 
     def __init__(self, url: str, folder: Path, parts: Sequence[str] = ("",)) -> None:
         self._url, self._folder, self._parts = url, folder, parts
-        self._there: dict[str, tuple[int, int]] = {}  # what is at the URL, by the signature of the local file
+        self._pushed: dict[str, tuple[int, int]] = {}  # files at the URL: path -> signature of the same local file
 
     def pull(self) -> None:
-        """Copies what is at the URL to the folder."""
+        """Copies the files at the URL to the folder."""
         pull(self._url, self._folder, self._parts)
-        self._there = {name: _signature(self._folder / name) for name in _files(self._folder, self._parts)}
+        self._pushed = self._signatures()
 
     def push(self) -> None:
-        """Copies what has changed in the folder to the URL, and deletes there what was deleted here."""
+        """Copies the files that changed in the folder to the URL, and deletes there what was deleted here."""
         store, root = _store(self._url)
-        here = {name: _signature(self._folder / name) for name in _files(self._folder, self._parts)}
-        changed = [name for name, signature in here.items() if self._there.get(name) != signature]
-        last = [name for name in changed if name == "search.json"]
-        for name in sorted(set(changed) - set(last), key=lambda name: (_rank(name), name)):
-            self._put(store, root, name, here[name])
-        for name in self._there.keys() - here.keys():
-            with suppress(FileNotFoundError):  # a try that seemed to fail has not
-                _tried(store.rm_file, f"{root}/{name}")
-            del self._there[name]
+        local = self._signatures()
+        changed = {name for name, signature in local.items() if self._pushed.get(name) != signature}
+        last = changed & {"search.json"}
+        for name in sorted(changed - last, key=lambda name: (_upload_order(name), name)):
+            self._upload(store, root, name, local[name])
+        for name in self._pushed.keys() - local.keys():
+            with suppress(FileNotFoundError):  # an earlier try seemed to fail, but has deleted it
+                _retry(store.rm_file, f"{root}/{name}")
+            del self._pushed[name]
         for name in last:
-            self._put(store, root, name, here[name])
+            self._upload(store, root, name, local[name])
 
-    def _put(self, store: Any, root: str, name: str, signature: tuple[int, int]) -> None:
-        _tried(_put, store, self._folder / name, f"{root}/{name}")
-        self._there[name] = signature
+    def _signatures(self) -> dict[str, tuple[int, int]]:
+        statuses = {name: (self._folder / name).stat() for name in _files(self._folder, self._parts)}
+        return {name: (status.st_mtime_ns, status.st_size) for name, status in statuses.items()}
+
+    def _upload(self, store: Any, root: str, name: str, signature: tuple[int, int]) -> None:
+        _retry(_upload, store, self._folder / name, f"{root}/{name}")
+        self._pushed[name] = signature
 
 
-def _rank(name: str) -> int:
-    """The order in which files go, so that what a kill leaves can be resumed: what says that others are there last."""
+def _upload_order(name: str) -> int:
+    """Records go after the files that they describe, so that a search can be resumed after a kill."""
     return {"request.json": 0, "trial.json": 2}.get(Path(name).name, 1)
 
 
-def _put(store: Any, source: Path, target: str) -> None:
+def _upload(store: Any, source: Path, target: str) -> None:
     protocols = {store.protocol} if isinstance(store.protocol, str) else set(store.protocol)
     if protocols & OBJECT_STORES:
         store.put_file(str(source), target)
@@ -165,13 +169,13 @@ def _put(store: Any, source: Path, target: str) -> None:
     store.mv(f"{folder}/.{name}", target)
 
 
-def _tried(action: Callable[..., Any], *arguments: Any) -> Any:
+def _retry(action: Callable[..., Any], *arguments: Any) -> Any:
     for attempt in range(TRIES):
         try:
             return action(*arguments)
         except FileNotFoundError:
             raise
-        except Exception:  # a network's hiccup; every kind of store has its own errors
+        except Exception:  # such as a network failure; every kind of store raises its own errors
             if attempt == TRIES - 1:
                 raise
             time.sleep(PAUSE_SECONDS * 2**attempt)
@@ -186,15 +190,10 @@ def _store(url: str) -> tuple[Any, str]:
 
 
 def _files(folder: Path, parts: Sequence[str]) -> set[str]:
-    """Names of the files that count, by their path below the folder."""
+    """The relative paths of the files to copy: no hidden files and no claims."""
     paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".", PREFIX))]
     return {name for name in (path.relative_to(folder).as_posix() for path in paths) if _is_part(name, parts)}
 
 
 def _is_part(name: str, parts: Sequence[str]) -> bool:
     return name.startswith(tuple(parts)) and not any(part.startswith(".") for part in Path(name).parts)
-
-
-def _signature(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size

@@ -1,4 +1,4 @@
-"""A training's rows, one an epoch, as an Arrow file that says when it has been damaged."""
+"""The rows of a training, one per epoch, as an Arrow file with a digest against damage."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ ARRAYS = (*LATENT_ARRAYS, *PROBE_ARRAYS)
 
 
 def encode_rows(rows: Sequence[dict[str, Any]]) -> bytes:
-    """A training's rows as an Arrow IPC file, its digest in its metadata; arrays become lists."""
+    """Encodes rows as an Arrow IPC file with its digest in its metadata; arrays become lists."""
     names = dict.fromkeys(name for row in rows for name in row)  # a trace may begin after the first epoch
     table = pa.table({name: pa.array([_nested(row.get(name)) for row in rows]) for name in names})
     table = table.replace_schema_metadata({"digest": SEAL})
@@ -32,12 +32,12 @@ def encode_rows(rows: Sequence[dict[str, Any]]) -> bytes:
 
 
 def _nested(value: Any) -> Any:
-    """Arrow takes arrays of one dimension as they are, others as lists."""
+    """Converts arrays of several dimensions to lists; Arrow accepts one-dimensional arrays only."""
     return value.tolist() if isinstance(value, np.ndarray) and value.ndim > 1 else value
 
 
 def decode_rows(content: bytes) -> list[dict[str, Any]]:
-    """The rows that `encode_rows` was given, bit for bit."""
+    """Decodes rows that `encode_rows` encoded, bit for bit."""
     rows = pa.ipc.open_file(pa.BufferReader(content)).read_all().to_pylist()
     return [{k: np.array(v) if k in ARRAYS else v for k, v in row.items()} for row in rows]
 
@@ -48,9 +48,9 @@ def read_table(
     only: Sequence[str] | None = None,
     required: Sequence[str] = EPOCH_COLUMNS,
 ) -> pa.Table:
-    """Some columns of a training's rows. required: columns that there must be.
+    """Reads columns of a training's rows. skip: columns to leave out; only: columns to read; required: must exist.
 
-    Raises Damaged where the file is not as it was written, or no such table.
+    Raises Damaged if the file has changed since it was written, or is no such table.
     """
     try:
         check_seal(path)
@@ -60,7 +60,7 @@ def read_table(
                 raise Damaged(path)
             wanted = [i for i, name in enumerate(schema.names) if name not in skip and (only is None or name in only)]
             table = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()
-            table.validate(full=True)  # offsets from a damaged file would be followed anywhere
+            table.validate(full=True)  # damaged offsets could point outside of the file
             if not len(table):
                 raise Damaged(path)
             return _traces_as_floats(table).replace_schema_metadata(None)
@@ -69,7 +69,7 @@ def read_table(
 
 
 def _traces_as_floats(table: pa.Table) -> pa.Table:
-    """Older results hold some as integers or booleans, which do not go with another search's floats."""
+    """Converts integer and boolean traces of older results to floats, as newer results have them."""
     for i, (name, kind) in enumerate(zip(table.schema.names, table.schema.types, strict=True)):
         if name.startswith("ctl_") and kind in (pa.int64(), pa.bool_()):
             table = table.set_column(i, name, table[i].cast(pa.float64(), safe=False))

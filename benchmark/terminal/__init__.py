@@ -1,1 +1,1 @@
-"""What the terminal shows: progress, the plan, `watch`."""
+"""What the terminal shows: progress, summary, the plan, `watch`."""

@@ -1,21 +1,21 @@
-"""What a suite would run and what that costs, printed instead of running it."""
+"""Prints what a suite would run and cost, instead of running it."""
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from benchmark.suite.forecast import DryRun, plan_data, speed_of
 from benchmark.suite.runner import Plan
+from benchmark.terminal.summary import wide_console
 from benchmark.text import printable, short_number
 
 COLUMNS = ("searcher", "seeds", "to run", "trainings a search", "TFLOPs a search")
 
 
 def print_plan(plan: Plan) -> None:
-    """A row a searcher on the terminal, the totals, and where the speed is from.
+    """Prints one row per searcher, the totals, and the source of the speed.
 
-    Where no finished search tells a CPU's speed, it is measured, which takes a second.
+    If no finished search tells the speed of a CPU, it is measured, which takes a second.
     """
     specs, shape = plan.specs, plan.prepared.image_shape
     pending = [spec for spec in specs if spec.search_id not in plan.done]
@@ -27,18 +27,15 @@ def print_plan(plan: Plan) -> None:
         table.add_column(escape(printable(name)), justify="left" if name == "searcher" else "right", no_wrap=True)
     for row in data.rows:
         cells = [printable(row.searcher), " ".join(map(str, row.seeds)), str(row.to_run), str(row.trainings)]
-        table.add_row(
-            *map(escape, cells), short_number(row.flops / 1e12), "–" if row.hours is None else short_number(row.hours)
-        )
-    console = Console()
-    console.width = max(console.width, 160)  # rather a wrapped line than a cut name
+        table.add_row(*map(escape, cells), short_number(row.flops / 1e12), short_number(row.hours))
+    console = wide_console()
     console.print(table)
     for line in (summary(data, plan.workers, unit), source):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def summary(plan: DryRun, workers: int, unit: str) -> str:
-    """The totals in a line. unit: CPU or GPU."""
+    """The totals in one line. unit: CPU or GPU."""
     counts = f"{plan.searches} searches, {plan.done} done"
     if plan.done == plan.searches:
         return counts

@@ -1,4 +1,4 @@
-"""The terminal as a suite's screen."""
+"""Shows a suite on the terminal."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ class TerminalScreen:
     """Implements `benchmark.suite.display.Screen`."""
 
     def waiting(self, doing: str) -> StageDisplay:
-        """What the user waits for before the first search."""
+        """Shows what the user waits for before the first search."""
         return StageDisplay(doing)
 
     def searches(self, specs: Sequence[SearchSpec], n_trainings: Sequence[int], done_before: int) -> SuiteDisplay:
-        """The searches that run."""
+        """Shows the running searches."""
         return SuiteDisplay(specs, n_trainings, done_before)
 
     def line(self, text: str) -> None:
-        """A line of its own."""
+        """Prints a line."""
         print(text, flush=True)

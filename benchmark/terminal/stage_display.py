@@ -1,4 +1,4 @@
-"""What the user waits for before the first search, on the terminal or on a pipe."""
+"""Shows what the user waits for before the first search, on a terminal or a pipe."""
 
 import threading
 import time
@@ -13,16 +13,16 @@ from rich.progress import TimeRemainingColumn as Remaining
 from benchmark.stages import Stage
 from benchmark.text import printable
 
-PATIENCE_SECONDS = 2.0  # what is over sooner is not worth a line
+PATIENCE_SECONDS = 2.0  # shorter stages get no line
 LINE_SECONDS = 10.0  # between two lines of one stage
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.25  # between two checks for a line to print
 
 
 class StageDisplay:
-    """A live bar of the current stage with an ETA, which leaves nothing behind.
+    """Shows a live bar of the current stage with an ETA, and clears it at the end.
 
-    On a pipe: a line for each stage that takes more than two seconds, and one every ten seconds. What is done before
-    the first stage, `doing`, is shown on a terminal alone.
+    On a pipe it prints a line for each stage that takes more than two seconds, and one every ten seconds. `doing`, the
+    work before the first stage, is shown on a terminal only.
     """
 
     def __init__(self, doing: str, console: Console | None = None) -> None:
@@ -51,13 +51,13 @@ class StageDisplay:
             self._printer.join()
 
     def show(self, stage: Stage) -> None:
-        """A stage has begun, or got on."""
+        """Shows that a stage has begun or advanced."""
         if self._lines.show(stage, time.monotonic()):
             self._progress.reset(self._task, total=stage.total)
         self._progress.update(self._task, completed=stage.done, description=escape(printable(stage.text)))
 
     def notice(self, line: str) -> None:
-        """Something the user must see."""
+        """Prints a line that the user must see."""
         self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def _print_lines(self) -> None:
@@ -68,32 +68,32 @@ class StageDisplay:
 
 
 class Lines:
-    """Which lines a pipe gets when. Times are in seconds, of any one clock."""
+    """Decides which lines a pipe gets and when. Times are seconds of one clock."""
 
     def __init__(self) -> None:
         self._stage: Stage | None = None
-        self._began = self._last = 0.0
-        self._said = ""
+        self._began = self._last_line = 0.0
+        self._printed_stage = ""
 
     def show(self, stage: Stage, now: float) -> bool:
-        """Takes in a stage that has begun, or got on; True where it has begun."""
-        before, self._stage = self._stage, stage
-        if before is None:
-            self._last = now + PATIENCE_SECONDS - LINE_SECONDS  # many short stages are a long wait too
-        if before is not None and before.what == stage.what:
+        """Notes that a stage has begun or advanced; returns True if it has begun."""
+        previous, self._stage = self._stage, stage
+        if previous is None:
+            self._last_line = now + PATIENCE_SECONDS - LINE_SECONDS  # many short stages are a long wait too
+        if previous is not None and previous.what == stage.what:
             return False
         self._began = now
         return True
 
     def due(self, now: float) -> str | None:
-        """The line to print now, if any."""
+        """Returns the line to print now, if any."""
         stage = self._stage
         if stage is None:
             return None
-        new = stage.what != self._said and now - self._began >= PATIENCE_SECONDS
-        if not new and now - self._last < LINE_SECONDS:
+        is_new = stage.what != self._printed_stage and now - self._began >= PATIENCE_SECONDS
+        if not is_new and now - self._last_line < LINE_SECONDS:
             return None
-        self._last, self._said = now, stage.what
+        self._last_line, self._printed_stage = now, stage.what
         if stage.total is None or not 0 < stage.done <= stage.total:
             return stage.text
         seconds = (now - self._began) * (stage.total - stage.done) / stage.done

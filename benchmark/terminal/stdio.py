@@ -1,4 +1,4 @@
-"""The standard streams as programs may rely on them."""
+"""Repairs the standard streams."""
 
 import io
 import os
@@ -6,12 +6,12 @@ import sys
 
 
 def mend_streams() -> None:
-    """Closed standard streams lead nowhere from now on; letters that their encoding lacks are printed as `?`."""
+    """Replaces closed standard streams by the null device; prints `?` for letters that the encoding lacks."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
-        if stream is None:  # the lowest free number is opened: its own, which no results file may get
+        if stream is None:  # open() takes the lowest free number, the stream's own: no results file may get it
             number = os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(number, True)  # worker processes too
+            os.set_inheritable(number, True)  # by worker processes
             setattr(sys, name, open(number, mode, encoding="utf-8"))
         elif mode == "w" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

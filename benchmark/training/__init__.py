@@ -1,1 +1,1 @@
-"""One training: the loop, its checkpoint, random streams, clock and CUDA graph."""
+"""A single training: its loop, checkpoint, random streams, clock and CUDA graph."""

@@ -1,4 +1,4 @@
-"""Saving and restoring a training between two epochs."""
+"""Saves and restores a training between two epochs."""
 
 import io
 from typing import Any
@@ -17,7 +17,7 @@ COUNTERS = ("latent_ids", "latents_ever", "flops_per_step", "train_flops", "imag
 
 
 def save(state: TrainingState, folder: TrialFolder) -> None:
-    """Writes the checkpoint, rows included, and then the rows for readers: a kill loses the epoch under way alone."""
+    """Writes the checkpoint with its rows, then the rows for readers; a kill loses only the epoch in progress."""
     content: dict[str, Any] = {name: getattr(state, name).state_dict() for name in MODULES}
     content |= {name: getattr(state, name) for name in COUNTERS}
     rows = encode_rows(state.rows)
@@ -29,13 +29,13 @@ def save(state: TrainingState, folder: TrialFolder) -> None:
 
 
 def check(folder: TrialFolder) -> None:
-    """Raises Damaged where there is a checkpoint and it is not what was written."""
+    """Raises Damaged if the checkpoint exists and has changed since it was written."""
     if folder.checkpoint.exists():
         read_checked(folder.checkpoint)
 
 
 def restore(folder: TrialFolder, vae: VAE, controller: Controller, learning_rate: float) -> TrainingState:
-    """The training where its last checkpoint left it, or at its start; `vae` and `controller` are as at the start."""
+    """Returns the training at its last checkpoint, or at its start. `vae` and `controller`: in their initial state."""
     if not folder.checkpoint.exists():
         return new_state(vae, controller, learning_rate)
     content = torch.load(io.BytesIO(read_checked(folder.checkpoint)), map_location="cpu", weights_only=True)
@@ -51,12 +51,12 @@ def restore(folder: TrialFolder, vae: VAE, controller: Controller, learning_rate
     for name in COUNTERS:
         setattr(state, name, content[name])
     state.rows = decode_rows(content["rows"].numpy().tobytes())
-    folder.write_rows(state.rows)  # what readers have may be an epoch behind, or damaged
+    folder.write_rows(state.rows)  # the rows for readers may be damaged or an epoch behind
     return state
 
 
 def save_optimizer(state: TrainingState, folder: TrialFolder) -> None:
-    """Writes Adam's state of a finished model's parameters, for a training that goes on from it."""
+    """Writes Adam's state of a finished model's parameters, for a training that starts from this model."""
     moments = [state.optimizer.state.get(parameter, {}) for parameter in state.vae.parameters()]
     buffer = io.BytesIO()
     torch.save(moments, buffer)
@@ -64,7 +64,7 @@ def save_optimizer(state: TrainingState, folder: TrialFolder) -> None:
 
 
 def load_moments(state: TrainingState, folder: TrialFolder) -> None:
-    """Gives a new training, of a finished training's model, the optimizer's state that `save_optimizer` wrote."""
+    """Loads the state that `save_optimizer` wrote into a new training of the same model."""
     saved = torch.load(io.BytesIO(read_checked(folder.optimizer)), map_location="cpu", weights_only=True)
     for parameter, moments in zip(state.vae.parameters(), saved, strict=True):
         state.optimizer.state[parameter] = {name: value.to(parameter.device) for name, value in moments.items()}

@@ -1,4 +1,4 @@
-"""The one clock: seconds of work, with the device's queue drained at both ends."""
+"""The only clock: it waits for the device before it reads the time, so that it measures finished work."""
 
 import time
 from collections.abc import Iterator
@@ -8,27 +8,27 @@ import torch
 
 
 class Clock:
-    """Seconds since it was made, or more where an interrupted search had already used more."""
+    """Counts seconds since its creation, plus those that earlier processes of an interrupted search used."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._start = self._now()
 
     def resume_at(self, seconds: float) -> None:
-        """Goes on from what an earlier process had used, unless that is less than the clock shows."""
+        """Continues from the seconds of an earlier process, unless the clock already shows more."""
         self._start = min(self._start, self._now() - seconds)
 
     def go_to(self, seconds: float) -> None:
-        """Shows this many seconds now, more or less than before: what was waited for is not charged."""
+        """Sets the clock to these seconds, forward or back, so that waiting is not charged."""
         self._start = self._now() - seconds
 
     def seconds(self) -> float:
-        """Seconds so far."""
+        """The seconds so far."""
         return self._now() - self._start
 
     @contextmanager
     def lap(self, laps: list[float]) -> Iterator[None]:
-        """Appends the block's seconds to `laps`."""
+        """Appends the duration of the block to `laps`."""
         start = self._now()
         yield
         laps.append(self._now() - start)

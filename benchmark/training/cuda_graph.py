@@ -1,4 +1,4 @@
-"""A training step as a CUDA graph: recorded once, then replayed with one launch in place of hundreds."""
+"""Records a training step as a CUDA graph and replays it: one launch replaces hundreds."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,16 +7,16 @@ import torch
 from torch import Generator, Tensor
 
 Step = Callable[[Tensor, Sequence[Generator], Tensor], None]
-"""Gets images, the generators of its noise, and the sums of losses, to which it adds its own in place."""
+"""Takes images, the generators of the noise, and the sums of losses, to which it adds its losses in place."""
 
-WARM_UP = 3  # steps before the recording, in which libraries choose their kernels and allocate
+WARM_UP = 3  # steps before the recording, in which libraries choose kernels and allocate memory
 
 
 class Replay:
-    """A step that is carried out as it is `WARM_UP` times, then recorded, then replayed; batches have one shape.
+    """Runs a step `WARM_UP` times directly, then records it and replays the recording. All batches have one shape.
 
-    Every call is one step of the training, whichever way, since a recording only notes what would be done; and the
-    noise is that of steps without a recording, as a graph moves its generators on at every replay.
+    Every call is exactly one step of the training, because recording a graph does not run it. The noise is the same as
+    without a graph, because every replay advances the generators.
     """
 
     def __init__(self, step: Step, members: int, device: torch.device) -> None:
@@ -28,16 +28,16 @@ class Replay:
         self._replay: Callable[[], None] | None = None
 
     def start(self, noise: Sequence[Generator]) -> None:
-        """Begins an epoch: its noise is that of these generators, which are at their start; `totals` are 0."""
-        for own, generator in zip(self._generators, noise, strict=True):
-            own.manual_seed(generator.initial_seed())
+        """Begins an epoch: sets `totals` to 0 and takes the seeds of the noise from these fresh generators."""
+        for recorded, fresh in zip(self._generators, noise, strict=True):
+            recorded.manual_seed(fresh.initial_seed())
         self.totals.zero_()
 
     def __call__(self, images: Tensor) -> None:
-        """One step on uint8 images on the device. The host does not wait for it."""
+        """Does one step on uint8 images on the device. The host does not wait for the result."""
         if self._warm_up:
             self._warm_up -= 1
-            with _aside():
+            with _side_stream():
                 self._step(images, self._generators, self.totals)
             return
         if self._replay is None:
@@ -48,13 +48,13 @@ class Replay:
 
 
 @contextmanager
-def _aside() -> Iterator[None]:
-    """On a stream of its own, as CUDA asks of what precedes a recording."""
-    aside, here = torch.cuda.Stream(), torch.cuda.current_stream()
-    aside.wait_stream(here)
-    with torch.cuda.stream(aside):
+def _side_stream() -> Iterator[None]:
+    """Runs the block on another stream, as CUDA requires before a recording."""
+    side, current = torch.cuda.Stream(), torch.cuda.current_stream()
+    side.wait_stream(current)
+    with torch.cuda.stream(side):
         yield
-    here.wait_stream(aside)
+    current.wait_stream(side)
 
 
 def _record(work: Callable[[], None], generators: Sequence[Generator]) -> Callable[[], None]:

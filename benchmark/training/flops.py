@@ -1,4 +1,4 @@
-"""FLOPs as torch counts them, the same on every device and version."""
+"""Counts FLOPs with torch; the counts are the same on every device and version."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from benchmark.backbones.linear import FLOP_FORMULAS
 
 @contextmanager
 def flop_counter() -> Iterator[FlopCounterMode]:
-    """Counts the FLOPs of what runs within it, attention as the matrix products of its definition.
+    """Counts the FLOPs of the block, with attention as the matrix products of its definition.
 
-    Which fused attention kernels torch takes, counts and gives padded input depends on device and version.
+    Fused attention kernels are off: which ones torch uses, counts and pads inputs for depends on device and version.
     """
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) as counter:
         yield counter

@@ -1,4 +1,4 @@
-"""The one training loop. Every searcher's trainings run through it."""
+"""The only training loop: every training of every searcher runs through it."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +14,13 @@ from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.training.clock import Clock
-from benchmark.training.controller_checks import check_decision, explained, open_of, prior_of, traces_of
+from benchmark.training.controller_checks import (
+    check_decision,
+    checked_open_latents,
+    checked_prior_variance,
+    checked_traces,
+    explain_stale_state,
+)
 from benchmark.training.cuda_graph import Replay, Step
 from benchmark.training.flops import flop_counter
 from benchmark.training.model_view import ModelView, with_standard_prior
@@ -22,12 +28,12 @@ from benchmark.training.rng import Purpose, stream
 from benchmark.training.state import TrainingState
 from searchers.base import KEEP_ALL
 
-CHUNK_BYTES = 2**26  # of uint8 images gathered at once
-WARM_UP, LAST_RATE = 0.05, 0.01  # of a cosine schedule: a share of the steps, and of the learning rate
+CHUNK_BYTES = 2**26  # of uint8 images that are gathered at a time
+WARM_UP, LAST_RATE = 0.05, 0.01  # of the cosine schedule: share of the steps, share of the learning rate
 
 
 def rate_factor(schedule: str, done: float) -> float:
-    """What the learning rate is multiplied with when this share of a training's steps is done."""
+    """The factor of the learning rate after this share of a training's steps."""
     if schedule == "constant":
         return 1.0
     return min(1.0, done / WARM_UP) * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done)))
@@ -36,7 +42,7 @@ def rate_factor(schedule: str, done: float) -> float:
 def scheduled(
     batches: Iterable[Tensor], optimizer: torch.optim.Optimizer, settings: Training, epochs_done: int, steps: int
 ) -> Iterator[Tensor]:
-    """An epoch's batches, `steps` of them, before each of which the optimizer gets the learning rate of its step."""
+    """Yields the `steps` batches of an epoch, and sets the optimizer's learning rate before each one."""
     for index, images in enumerate(batches):
         done = (epochs_done + (index + 1) / steps) / settings.epochs
         rate = settings.learning_rate * rate_factor(settings.schedule, done)
@@ -57,16 +63,16 @@ def train(
     clock: Clock,
     after_epoch: Callable[[TrainingState], None],
 ) -> None:
-    """Trains until `settings.epochs` rows are there or the controller stops, and removes what it closed.
+    """Trains until there are `settings.epochs` rows or the controller stops, then removes the closed latents.
 
-    split: on the clock's device. streams: the search's seed, and the training's origin (`benchmark.training.rng`).
-    after_epoch: called when an epoch is complete, its decision carried out: the place for checkpoints. A loss that is
-    not finite ends the training, its last row saying so.
+    split: on the clock's device. streams: the seed of the search and the origin of the training, see
+    `benchmark.training.rng`. after_epoch: called after each epoch, once its decision is carried out, to save
+    checkpoints. A loss that is not finite ends the training; its last row shows it.
     """
     while len(state.rows) < settings.epochs and not state.stopped:
         epoch = len(state.rows) + 1
         seconds: list[float] = []
-        with explained(state.controller, state.rows, state.vae.latent_dim):
+        with explain_stale_state(state.controller, state.rows, state.vae.latent_dim):
             with clock.lap(seconds):
                 train_loss = train_epoch(
                     state,
@@ -89,13 +95,13 @@ def end_epoch(
     streams: tuple[int, int],
     clock: Clock,
 ) -> None:
-    """Evaluates the model as an epoch has left it, adds the epoch's row, and carries out the controller's decision."""
+    """Evaluates the model after an epoch, appends the row of the epoch, and carries out the controller's decision."""
     epoch = len(state.rows) + 1
     seconds: list[float] = []
     with clock.lap(seconds):
         state.vae.eval()
-        open_latents = open_of(state.controller, state.vae.latent_dim)
-        vae = with_standard_prior(state.vae, prior_of(state.controller, state.vae.latent_dim))
+        open_latents = checked_open_latents(state.controller, state.vae.latent_dim)
+        vae = with_standard_prior(state.vae, checked_prior_variance(state.controller, state.vae.latent_dim))
         noise = partial(stream, Purpose.EVALUATION, *streams, epoch, clock.device)
         metrics, latents = evaluator.evaluate(vae, open_latents, noise())
     row = {
@@ -116,8 +122,9 @@ def end_epoch(
     view = ModelView(vae, evaluator, clock, noise)
     decision = KEEP_ALL if diverged else state.controller.after_epoch(pd.DataFrame([*state.rows, row]), view)
     check_decision(state.controller, decision, open_latents, state.controller_shapes)
-    looked = {"eval_seconds": seconds[0] + sum(view.seconds), "wall_seconds": clock.seconds()} if view.seconds else {}
-    state.rows.append({**row, **looked, **traces_of(state.controller)})
+    if view.seconds:  # the controller has evaluated the model too
+        row |= {"eval_seconds": seconds[0] + sum(view.seconds), "wall_seconds": clock.seconds()}
+    state.rows.append({**row, **checked_traces(state.controller)})
     state.curve += [{"trial": state.number, "epoch": epoch, **evaluation} for evaluation in view.curve]
     state.stopped = decision.stop or diverged
     if (decision.keep is not None or decision.add) and not state.stopped and epoch < epochs:
@@ -125,7 +132,7 @@ def end_epoch(
 
 
 def train_epoch(state: TrainingState, split: Split, settings: Training, order: Generator, noise: Generator) -> float:
-    """Whole batches of different images; the mean loss of its steps. One host synchronisation, at the end."""
+    """Trains one epoch of full batches and returns the mean loss of its steps. Synchronises with the host once."""
     state.vae.train()
 
     def step(images: Tensor, generators: Sequence[Generator], totals: Tensor) -> None:
@@ -153,7 +160,7 @@ def train_epoch(state: TrainingState, split: Split, settings: Training, order: G
 
 
 def run_steps(batches: Iterable[Tensor], step: Step, noise: Sequence[Generator], replay: Replay | None) -> list[float]:
-    """A step on each batch, replayed where it can be; the sums of losses that it adds up, one a generator."""
+    """Does a step on each batch, as a replay if there is one; returns the sums of the losses, one per generator."""
     if replay is not None:
         replay.start(noise)
         for images in batches:
@@ -167,26 +174,26 @@ def run_steps(batches: Iterable[Tensor], step: Step, noise: Sequence[Generator],
 
 
 def batches(split: Split, settings: Training, order: Generator, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Tensor]:
-    """An epoch's batches of different images, uint8 [B, C, H, W]; chunk_bytes: how many are gathered at a time."""
+    """Yields the batches of an epoch, uint8 [B, C, H, W], each image at most once; gathers chunk_bytes at a time."""
     batch_size = min(settings.batch_size, len(split))
-    used = settings.steps_per_epoch(len(split)) * batch_size
-    positions = torch.randperm(len(split), generator=order)[:used].to(split.rows.device)
+    n_images = settings.steps_per_epoch(len(split)) * batch_size
+    positions = torch.randperm(len(split), generator=order)[:n_images].to(split.rows.device)
     batch_bytes = batch_size * math.prod(split.images.shape[1:])
     for chunk in positions.split(max(1, chunk_bytes // batch_bytes) * batch_size):
         yield from split.take(chunk).split(batch_size)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The forward pass in this precision; the weights stay float32. Nothing is cached: each weight is used once."""
+    """Runs the forward pass in this precision, with float32 weights. No cache: each weight is used once."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
 
 def finish(state: TrainingState) -> None:
-    """Makes the trained model one that needs no controller: its prior is N(0, 1), and closed latents are removed."""
-    variance = prior_of(state.controller, state.vae.latent_dim)
+    """Makes the trained model independent of the controller: folds in its prior and removes closed latents."""
+    variance = checked_prior_variance(state.controller, state.vae.latent_dim)
     if variance is not None:
         state.vae.fold_prior(variance)
-    open_latents = open_of(state.controller, state.vae.latent_dim)
+    open_latents = checked_open_latents(state.controller, state.vae.latent_dim)
     if open_latents is None:
         return
     indices = open_latents.nonzero().flatten().tolist()

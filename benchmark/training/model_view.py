@@ -1,4 +1,4 @@
-"""The model in training as a controller may look at it after an epoch."""
+"""Shows a controller the model in training after an epoch."""
 
 import copy
 import warnings
@@ -18,8 +18,8 @@ from searchers.quantities import METRICS
 class ModelView:
     """Implements `searchers.base.Model`.
 
-    vae: in evaluation mode, its prior N(0, 1). noise: makes the generator of the epoch's evaluation anew, so that all
-    evaluations have the same noise. seconds: of each call. curve: a row for each call of `evaluate`.
+    vae: in evaluation mode, with the prior N(0, 1). noise: returns a fresh generator of the epoch's evaluation, so
+    that all evaluations use the same noise. seconds: the duration of each call. curve: one row per call of `evaluate`.
     """
 
     def __init__(self, vae: VAE, evaluator: Evaluator, clock: Clock, noise: Callable[[], Generator]) -> None:
@@ -29,7 +29,7 @@ class ModelView:
         self.curve: list[dict[str, Any]] = []
 
     def evaluate(self, keep: Sequence[int]) -> dict[str, float]:
-        """See `searchers.base.Model.evaluate`. Raises ValueError for indices that are none of the model's."""
+        """See `searchers.base.Model.evaluate`. Raises ValueError for indices that the model does not have."""
         row = evaluated(self.vae, keep, self.evaluator, self._clock, self._noise())
         self.seconds.append(row["eval_seconds"])
         self.curve.append(row)
@@ -41,29 +41,29 @@ class ModelView:
             return self.evaluator.posterior(self.vae, len(self.evaluator.split))
 
     def sensitivity(self, n_images: int) -> Tensor:
-        """See `searchers.base.Model.sensitivity`; by forward-mode derivatives, a pass a latent."""
+        """See `searchers.base.Model.sensitivity`. Uses forward-mode derivatives, one pass per latent."""
         with self._clock.lap(self.seconds), torch.no_grad():
             z = self.evaluator.posterior(self.vae, n_images).mean
-            return torch.stack([_moved(self.vae, z, latent) for latent in range(z.shape[1])])
+            return torch.stack([_sensitivity(self.vae, z, latent) for latent in range(z.shape[1])])
 
 
-def _moved(vae: VAE, z: Tensor, latent: int) -> Tensor:
-    """The mean over images of |d sigmoid(logits) / d z_j|^2, z [N, n]: a scalar."""
+def _sensitivity(vae: VAE, z: Tensor, latent: int) -> Tensor:
+    """The mean over images of |d sigmoid(logits) / d z_j|^2 for the latent j, with z [N, n]: a scalar."""
     direction = torch.zeros_like(z)
     direction[:, latent] = 1
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # forward mode loads a part of torch that torch has deprecated
+        warnings.simplefilter("ignore", FutureWarning)  # forward mode loads a deprecated part of torch
         derivative = torch.func.jvp(lambda z: torch.sigmoid(vae.decode(z)), (z,), (direction,))[1]
-    moved: Tensor = derivative.square().flatten(1).sum(1).mean()
-    return moved
+    mean_square: Tensor = derivative.square().flatten(1).sum(1).mean()
+    return mean_square
 
 
 def evaluated(
     vae: VAE, keep: Sequence[int], evaluator: Evaluator, clock: Clock, generator: Generator
 ) -> dict[str, Any]:
-    """A row of `ResultsStore.curves()`, without its keys: the metrics of a model with these latents only.
+    """Evaluates a model with these latents only: a row of `ResultsStore.curves()`, without its keys.
 
-    Raises ValueError for indices that are none of the model's latents.
+    Raises ValueError for indices that the model does not have.
     """
     indices = sorted(set(keep))
     if not indices or len(indices) != len(keep) or not 0 <= indices[0] <= indices[-1] < vae.latent_dim:
@@ -77,12 +77,12 @@ def evaluated(
 
 
 def metrics_of(row: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a curve's row that are metrics."""
+    """The metrics in a row of a curve."""
     return {name: value for name, value in row.items() if name in METRICS}
 
 
 def with_standard_prior(vae: VAE, prior_variance: Tensor | None) -> VAE:
-    """The model itself where its prior is N(0, 1), else a copy that has been changed to have it."""
+    """Returns the model itself if its prior is N(0, 1), else a copy whose weights absorb the prior's variances."""
     if prior_variance is None:
         return vae
     folded = copy.deepcopy(vae)

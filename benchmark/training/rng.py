@@ -1,7 +1,7 @@
-"""Random streams that follow from what they are for, so that a resumed run needs no saved generator state.
+"""Derives random streams from their purpose, so that a resumed run needs no saved generator state.
 
-A training's streams follow from its search's seed and its origin, which says where it starts: two searches of a seed
-that ask for the same training get the same one.
+The streams of a training derive from the seed of its search and from its origin, which encodes its start: two searches
+with one seed that ask for the same training get the same one.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import torch
 
 
 class Purpose(IntEnum):
-    """What a stream's numbers are used for. Values are part of the results: never renumber."""
+    """What the numbers of a stream are used for. The values determine results: never renumber them."""
 
     INIT = 0
     ORDER = 1
@@ -24,16 +24,16 @@ class Purpose(IntEnum):
 
 
 def origin_of(origin: int, epochs: int, keep: Sequence[int]) -> int:
-    """The origin of a training that goes on from one of this origin after so many epochs, with the latents `keep`.
+    """The origin of a training that continues one of this origin, after so many epochs, with the latents `keep`.
 
-    That of a fresh training is the number of latents it starts with.
+    The origin of a fresh training is the number of latents that it starts with.
     """
     digest = hashlib.sha256(repr((origin, epochs, list(keep))).encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
 def stream_seed(purpose: Purpose, seed: int, origin: int = 0, epoch: int = 0) -> int:
-    """A 63-bit seed, different for each purpose, search seed, origin of a training and epoch."""
+    """A 63-bit seed that differs for each purpose, search seed, origin of a training and epoch."""
     state = np.random.SeedSequence([seed, origin, epoch, purpose]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
@@ -41,5 +41,5 @@ def stream_seed(purpose: Purpose, seed: int, origin: int = 0, epoch: int = 0) ->
 def stream(
     purpose: Purpose, seed: int, origin: int = 0, epoch: int = 0, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A torch generator at the start of that stream."""
+    """A torch generator at the start of the stream."""
     return torch.Generator(device).manual_seed(stream_seed(purpose, seed, origin, epoch))

@@ -1,4 +1,4 @@
-"""A training between two epochs: the model, the controller, the optimizer, and what has been counted so far."""
+"""The state of a training between two epochs: model, controller, optimizer, rows and counters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,17 +8,17 @@ import torch
 from torch import Generator, Tensor
 
 from benchmark.backbones.vae import VAE
-from benchmark.training.controller_checks import shapes_of
+from benchmark.training.controller_checks import state_shapes
 from benchmark.training.cuda_graph import Replay
 from searchers.base import Controller
 
 
 @dataclass
 class TrainingState:
-    """What a checkpoint holds, the rows so far included.
+    """What a checkpoint holds, with the rows so far.
 
-    number: the training's in its search. latent_ids: of each latent; those it started with are 0, 1, ..., and later
-    ones go on from there. curve: the rows of `ResultsStore.curves()`.
+    number: the index of the training in its search. latent_ids: one per latent; the first latents are 0, 1, ..., and
+    added ones continue. latents_ever: the number of ids given. curve: rows of `ResultsStore.curves()`.
     """
 
     vae: VAE
@@ -29,32 +29,32 @@ class TrainingState:
     number: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
     latents_ever: int = 0
-    flops_per_step: int | None = None  # None: not counted at this size
+    flops_per_step: int | None = None  # None: not counted yet at this size
     train_flops: int = 0
     images_seen: int = 0
     stopped: bool = False
-    replay: Replay | None = None  # the step as a CUDA graph
+    replay: Replay | None = None  # of the step as a CUDA graph
 
     def __post_init__(self) -> None:
         self.latents_ever = self.latents_ever or len(self.latent_ids)
-        self.controller_shapes = shapes_of(self.controller)
+        self.controller_shapes = state_shapes(self.controller)
 
     def change_latents(self, keep: Sequence[int] | None, n_added: int, generator: Generator) -> None:
-        """Keeps these latents (None: all) and adds fresh ones, and tells the controller.
+        """Keeps these latents (None: all), adds fresh ones, and tells the controller.
 
-        generator: on the CPU, of the fresh latents' weights.
+        generator: on the CPU; draws the weights of the fresh latents.
         """
         indices = list(range(self.vae.latent_dim)) if keep is None else list(keep)
-        before = {parameter: parameter.shape for parameter in self.controller.parameters()}
+        old_shapes = {parameter: parameter.shape for parameter in self.controller.parameters()}
         self.remove_all_but(indices)
         self.vae.add_latents(n_added, generator, self.optimizer)
         self.latent_ids += range(self.latents_ever, self.latents_ever + n_added)
         self.latents_ever += n_added
         self.controller.latents_kept(indices, n_added)
-        for parameter, shape in before.items():
+        for parameter, shape in old_shapes.items():
             if parameter.shape != shape:
-                _follow(self.optimizer.state.get(parameter, {}), shape, indices, n_added)
-        self.controller_shapes = shapes_of(self.controller)
+                _resize_moments(self.optimizer.state.get(parameter, {}), shape, indices, n_added)
+        self.controller_shapes = state_shapes(self.controller)
 
     def remove_all_but(self, indices: Sequence[int]) -> None:
         """Removes all other latents from the model and the optimizer."""
@@ -64,8 +64,8 @@ class TrainingState:
         self.flops_per_step = self.replay = None
 
 
-def _follow(moments: dict[str, Any], shape: torch.Size, indices: Sequence[int], n_added: int) -> None:
-    """The optimizer's moments of a controller's parameter [n, ...] whose latents have changed; fresh ones are 0."""
+def _resize_moments(moments: dict[str, Any], shape: torch.Size, indices: Sequence[int], n_added: int) -> None:
+    """Adapts the optimizer's moments of a controller's parameter [n, ...] to the new latents; fresh ones are 0."""
     for name, value in moments.items():
         if isinstance(value, Tensor) and value.shape == shape:
             fresh = value.new_zeros((n_added, *shape[1:]))
@@ -73,20 +73,20 @@ def _follow(moments: dict[str, Any], shape: torch.Size, indices: Sequence[int], 
 
 
 def new_state(vae: VAE, controller: Controller, learning_rate: float) -> TrainingState:
-    """A training before its first epoch."""
+    """The state of a training before its first epoch."""
     optimizer = make_optimizer([*vae.parameters(), *controller.parameters()], learning_rate)
     return TrainingState(vae, controller, optimizer, list(range(vae.latent_dim)), [])
 
 
 def make_optimizer(parameters: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
-    """Adam, on a GPU such that its step can be recorded, and the learning rate changed afterwards."""
+    """Creates Adam; on a GPU its step can be recorded, and the learning rate changed after the recording."""
     on_gpu = parameters[0].is_cuda
     rate = torch.tensor(learning_rate, device=parameters[0].device) if on_gpu else learning_rate
     return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Takes the moments over from `saved`, its `state_dict`; the learning rate stays where a recorded step reads it."""
+    """Loads the moments from a `state_dict`; keeps the learning rate's tensor, which a recorded step reads."""
     rates = [group["lr"] for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)
     for group, rate in zip(optimizer.param_groups, rates, strict=True):

@@ -38,8 +38,8 @@ from benchmark.store.columns import COSTS
 from benchmark.store.folders import SearchFolder
 from benchmark.store.rows import EPOCH_COLUMNS
 from benchmark.suite.plan import make_searcher, plan
-from benchmark.terminal.progress import print_summary
 from benchmark.terminal.snapshot import FileCache, snapshot
+from benchmark.terminal.summary import print_summary
 from reports.analysis.comparison import comparison
 from reports.data.groups import read_groups
 from searchers import SEARCHERS

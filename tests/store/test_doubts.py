@@ -18,7 +18,7 @@ from benchmark.datasets import load_dataset
 from benchmark.metrics.baselines import load_baselines
 from benchmark.store import ResultsStore
 from benchmark.store.doubts import doubts, flags, search_flags, sentences
-from benchmark.terminal.progress import print_summary
+from benchmark.terminal.summary import print_summary
 from reports.analysis.analysis import analyse
 from reports.analysis.comparison import comparison
 from reports.data.groups import read_groups

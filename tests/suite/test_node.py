@@ -57,7 +57,7 @@ def test_only_scratch_folders_of_dead_processes_are_removed(tmp_path: Path, monk
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead = subprocess.Popen(["true"])
     dead.wait()
-    here, elsewhere = node._scratch(), "latentbench-scratch-0123abcd-"  # of another container that shares /tmp
+    here, elsewhere = node._scratch_prefix(), "latentbench-scratch-0123abcd-"  # of another container that shares /tmp
     others = [f"{here}{os.getpid()}-abc", f"{elsewhere}{dead.pid}-abc", "latentbench-results", here]
     names = [f"{here}{dead.pid}-abc", *others]
     for name in names:

@@ -184,7 +184,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, record: Callable[..., Callable[[]
 
         return replay_and_count
 
-    monkeypatch.setattr(cuda_graph, "_aside", nullcontext)
+    monkeypatch.setattr(cuda_graph, "_side_stream", nullcontext)
     monkeypatch.setattr(cuda_graph, "_record", counted)
     monkeypatch.setattr("benchmark.training.loop.Replay", lambda step, members, device: Replay(step, members, CPU))
     return counts

@@ -1,1 +1,1 @@
-"""Who carries tasks out: processes of this machine, or a Ray cluster and what its nodes do before and after."""
+"""Runs tasks in processes of this machine, or on a Ray cluster, whose nodes prepare data and copy results."""

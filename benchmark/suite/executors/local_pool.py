@@ -1,4 +1,4 @@
-"""A pool of worker processes, one process a task: a crash fails its own task alone."""
+"""A pool of worker processes with one process per task, so that a crash fails only its own task."""
 
 import multiprocessing
 import os
@@ -19,34 +19,34 @@ _context = multiprocessing.get_context("forkserver")  # imports torch once, and 
 _context.set_forkserver_preload(["benchmark.suite.worker"])
 
 
-POLL_SECONDS = 1.0  # between two looks at tasks that wait
+POLL_SECONDS = 1.0  # between two offers of the waiting tasks
 START_TRIES = 3  # of a process
-LONGEST_TEMPORARY = 70  # bytes: a socket's path has at most 103, and /pymp-xxxxxxxx/listener-xxxxxxxx is added
+LONGEST_TEMPORARY = 70  # bytes: a socket's path has at most 103, of which /pymp-xxxxxxxx/listener-xxxxxxxx takes 32
 
 
 class Sender(Protocol):
-    """What a task sends its messages on."""
+    """Carries a task's messages to the command."""
 
     def send(self, message: Any, /) -> None:
-        """Hands the message to the command. Raises BrokenPipeError where that is gone."""
+        """Sends the message. Raises BrokenPipeError if the command has ended."""
 
 
 class Task(NamedTuple):
-    """A call in a worker process: `target` as module:function, which gets a `Sender` first."""
+    """A call in a worker process. target: module:function; its first argument is a `Sender`."""
 
     target: str
     arguments: tuple[Any, ...]
 
 
 class Offer(Enum):
-    """Why a task is not started now."""
+    """The reason why a task does not start now."""
 
     LATER = "it waits"
     ENDED = "it has ended elsewhere"
 
 
 class Death(NamedTuple):
-    """How a task's process died. lost: with the machine that it ran on."""
+    """How a task's process died. lost: its machine was lost, too."""
 
     cause: str
     lost: bool = False
@@ -58,38 +58,37 @@ OnEnd = Callable[[int, Death | None], bool]
 
 
 class RunTasks(Protocol):
-    """Runs tasks somewhere: `run_tasks`, or `benchmark.suite.executors.ray_pool.Cluster.run_tasks`."""
+    """The type of `run_tasks` and of `benchmark.suite.executors.ray_pool.Cluster.run_tasks`."""
 
     def __call__(self, count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_end: OnEnd) -> None:
-        """Runs `count` tasks, at most `jobs` at a time. Callbacks get the task's index.
+        """Runs `count` tasks, at most `jobs` at a time, and returns when all have ended. Callbacks get a task's index.
 
-        offer: asked when there is room: the task to start now, or that it has to wait or has ended elsewhere. on_end:
-        gets None, or how the process died; True from it puts a task that was started back among those that wait. An
-        exception here, Ctrl-C included, ends the workers.
+        offer: called when there is room; returns the task to start now, or why it does not start. on_end: gets how the
+        process died, or None; returns True to run the task again. An exception here, such as Ctrl-C, ends the workers.
         """
 
 
 @contextmanager
 def safe_path() -> Iterator[None]:
-    """A Python that is started within does not take a queue.py in the working folder for its own."""
-    before = os.environ.get("PYTHONSAFEPATH")
+    """Keeps a Python process started in the block from importing modules such as queue.py of the working folder."""
+    previous = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
         yield
     finally:
         del os.environ["PYTHONSAFEPATH"]
-        os.environ |= {} if before is None else {"PYTHONSAFEPATH": before}
+        os.environ |= {} if previous is None else {"PYTHONSAFEPATH": previous}
 
 
 def warm_up() -> None:
-    """Starts the process that workers are forked from, which imports while this one goes on.
+    """Starts the process that workers are forked from; it imports in the background.
 
-    Ctrl-C reaches it too; only after its imports would it ignore that by itself. Raises InputError where TMPDIR is
-    longer than the path of a socket may be and there is no /tmp.
+    It inherits a blocked SIGINT, because it ignores Ctrl-C by itself only after its imports. Raises InputError if
+    TMPDIR is too long for the path of a socket and /tmp cannot be used.
     """
     _choose_socket_folder()
     with safe_path():
-        resource_tracker.ensure_running()  # the fork server starts it, which unblocks the signal
+        resource_tracker.ensure_running()  # else the fork server's start would start it and unblock SIGINT
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             forkserver.ensure_running()
@@ -98,7 +97,7 @@ def warm_up() -> None:
 
 
 def _choose_socket_folder() -> None:
-    """Makes multiprocessing's folder for sockets, which it keeps, in /tmp where the temporary folder's name is long."""
+    """Creates multiprocessing's folder for sockets in /tmp if the path of the temporary folder is too long."""
     given = tempfile.gettempdir()
     if len(os.fsencode(given)) <= LONGEST_TEMPORARY:
         return
@@ -106,13 +105,13 @@ def _choose_socket_folder() -> None:
         raise InputError(f"TMPDIR {given} is too long; expected at most {LONGEST_TEMPORARY} bytes: set it to a shorter")
     tempfile.tempdir = "/tmp"
     try:
-        util.get_temp_dir()
+        util.get_temp_dir()  # multiprocessing keeps this folder
     finally:
         tempfile.tempdir = given
 
 
 def _work(connection: Connection, task: Task) -> None:
-    """A worker process's main: it ignores Ctrl-C, which the parent handles, and ends when the parent is gone."""
+    """The main function of a worker process. It ignores Ctrl-C, which the parent handles, and ends with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     assert parent is not None
@@ -123,7 +122,7 @@ def _work(connection: Connection, task: Task) -> None:
 def startable(
     waiting: list[int], has_room: Callable[[], bool], offer: OnOffer, on_end: OnEnd
 ) -> Iterator[tuple[int, Task]]:
-    """Takes tasks off those that wait, in order and while there is room: the ones to start, as they come."""
+    """Yields the tasks to start, in order and while there is room, and removes them from `waiting`."""
     for index in list(waiting):
         if not has_room():
             return
@@ -138,21 +137,22 @@ def startable(
 
 
 def run_tasks(count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_end: OnEnd) -> None:
-    """See `RunTasks`: processes on this machine."""
+    """Implements `RunTasks` with processes of this machine."""
     waiting = list(range(count))
-    running: dict[Any, tuple[int, Any]] = {}  # by the receiving end of its pipe
+    running: dict[Any, tuple[int, Any]] = {}  # receiving end of the pipe -> index and process
     try:
         while waiting or running:
             for index, task in startable(waiting, lambda: len(running) < jobs, offer, on_end):
                 receiver, process = _start(task)
                 running[receiver] = (index, process)
-            idle = waiting and len(running) < jobs
-            ready: list[Any] = wait(list(running), timeout=POLL_SECONDS if idle else None) if waiting or running else []
+            must_poll = waiting and len(running) < jobs
+            timeout = POLL_SECONDS if must_poll else None
+            ready: list[Any] = wait(list(running), timeout) if waiting or running else []
             for receiver in ready:
                 index, process = running[receiver]
                 try:
                     message = receiver.recv()
-                except (EOFError, OSError):  # the worker has ended, or died in the middle of a message
+                except (EOFError, OSError):  # the worker has ended, or died while it sent a message
                     process.join()
                     receiver.close()
                     del running[receiver]
@@ -171,9 +171,9 @@ def _start(task: Task, tries: int = START_TRIES) -> tuple[Connection, Any]:
     receiver, sender = _context.Pipe(duplex=False)
     process = _context.Process(target=_work, args=(sender, task))
     try:
-        with safe_path():  # the fork server may have to be started again
+        with safe_path():  # this may start the fork server again
             process.start()
-    except (EOFError, ConnectionError):  # the fork server has died just now; the next start makes another
+    except (EOFError, ConnectionError):  # the fork server has just died; the next try starts another
         if tries == 1:
             raise
         return _start(task, tries - 1)

@@ -1,4 +1,4 @@
-"""What a worker does before and after a search that the command's own machine has not made ready for it."""
+"""What a worker on another machine does before and after its task: it prepares data and copies results."""
 
 import contextlib
 import hashlib
@@ -25,24 +25,24 @@ from benchmark.suite.executors.local_pool import Sender
 from benchmark.suite.plan import SearchSpec, Shared
 from benchmark.suite.work import SearchTask, SharedTraining
 
-_ready: set[str] = set()  # fingerprints of the data that this process has seen here
+_ready: set[str] = set()  # fingerprints of the data that this process has checked
 
 
 def run_search(
     connection: Sender, task: SearchTask, device_name: str, keeps_optimizers: bool, shared: Shared, url: str | None
 ) -> None:
-    """See `benchmark.suite.worker.run_search`. url: of the results, whose files are made on this machine's own disk."""
+    """See `benchmark.suite.worker.run_search`. url: of the results; the worker writes to a scratch folder first."""
     _make_ready(connection, task.spec, shared)
     if url is None:
         worker.run_search(connection, task, device_name, keeps_optimizers)
         return
     with _scratch_folder() as scratch:
-        here = scratch / task.path.name
-        mirrored = _Mirrored(connection, [Mirror(f"{url}/searches/{here.name}", here)])
-        mirrored.pull()
-        task = task._replace(path=here, trainings=here / task.trainings.name)
-        worker.run_search(mirrored, task, device_name, keeps_optimizers)
-        mirrored.push()
+        folder = scratch / task.path.name
+        sender = _MirroringSender(connection, [Mirror(f"{url}/searches/{folder.name}", folder)])
+        sender.pull()
+        task = task._replace(path=folder, trainings=folder / task.trainings.name)
+        worker.run_search(sender, task, device_name, keeps_optimizers)
+        sender.push()
 
 
 def train_ahead(
@@ -59,16 +59,16 @@ def train_ahead(
         worker.train_ahead(connection, trainings, device_name, keeps_optimizers)
         return
     with _scratch_folder() as scratch:
-        here, mirrors = [], []
+        local, mirrors = [], []
         for training in trainings:  # RESULTS/searches/<id>/trainings/<key>
             key, folder = training.path.name, scratch / training.path.parents[1].name
-            here.append(training._replace(path=folder / "trainings" / key))
+            local.append(training._replace(path=folder / "trainings" / key))
             parts = (f"trainings/{key}/", *(["trainings/stack-"] if training is trainings[0] else []))
             mirrors.append(Mirror(f"{url}/searches/{folder.name}", folder, parts))
-        mirrored = _Mirrored(connection, mirrors)
-        mirrored.pull()
-        worker.train_ahead(mirrored, here, device_name, keeps_optimizers)
-        mirrored.push()
+        sender = _MirroringSender(connection, mirrors)
+        sender.pull()
+        worker.train_ahead(sender, local, device_name, keeps_optimizers)
+        sender.push()
 
 
 def _make_ready(connection: Sender, spec: SearchSpec, shared: Shared) -> None:
@@ -79,12 +79,12 @@ def _make_ready(connection: Sender, spec: SearchSpec, shared: Shared) -> None:
 @contextlib.contextmanager
 def _scratch_folder() -> Iterator[Path]:
     _remove_abandoned()
-    with tempfile.TemporaryDirectory(prefix=f"{_scratch()}{os.getpid()}-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=f"{_scratch_prefix()}{os.getpid()}-") as scratch:
         yield Path(scratch)
 
 
-class _Mirrored:
-    """A connection on which an epoch is told of when its files are where another machine finds them."""
+class _MirroringSender:
+    """A sender that copies the files of an epoch to the URL before it reports the epoch."""
 
     def __init__(self, connection: Sender, mirrors: Sequence[Mirror]) -> None:
         self._connection, self._mirrors = connection, mirrors
@@ -95,12 +95,12 @@ class _Mirrored:
         self._connection.send(message)
 
     def pull(self) -> None:
-        """Copies what is there."""
+        """Copies the files from the URL."""
         for mirror in self._mirrors:
             mirror.pull()
 
     def push(self) -> None:
-        """Copies what has changed. Raises RuntimeError: a store's broken pipe would be taken for a lost command."""
+        """Copies changed files. Raises RuntimeError, as a store's BrokenPipeError would look like a lost command."""
         try:
             for mirror in self._mirrors:
                 mirror.push()
@@ -108,23 +108,23 @@ class _Mirrored:
             raise RuntimeError(f"the files cannot be mirrored ({type(error).__name__}: {error})") from error
 
 
-def _scratch() -> str:
-    """How scratch folders' names begin here; a process's number follows. Containers may share their parent folder."""
+def _scratch_prefix() -> str:
+    """The prefix of this machine's scratch folders, before the process id. Containers may share the parent folder."""
     return f"latentbench-scratch-{hashlib.sha256(repr(machine()).encode()).hexdigest()[:8]}-"
 
 
 def _remove_abandoned() -> None:
-    """Removes what killed processes of this machine have left."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_scratch()}*"):
-        pid = path.name.removeprefix(_scratch()).partition("-")[0]
+    """Removes scratch folders of killed processes of this machine."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_scratch_prefix()}*"):
+        pid = path.name.removeprefix(_scratch_prefix()).partition("-")[0]
         if pid.isdecimal() and started(int(pid)) is None:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def make_ready(spec: SearchSpec, shared: Shared) -> None:
-    """Makes a dataset's caches on this machine, once, and checks that code and data are those of the suite.
+    """Creates a dataset's caches on this machine, once, and checks that code and data equal those of the suite.
 
-    Raises InputError where they are not, or the data are missing here.
+    Raises InputError if they differ, or the data are missing here.
     """
     if spec.data_fingerprint in _ready:
         return
@@ -145,8 +145,8 @@ def make_ready(spec: SearchSpec, shared: Shared) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One process of this machine at a time."""
+    """Lets one process of this machine at a time into the block."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError, NotImplementedError):  # no locks here: the caches are made more than once
+        with contextlib.suppress(OSError, NotImplementedError):  # without locks, several processes make the caches
             stack.enter_context(FileLock(path))
         yield

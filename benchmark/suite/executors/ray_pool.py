@@ -1,4 +1,4 @@
-"""Tasks on a Ray cluster. On CPUs a task's worker process is kept for the next one."""
+"""Runs tasks on a Ray cluster. On CPUs, Ray keeps a worker process for the next task."""
 
 import logging
 import os
@@ -17,28 +17,28 @@ from benchmark.suite.executors.local_pool import Death, OnEnd, OnMessage, OnOffe
 from benchmark.text import one_line
 from searchers.registry import Entry
 
-POLL_SECONDS = 0.5  # between two looks at messages and at tasks that wait
-STATUS_SECONDS = 2.0
+POLL_SECONDS = 0.5  # between two reads of messages and offers of waiting tasks
+STATUS_SECONDS = 2.0  # between two reports of the cluster's state
 CONNECT_SECONDS = 10.0
-SPARE_TASKS = 8  # more than there is room for, so that no node is ever idle and an autoscaler sees what is wanted
-OBJECT_STORE_BYTES = 100_000_000  # of a cluster of our own: only messages pass through it
+SPARE_TASKS = 8  # tasks beyond the room, so that no node is idle and an autoscaler sees the demand
+OBJECT_STORE_BYTES = 100_000_000  # of a local cluster: only messages pass through it
 AGAIN = "run the same command again to continue"
 
 
 class Mailbox:
-    """An actor beside the command that tasks send their messages to."""
+    """An actor on the command's machine that collects the messages of tasks."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[Any, Any]] = []
 
     def put(self, key: tuple[int, int], message: Any) -> None:
-        """Takes in a message of the task and attempt that `key` says."""
+        """Adds a message. key: the index of its task, and the attempt."""
         self._messages.append((key, message))
 
     def take(self) -> list[tuple[Any, Any]]:
-        """All messages since the last call, in order."""
-        taken, self._messages = self._messages, []
-        return taken
+        """Returns all messages since the last call, in order."""
+        messages, self._messages = self._messages, []
+        return messages
 
 
 class _RaySender:
@@ -51,10 +51,10 @@ class _RaySender:
 
 
 def _work(mailbox: Any, key: tuple[int, int], task: Task, folder: str) -> None:
-    """What Ray runs in a worker. folder: the command's working folder, where a user's own searcher may be."""
+    """Runs a task in a Ray worker. folder: the command's working folder, which may hold a user's searcher."""
     import ray
 
-    with suppress(OSError):  # the command's machine may be another
+    with suppress(OSError):  # another machine may not have the folder
         os.chdir(folder)
     if folder not in sys.path:
         sys.path.append(folder)
@@ -63,11 +63,11 @@ def _work(mailbox: Any, key: tuple[int, int], task: Task, folder: str) -> None:
     try:
         Entry(task.target, "").load()(sender, *task.arguments)
     finally:
-        ray.get(sender.last)  # all messages are there before the task has ended
+        ray.get(sender.last)  # the task ends only after its last message has arrived
 
 
 class Cluster:
-    """A cluster that this process is connected to, and what a search of the protocol takes of its nodes."""
+    """A connected cluster. needs: the resources that one search takes of a node."""
 
     def __init__(self, ray: Any, protocol: Protocol, device: str) -> None:
         self._ray = ray
@@ -79,19 +79,19 @@ class Cluster:
         self._mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
         names = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
         needs = {names[name]: amount for name, amount in self.needs.items()}
-        self._work = ray.remote(max_retries=0, **needs)(_work)  # where it takes a GPU, its process ends with it
-        self._running: dict[Any, tuple[int, int]] = {}  # index and attempt, by what Ray calls the task
+        self._work = ray.remote(max_retries=0, **needs)(_work)  # with a GPU, its process ends with the task
+        self._running: dict[Any, tuple[int, int]] = {}  # Ray's reference of the task -> index and attempt
         self._attempts = 0
         self.on_status: Callable[[str], None] = lambda _: None
 
     def room(self) -> int:
-        """How many searches the nodes have room for at a time, now."""
+        """The number of searches that the present nodes can run at a time."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         needs = [(name, amount) for name, amount in self.needs.items() if amount]
         return sum(int(min((node.get(name, 0) + 1e-9) // amount for name, amount in needs)) for node in nodes)
 
     def status(self) -> str:
-        """The nodes, and how much of them is in use."""
+        """Describes the nodes and the part of them in use."""
         total, free = self._ray.cluster_resources(), self._ray.available_resources()
         nodes = sum(node["Alive"] for node in self._ray.nodes())
         parts = [f"{nodes} node{'s' * (nodes != 1)}"]
@@ -103,27 +103,27 @@ class Cluster:
     def run_tasks(self, count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_end: OnEnd) -> None:
         """See `benchmark.suite.executors.local_pool.RunTasks`."""
         waiting = list(range(count))
-        told = 0.0
+        last_status = 0.0
         try:
             while waiting or self._running:
                 self._start(waiting, jobs, offer, on_end)
                 ended = self._ended()
                 current = set(self._running.values())
                 for key, message in self._ray.get(self._mailbox.take.remote()):
-                    if key in current:  # not of an attempt whose node was given up
+                    if key in current:  # else its attempt was lost with its node
                         on_message(key[0], message)
                 for reference in ended:
                     index = self._running.pop(reference)[0]
                     if on_end(index, self._death(reference)):
                         waiting.insert(0, index)
-                if time.monotonic() - told > STATUS_SECONDS:
-                    told = time.monotonic()
+                if time.monotonic() - last_status > STATUS_SECONDS:
+                    last_status = time.monotonic()
                     self.on_status(self.status())
-        except self._ray.exceptions.RayError as error:  # of a task it is caught below
+        except self._ray.exceptions.RayError as error:  # errors of a task are caught in _death
             raise InputError(f"the Ray cluster is lost ({one_line(error)[:200]}); {AGAIN}") from error
         finally:
             for reference in self._running:
-                with suppress(Exception):  # the cluster may be gone
+                with suppress(Exception):  # the cluster may be lost
                     self._ray.cancel(reference, force=True)
 
     def _start(self, waiting: list[int], jobs: int, offer: OnOffer, on_end: OnEnd) -> None:
@@ -163,22 +163,22 @@ class Cluster:
 
 
 def _needs(protocol: Protocol, device: str) -> dict[str, float]:
-    """What one search takes of a node: CPU, GPU, memory in bytes."""
-    own = protocol.resources
-    cpus = protocol.training.threads if own.cpus is None else own.cpus
-    needs = {"CPU": float(cpus), "GPU": own.gpus if device.startswith("cuda") else 0.0}
-    return needs if own.memory_gb is None else {**needs, "memory": own.memory_gb * 1e9}
+    """The resources that one search takes of a node: CPUs, GPUs, memory in bytes."""
+    resources = protocol.resources
+    cpus = protocol.training.threads if resources.cpus is None else resources.cpus
+    needs = {"CPU": float(cpus), "GPU": resources.gpus if device.startswith("cuda") else 0.0}
+    return needs if resources.memory_gb is None else {**needs, "memory": resources.memory_gb * 1e9}
 
 
 def _check_reachable(address: str | None) -> None:
-    """Ray itself tries for minutes. Raises OSError."""
+    """Raises OSError if nothing answers at the address; Ray itself would try for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
 
 
 def _silence(ray: Any) -> None:
-    """Keeps pages of a lost node's log off the display; a Ray that has no such function shows them."""
+    """Hides the log pages of a lost node; versions of Ray without this function show them."""
     worker: Any = getattr(getattr(ray, "_private", None), "worker", None)
     if hasattr(worker, "listen_error_messages"):
         worker.listen_error_messages = lambda *_: None
@@ -186,35 +186,36 @@ def _silence(ray: Any) -> None:
 
 @contextmanager
 def connect(address: str | None, protocol: Protocol, device: str) -> Iterator[Cluster]:
-    """A connection to the cluster at the address, or to the running one (`auto`), or, None, to one on this machine.
+    """Connects to the cluster at the address; `auto`: to the running one; None: to RAY_ADDRESS or a new local one.
 
-    device: auto, cpu or cuda; auto is a GPU where the cluster has one, now.
-    RAY_ADDRESS counts where there is no address. Raises InputError where Ray or the cluster is not there.
+    device: auto, cpu or cuda; auto takes a GPU if the cluster has one now. Raises InputError if Ray is not installed or
+    the cluster cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as it will be; Ray warns where nothing is set
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the future default; Ray warns if it is unset
     try:
         import ray
         import ray.util.scheduling_strategies
     except ImportError as error:
         raise InputError(f"executor ray: {error}; run: pip install 'latentbench[ray]'") from error
     _silence(ray)
-    own = address is None and not os.environ.get("RAY_ADDRESS")
-    options: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if own else {}
-    terminate = signal.getsignal(signal.SIGTERM)
+    is_local = address is None and not os.environ.get("RAY_ADDRESS")
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if is_local else {}
+    sigterm_handler = signal.getsignal(signal.SIGTERM)
     try:
         _check_reachable(address or os.environ.get("RAY_ADDRESS"))
         with safe_path():
-            ray.init("local" if own else address, log_to_driver=False, logging_level=logging.ERROR, **options)
+            ray.init("local" if is_local else address, **options)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, ...
-        where = "on this machine" if own else f"at {address or os.environ['RAY_ADDRESS']}"
+        where = "on this machine" if is_local else f"at {address or os.environ['RAY_ADDRESS']}"
         reason = one_line(f"{type(error).__name__}: {error}")[:300]
         hint = "start one, or check the address, and RAY_AUTH_MODE where it asks for a token"
         raise InputError(f"executor ray: no cluster {where} ({reason}); {hint}") from error
-    signal.signal(signal.SIGTERM, terminate)  # Ray has its own
+    signal.signal(signal.SIGTERM, sigterm_handler)  # Ray has replaced it
     try:
         cluster = Cluster(ray, protocol, device)
-        if own and not cluster.room():
+        if is_local and not cluster.room():
             raise InputError(f"this machine has less than a search takes ({cluster.needs}); change [resources]")
         if not cluster.room():
             print(f"no node of the cluster has room for a search now ({cluster.needs}); waiting for one")

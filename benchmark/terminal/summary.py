@@ -1,0 +1,67 @@
+"""The tables that the terminal shows at the end of a suite."""
+
+import pandas as pd
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmark.store import ResultsStore
+from benchmark.store.doubts import sentences
+from benchmark.text import number_text, one_line, printable
+from searchers.quantities import DECISION_METRICS, METRICS
+
+SUMMARY_METRICS = tuple(metric for metric in METRICS if metric in DECISION_METRICS)
+
+
+def print_summary(searches: pd.DataFrame) -> None:
+    """Prints one row per search: size, latents in use, costs, metrics on the test split.
+
+    Then prints the error of each failed search and the doubts about the finished ones.
+    """
+    table = Table(title="metrics on the test split; wall: seconds to the finished model", box=SIMPLE, padding=(0, 1))
+    for name in ("dataset", "searcher", "seed", "status", "latents", "in use", "wall", *SUMMARY_METRICS):
+        table.add_column(name, justify="left" if name in ("dataset", "searcher", "status") else "right", no_wrap=True)
+    for _, row in searches.iterrows():
+        cells = [printable(row[name]) for name in ("dataset", "searcher", "seed", "status")]
+        if row["status"] == "done":
+            metrics = [number_text(row[f"test_{name}"], ".4g") for name in SUMMARY_METRICS]
+            sizes = [number_text(row[name], ".0f") for name in ("latent_dim", "test_active_units")]
+            cells += [*sizes, number_text(row["wall_seconds"], ".1f"), *metrics]
+        table.add_row(*map(escape, cells))
+    console = wide_console()
+    console.print(table)
+    for _, row in searches[searches["status"] == "failed"].iterrows():
+        console.print(f"failed: {row['search_id']}: {one_line(row['error'])}", markup=False, style="red")
+    rows = searches.to_dict("records")
+    for sentence in sentences(rows, lambda row: printable(f"{row['searcher']} seed {row['seed']}")):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True, style="yellow")
+
+
+def print_latents(store: ResultsStore, searches: pd.DataFrame) -> None:
+    """Prints each latent of the chosen trainings at their last epoch (tables I and II of 1812.07238)."""
+    latents, epochs = store.latents(), store.epochs()
+    console = Console()
+    for _, search in searches[searches["status"] == "done"].iterrows():
+        latent_rows, epoch_rows = (
+            frame[(frame["search_id"] == search["search_id"]) & (frame["trial"] == search["chosen_trial"])]
+            for frame in (latents, epochs)
+        )
+        last = latent_rows[latent_rows["epoch"] == latent_rows["epoch"].max()]
+        table = Table(title=f"{search['search_id']}: over the validation data", box=SIMPLE)
+        for name in ("latent", "variance of the mean", "mean of the variance", "sum"):
+            table.add_column(name, justify="right")
+        sums = last["latent_mean_variance"] + last["latent_variance_mean"]
+        for (_, row), total in zip(last.iterrows(), sums, strict=True):
+            numbers = (row["latent_mean_variance"], row["latent_variance_mean"], total)
+            table.add_row(str(row["latent_id"]), *(number_text(number, ".4g") for number in numbers))
+        console.print(table)
+        inactive = len(last) - epoch_rows["active_units"].iloc[-1]
+        console.print(f"{inactive} of {len(last)} latents are inactive; the sum is {sums.mean():.3f} on average")
+
+
+def wide_console() -> Console:
+    """A console of at least 160 columns: a wrapped line is better than a cut name."""
+    console = Console()
+    console.width = max(console.width, 160)
+    return console
