@@ -59,7 +59,6 @@ IMPORTERS = {  # of what only these may import
     "socket": {"benchmark/processes.py", "benchmark/suite/executors/node.py", "benchmark/suite/executors/ray_pool.py"},
     "ray": {"benchmark/suite/executors/ray_pool.py"},
     "fsspec": {"benchmark/store/remote.py"},
-    "sqlalchemy": {"benchmark/suite/studies.py"},
 }
 CALLS = re.compile(r"eval|exec|compile|__import__|os\.(system|popen|exec\w+|spawn\w+)|.*\.(extractall|read_pickle)")
 SWITCHES = ("shell", "allow_pickle", "download")
@@ -357,7 +356,6 @@ def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows.append(search("own\x1b[31m", dataset=dataset, backbone=SCRIPT, status="running"))
     write_store(tmp_path / "others", rows, [row for of in rows for row in epochs(of, [8, 7, 6])])
     for folder in (tmp_path / "others/searches").iterdir():
-        (folder / "study.journal").write_bytes(_pickled())
         (folder / "trials/000/checkpoint.pt").write_bytes(_torch_file())
     (tmp_path / "evil.py").write_text(EVIL)
     data_root().mkdir()
