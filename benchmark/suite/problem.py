@@ -11,8 +11,9 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor
 
-from benchmark.backbones.export import build_vae, load_model, make_backbone, save_model
+from benchmark.backbones.build import build_vae, make_backbone
 from benchmark.backbones.initialise import scale_to_data
+from benchmark.backbones.model_file import load_model, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.datasets.base import Dataset
 from benchmark.errors import Damaged
@@ -25,7 +26,7 @@ from benchmark.suite.shared_trainings import SharedFolder
 from benchmark.training import checkpoint
 from benchmark.training.clock import Clock
 from benchmark.training.loop import train
-from benchmark.training.model_view import evaluated, metrics_of
+from benchmark.training.model_view import evaluate_latents, metrics_of
 from benchmark.training.rng import Purpose, origin_of, stream, stream_seed
 from benchmark.training.state import TrainingState, new_state
 from searchers.base import Controller, FixedSize, Posterior, Trial
@@ -287,7 +288,7 @@ class BenchProblem:
         else:
             self._curve_before = []
             noise = stream(Purpose.EVALUATION, self.seed, self._origins[trial.number], epoch, self._bench.device)
-            found = evaluated(self.model(trial), indices, self._bench.evaluator, self.clock, noise)
+            found = evaluate_latents(self.model(trial), indices, self._bench.evaluator, self.clock, noise)
             row = {
                 "trial": trial.number,
                 "epoch": epoch,

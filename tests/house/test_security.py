@@ -25,7 +25,8 @@ from PIL import Image
 from report_frames import epochs, search, write_store
 
 from benchmark import cli
-from benchmark.backbones.export import FORMAT, build_vae, load_model
+from benchmark.backbones.build import build_vae
+from benchmark.backbones.model_file import FORMAT, load_model
 from benchmark.datasets import DATASETS, load_dataset
 from benchmark.datasets.archives.download import RemoteFile
 from benchmark.datasets.archives.image_cache import cached_images, write_images

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.backbones.linear import product_flops
 from benchmark.config.protocol import Named, Protocol, Training
 from benchmark.datasets.base import Split

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.store.folders import TrialFolder
 from benchmark.training import checkpoint
 from benchmark.training.state import TrainingState

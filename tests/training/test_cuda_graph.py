@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
 from benchmark.store.folders import TrialFolder

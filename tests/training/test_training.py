@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.config.protocol import Evaluation, Training
 from benchmark.datasets.base import Dataset, make_dataset
 from benchmark.metrics.evaluation import Evaluator
