@@ -25,7 +25,7 @@ from benchmark.config.protocol import (
     override,
     protocol_names,
 )
-from benchmark.config.settings import LARGEST
+from benchmark.config.tables import assigned, parse_assignment
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
 from benchmark.export import FORMATS
@@ -35,6 +35,17 @@ from benchmark.text import features_kind, is_url, path_argument, printable, resu
 from searchers import SEARCHERS
 from searchers.registry import Entry
 
+SHORT_FORMS = {  # options that set one value of the protocol
+    "dataset": "dataset.name",
+    "backbone": "backbone.name",
+    "searchers": "run",
+    "seeds": "seeds",
+    "epochs": "training.epochs",
+    "scale": "training.scale",
+    "features": "evaluation.features",
+    "precision": "training.precision",
+    "deterministic": "training.deterministic",
+}
 REPORT = "reports.__main__:report"  # by name: reports import this package, never the other way round
 
 
@@ -80,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
     run.add_argument("--precision", choices=PRECISIONS, help="of the products in training (default: the protocol's)")
     run.add_argument("--deterministic", action="store_true", default=None, help="a GPU repeats itself bit for bit")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other value of the protocol, such as training.batch_size=128; may be given several times",
+    )
     run.add_argument(
         "--execution",
         choices=EXECUTIONS,
@@ -147,23 +165,13 @@ def _run(options: argparse.Namespace) -> int:
         check_dataset_name(options.dataset)
     dataset = options.dataset or "digits"
     protocol = dataset_protocol(dataset) if options.protocol is None else load_protocol(options.protocol)
-    protocol = override(
-        protocol,
-        dataset=options.dataset,
-        backbone=options.backbone,
-        epochs=options.epochs,
-        scale=options.scale,
-        features=options.features,
-        precision=options.precision,
-        deterministic=options.deterministic,
-    )
-    searchers, seeds = tuple(options.searchers or protocol.run), tuple(options.seeds or protocol.seeds)
-    for name in (*searchers, *seeds):
-        if (*searchers, *seeds).count(name) > 1:
+    given = {key: getattr(options, name) for name, key in SHORT_FORMS.items()}
+    changes = [assigned(key, value) for key, value in given.items() if value is not None]
+    protocol = override(protocol, *changes, *map(parse_assignment, options.set))
+    asked = (*protocol.run, *protocol.seeds)
+    for name in asked:
+        if asked.count(name) > 1:
             raise InputError(f"{name} is named twice; expected each searcher and seed once")
-    for seed in seeds:
-        if not 0 <= seed <= LARGEST:
-            raise InputError(f"seeds is {seed}; expected at least 0 and at most {LARGEST}")
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"jobs is {options.jobs}; expected at least 1")
     if options.address is not None and options.executor != "ray":
@@ -188,8 +196,8 @@ def _run(options: argparse.Namespace) -> int:
 
     suite = Suite(
         protocol,
-        searchers,
-        seeds,
+        protocol.run,
+        protocol.seeds,
         options.results,
         options.device,
         options.jobs,
@@ -212,7 +220,8 @@ def _prepare(options: argparse.Namespace) -> int:
     name = options.dataset
     check_dataset_name(name)
     protocol = dataset_protocol(name) if options.protocol is None else load_protocol(options.protocol)
-    protocol = override(protocol, dataset=name, features=options.features)
+    features = {} if options.features is None else assigned("evaluation.features", options.features)
+    protocol = override(protocol, assigned("dataset.name", name), features)
 
     from benchmark.suite.executors.local_pool import warm_up
     from benchmark.terminal.stage_display import StageDisplay
@@ -223,8 +232,8 @@ def _prepare(options: argparse.Namespace) -> int:
         from benchmark.terminal.screen import TerminalScreen
 
     prepared = prepare(protocol, options.device, TerminalScreen())
-    features = features_kind(prepared.protocol.evaluation.features)
-    print(f"{printable(name)}: {prepared.data}; {features} features for the FIDs are ready")
+    kind = features_kind(prepared.protocol.evaluation.features)
+    print(f"{printable(name)}: {prepared.data}; {kind} features for the FIDs are ready")
     print(f"downloads are kept in {data_root()}, decoded images and classifiers in {cache_root()}")
     if protocol.evaluation.features == "auto" and prepared.device == "cpu":
         print("on a GPU auto means Inception's features: prepare those too with --features inception")
