@@ -146,7 +146,7 @@ def read_groups(store: Store, where: str) -> list[Group]:
     epochs, trials = _cleaned(store.epochs()), _cleaned(store.trials())
     searches["execution"] = searches["execution"].replace("", SEQUENTIAL)
     searches["searcher"] = list(map(executed, searches["searcher"], searches["execution"]))
-    named = searches.set_index("search_id")["searcher"]
+    named = dict(zip(searches["search_id"], searches["searcher"], strict=True))
     for frame in (epochs, trials):
         frame["searcher"] = frame["search_id"].map(named).fillna(frame["searcher"])
     searches["fid_features"] = _features(searches, epochs)

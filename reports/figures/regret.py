@@ -37,7 +37,7 @@ _SPREAD = (-0.26, 0.08)  # of a row: where its dots are
 
 
 def regret_data(group: Group) -> Marks | None:
-    """Marks of the group's finished searches; None where no grid search has finished.
+    """Regret of the group's finished searches; None where no grid search has finished.
 
     A search's regret in a metric is the validation value of the training it chose (mean over its last 5 epochs) minus
     the best among all trainings of the grid search of its seed, the sequential one before any other; for a metric where
@@ -72,7 +72,7 @@ def regret_data(group: Group) -> Marks | None:
         lost = seeds.loc[seeds["regret"].isna(), "searcher"]
         notes += noted(f"Without {metric.label}, their own or their grid's", lost)
     marks = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"seed": "Int64"})
-    return Marks(f"Marks: {group.title}", group.fid_features, tuple(group.searchers), marks, tuple(notes))
+    return Marks(f"Regret: {group.title}", group.fid_features, tuple(group.searchers), marks, tuple(notes))
 
 
 def _references(done: pd.DataFrame, grids: Sequence[str]) -> pd.DataFrame:
