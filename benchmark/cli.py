@@ -1,4 +1,4 @@
-"""The command line: run, prepare, list, show, watch, report, export."""
+"""The command line: run, prepare, list, show, watch, report, export, check."""
 
 import argparse
 import math
@@ -25,7 +25,7 @@ from benchmark.config.protocol import (
     override,
     protocol_names,
 )
-from benchmark.config.settings import LARGEST
+from benchmark.config.tables import assigned, parse_assignment
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
 from benchmark.export import FORMATS
@@ -35,6 +35,17 @@ from benchmark.text import features_kind, is_url, path_argument, printable, resu
 from searchers import SEARCHERS
 from searchers.registry import Entry
 
+SHORT_FORMS = {  # options that set one value of the protocol
+    "dataset": "dataset.name",
+    "backbone": "backbone.name",
+    "searchers": "run",
+    "seeds": "seeds",
+    "epochs": "training.epochs",
+    "scale": "training.scale",
+    "features": "evaluation.features",
+    "precision": "training.precision",
+    "deterministic": "training.deterministic",
+}
 REPORT = "reports.__main__:report"  # by name: reports import this package, never the other way round
 
 
@@ -68,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="latentbench", description=__doc__)
     parser.add_argument("--version", action="version", version=f"latentbench {__version__}")
     shtab.add_argument_to(parser, "--print-completion", help="print a completion script for this shell")
-    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report|export")
+    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report|export|check")
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
@@ -80,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
     run.add_argument("--precision", choices=PRECISIONS, help="of the products in training (default: the protocol's)")
     run.add_argument("--deterministic", action="store_true", default=None, help="a GPU repeats itself bit for bit")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other value of the protocol, such as training.batch_size=128; may be given several times",
+    )
     run.add_argument(
         "--execution",
         choices=EXECUTIONS,
@@ -119,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", choices=FORMATS, required=True, help=formats)
     export.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/export)")
     export.set_defaults(command=_export)
+    check = commands.add_parser("check", help="whether a searcher keeps the contract, on a toy problem")
+    check.add_argument("searcher", help="a name, or your own as module:Class")
+    check.set_defaults(command=_check)
     return parser
 
 
@@ -139,28 +160,18 @@ def _run(options: argparse.Namespace) -> int:
     """Exit code 1 where a search failed."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         raise InputError("run cannot work on Windows, which cannot fork; expected Linux or macOS: run it in WSL")
-    sys.path.append(os.getcwd())  # of a user's own searcher; last, lest a queue.py there is taken for Python's own
+    _find_own_modules()
     if options.dataset is not None:
         check_dataset_name(options.dataset)
     dataset = options.dataset or "digits"
     protocol = dataset_protocol(dataset) if options.protocol is None else load_protocol(options.protocol)
-    protocol = override(
-        protocol,
-        dataset=options.dataset,
-        backbone=options.backbone,
-        epochs=options.epochs,
-        scale=options.scale,
-        features=options.features,
-        precision=options.precision,
-        deterministic=options.deterministic,
-    )
-    searchers, seeds = tuple(options.searchers or protocol.run), tuple(options.seeds or protocol.seeds)
-    for name in (*searchers, *seeds):
-        if (*searchers, *seeds).count(name) > 1:
+    given = {key: getattr(options, name) for name, key in SHORT_FORMS.items()}
+    changes = [assigned(key, value) for key, value in given.items() if value is not None]
+    protocol = override(protocol, *changes, *map(parse_assignment, options.set))
+    asked = (*protocol.run, *protocol.seeds)
+    for name in asked:
+        if asked.count(name) > 1:
             raise InputError(f"{name} is named twice; expected each searcher and seed once")
-    for seed in seeds:
-        if not 0 <= seed <= LARGEST:
-            raise InputError(f"seeds is {seed}; expected at least 0 and at most {LARGEST}")
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"jobs is {options.jobs}; expected at least 1")
     if options.address is not None and options.executor != "ray":
@@ -185,8 +196,8 @@ def _run(options: argparse.Namespace) -> int:
 
     suite = Suite(
         protocol,
-        searchers,
-        seeds,
+        protocol.run,
+        protocol.seeds,
         options.results,
         options.device,
         options.jobs,
@@ -209,7 +220,8 @@ def _prepare(options: argparse.Namespace) -> int:
     name = options.dataset
     check_dataset_name(name)
     protocol = dataset_protocol(name) if options.protocol is None else load_protocol(options.protocol)
-    protocol = override(protocol, dataset=name, features=options.features)
+    features = {} if options.features is None else assigned("evaluation.features", options.features)
+    protocol = override(protocol, assigned("dataset.name", name), features)
 
     from benchmark.suite.executors.local_pool import warm_up
     from benchmark.terminal.stage_display import StageDisplay
@@ -220,8 +232,8 @@ def _prepare(options: argparse.Namespace) -> int:
         from benchmark.terminal.screen import TerminalScreen
 
     prepared = prepare(protocol, options.device, TerminalScreen())
-    features = features_kind(prepared.protocol.evaluation.features)
-    print(f"{printable(name)}: {prepared.data}; {features} features for the FIDs are ready")
+    kind = features_kind(prepared.protocol.evaluation.features)
+    print(f"{printable(name)}: {prepared.data}; {kind} features for the FIDs are ready")
     print(f"downloads are kept in {data_root()}, decoded images and classifiers in {cache_root()}")
     if protocol.evaluation.features == "auto" and prepared.device == "cpu":
         print("on a GPU auto means Inception's features: prepare those too with --features inception")
@@ -275,3 +287,22 @@ def _export(options: argparse.Namespace) -> int:
     for path in written:
         print(f"wrote {printable(path)}")
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Exit code 1 where a check fails."""
+    _find_own_modules()
+
+    from benchmark.suite.plan import make_searcher
+    from searchers.testing.contract import run_checks
+
+    failed = False
+    for what, error in run_checks(make_searcher(options.searcher, {})):
+        failed |= error is not None
+        print(f"ok      {what}" if error is None else f"FAILED  {what}: {printable(error)}", flush=True)
+    return int(failed)
+
+
+def _find_own_modules() -> None:
+    """Lets Python find a user's searcher in the working folder; last, lest a queue.py there is taken for its own."""
+    sys.path.append(os.getcwd())

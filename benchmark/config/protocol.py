@@ -1,28 +1,20 @@
 """A protocol: one experiment, read from a TOML file, with what the command line says otherwise."""
 
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import StringConstraints
 
 from benchmark.config.settings import from_mapping
+from benchmark.config.tables import Table, bundled_protocols, laid_over, parse_table, protocol_file, read_table
 from benchmark.errors import InputError
 from searchers import SEARCHERS
 from searchers.parts.ranges import Count, Positive, Share
 from searchers.registry import unknown_name
 from searchers.space import SearchSpace
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-PROTOCOLS = Path(__file__).parents[1] / "protocols"
 DEFAULT_SEARCHERS = ("grid", "random", "ald", "geco-l0arm", "sparsity")
 DATASET_PROTOCOLS = {  # whose name is not the dataset's own
     "sprites": "ald-sprites",
@@ -144,7 +136,7 @@ class Protocol:
 
 def protocol_names() -> list[str]:
     """The names that `load_protocol` takes."""
-    return sorted(path.stem for path in PROTOCOLS.glob("*.toml"))
+    return list(bundled_protocols())
 
 
 def dataset_protocol(dataset: str) -> Protocol:
@@ -155,28 +147,41 @@ def dataset_protocol(dataset: str) -> Protocol:
 
 
 def load_protocol(name: str) -> Protocol:
-    """Reads `protocols/NAME.toml`, or a user's own file where `name` ends in .toml.
+    """Reads a bundled protocol, or a user's own file where `name` ends in .toml.
 
     Raises InputError where there is none or a key or value does not fit.
     """
-    path = Path(os.path.expanduser(name)) if name.endswith(".toml") else PROTOCOLS / f"{name}.toml"
-    if not path.is_file():
-        raise InputError(unknown_name("protocol", name, protocol_names()) + ", or the path of a .toml file")
-    try:
-        return parse_protocol(path.read_text(encoding="utf-8-sig"), path.stem)  # with or without a byte-order mark
-    except OSError as error:
-        raise InputError(f"cannot read protocol {path}: {error}; expected a TOML file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"cannot read protocol {path}: {error}; expected a TOML file: save it as UTF-8") from error
+    path = protocol_file(name)
+    return _make_protocol(read_table(path), path.stem)
 
 
 def parse_protocol(text: str, name: str) -> Protocol:
     """A protocol from TOML text; see `load_protocol`."""
+    return _make_protocol(parse_table(text, name), name)
+
+
+def override(protocol: Protocol, *changes: Table) -> Protocol:
+    """The protocol with these tables laid over its own (`laid_over`), as the command line makes them."""
+    table = protocol_table(protocol)
+    for change in changes:
+        table = laid_over(table, change)
+    return _make_protocol(table, protocol.name)
+
+
+def protocol_table(protocol: Protocol) -> Table:
+    """The complete table from which the same protocol is read; what is None is left out, as TOML has no word for it."""
+    table = {key: value for key, value in asdict(protocol).items() if key != "name"}
+    for key in ("dataset", "backbone"):
+        table[key] = {"name": table[key]["name"], **table[key]["options"]}
+    return {key: _without_none(value) if isinstance(value, dict) else value for key, value in table.items()}
+
+
+def _without_none(table: Table) -> Table:
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def _make_protocol(table: Table, name: str) -> Protocol:
     where = f"protocol {name}"
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where}: not valid TOML ({error}); correct it there") from error
     if "name" in table:
         raise InputError(f"{where}: name is {table['name']!r}; a protocol's name is its file's: remove the setting")
     named = {key: _named(table, key, where) for key in ("dataset", "backbone")}
@@ -188,34 +193,8 @@ def parse_protocol(text: str, name: str) -> Protocol:
     return protocol
 
 
-def _named(table: Mapping[str, Any], key: str, where: str) -> Named:
+def _named(table: Table, key: str, where: str) -> Table:
     options = table.get(key)
     if not isinstance(options, dict) or not isinstance(options.get("name"), str):
         raise InputError(f"{where}: {key} is {options!r}; expected a table with a name")
-    return Named(options["name"], {name: value for name, value in options.items() if name != "name"})
-
-
-def override(
-    protocol: Protocol,
-    dataset: str | None = None,
-    backbone: str | None = None,
-    epochs: int | None = None,
-    scale: float | None = None,
-    features: str | None = None,
-    precision: str | None = None,
-    deterministic: bool | None = None,
-) -> Protocol:
-    """The protocol with what the command line says otherwise; another dataset or backbone has its default options."""
-    if dataset is not None and dataset != protocol.dataset.name:
-        same_kind = dataset.partition(":")[0] == protocol.dataset.name.partition(":")[0]  # folder:A, folder:B
-        protocol = replace(protocol, dataset=Named(dataset, protocol.dataset.options if same_kind else {}))
-    if backbone is not None and backbone != protocol.backbone.name:
-        protocol = replace(protocol, backbone=Named(backbone))
-    changed = {"epochs": epochs, "scale": scale, "precision": precision, "deterministic": deterministic}
-    training = asdict(protocol.training) | {key: value for key, value in changed.items() if value is not None}
-    if epochs is not None:
-        training["batches"] = None
-    protocol = replace(protocol, training=from_mapping(Training, training, "training"))
-    if features is not None:
-        protocol = replace(protocol, evaluation=replace(protocol.evaluation, features=features))
-    return protocol
+    return {"name": options["name"], "options": {name: value for name, value in options.items() if name != "name"}}

@@ -35,7 +35,7 @@ ROOMS = {
         {"stages", "paths", "processes", "machine"},
         {"config"},
         {"store"},
-        {"datasets"},
+        {"datasets", "export"},
         {"backbones"},
         {"metrics"},
         {"training"},

@@ -21,7 +21,6 @@ from report_frames import search
 
 from benchmark.config.protocol import (
     FEATURES,
-    PROTOCOLS,
     Evaluation,
     Named,
     Protocol,
@@ -29,7 +28,9 @@ from benchmark.config.protocol import (
     Training,
     parse_protocol,
     protocol_names,
+    protocol_table,
 )
+from benchmark.config.tables import bundled_protocols
 from benchmark.errors import Damaged, InputError
 from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import write_json
@@ -118,7 +119,7 @@ def test_any_protocol_is_parsed_or_refused(table: dict[str, Any]) -> None:
 @FIXED
 @given(st.sampled_from(protocol_names()), st.integers(0, 4000), st.integers(0, 20), text)
 def test_any_edit_of_a_protocol_is_parsed_or_refused(name: str, start: int, length: int, instead: str) -> None:
-    whole = (PROTOCOLS / f"{name}.toml").read_text()
+    whole = bundled_protocols()[name].read_text()
     start %= len(whole)
     _parse_or_refuse(whole[:start] + instead + whole[start + length :])
 
@@ -167,13 +168,7 @@ protocols = st.builds(
 @FIXED
 @given(protocols)
 def test_a_protocol_written_out_is_the_same_protocol(protocol: Protocol) -> None:
-    table = asdict(protocol)
-    del table["name"]
-    for key in ("dataset", "backbone"):
-        table[key] = {"name": table[key]["name"], **table[key]["options"]}
-    for key in ("training", "resources"):
-        table[key] = {name: value for name, value in table[key].items() if value is not None}
-    assert parse_protocol(_document(table), "any") == protocol
+    assert parse_protocol(_document(protocol_table(protocol)), "any") == protocol
 
 
 # --- the store

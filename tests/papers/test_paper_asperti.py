@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toy import ToyProblem
 
 from benchmark import load_model
-from benchmark.backbones.export import build_vae, save_model
+from benchmark.backbones.build import build_vae
+from benchmark.backbones.model_file import save_model
 from benchmark.config.protocol import load_protocol
 from benchmark.store import ResultsStore
 from benchmark.store.rows import EPOCH_COLUMNS
@@ -32,9 +32,9 @@ from reports.papers.asperti.tables import table_1_data, table_2_data
 from reports.papers.base import Need, Runs
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import write_papers
-from searchers.base import Controller, Trial
 from searchers.parts.objectives import kl_per_dim, unsampled_loss
-from searchers.whole_run.grid import Grid, Unsampled
+from searchers.testing import ToyProblem
+from searchers.whole_run.grid import Grid
 
 ITEMS = [name for name in PAPER_ITEMS if name.startswith("asperti-")]
 SHAPE = (1, 28, 28)
@@ -388,12 +388,8 @@ def test_unsampled_loss_by_hand() -> None:
 
 
 def test_grid_without_sampling_trains_every_size_so() -> None:
-    class Noting(ToyProblem):
-        def train(self, latent_dim: int, controller: Controller | None = None, epochs: int | None = None) -> Trial:
-            controllers.append((latent_dim, type(controller)))
-            return super().train(latent_dim, controller, epochs)
-
-    controllers: list[tuple[int, type]] = []
-    for sampling in (True, False):
-        Grid(latent_dims=(2, 3), sampling=sampling).search(Noting(epochs=1))
-    assert controllers == [(2, type(None)), (3, type(None)), (2, Unsampled), (3, Unsampled)]
+    toys = [ToyProblem(epochs=1), ToyProblem(epochs=1)]
+    for toy, sampling in zip(toys, (True, False), strict=True):
+        Grid(latent_dims=(2, 3), sampling=sampling).search(toy)
+    assert [asked[:3] for asked in toys[0].asked] == [(2, 1, None), (3, 1, None)]
+    assert [asked[:3] for asked in toys[1].asked] == [(2, 1, "Unsampled"), (3, 1, "Unsampled")]

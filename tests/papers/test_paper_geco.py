@@ -11,7 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 from report_frames import Row, epochs, search, write_store
 
-from benchmark.config.protocol import PROTOCOLS, load_protocol
+from benchmark.config.protocol import load_protocol
+from benchmark.config.tables import protocol_file
 from benchmark.store import ResultsStore
 from benchmark.suite.plan import make_searcher
 from reports.drawing.style import STOP_RED, paper_style
@@ -250,7 +251,7 @@ def test_table_1_is_the_papers() -> None:
     """The bundled protocols quote its MSE column, typed in on its own, and start from twice n."""
     for dataset, of_n in TABLE_1.items():
         need = TABLE_1_NEEDS[dataset]
-        protocol, text = load_protocol(need.protocol), (PROTOCOLS / f"{need.protocol}.toml").read_text()
+        protocol, text = load_protocol(need.protocol), protocol_file(need.protocol).read_text()
         assert protocol.run == need.searchers and protocol.dataset.name == dataset
         assert protocol.searchers["geco-l0arm"]["tau"] == of_n[30][0]
         for n, (mse, *sizes) in of_n.items():

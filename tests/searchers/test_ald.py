@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from toy import ToyProblem
 
 from searchers.base import Decision
 from searchers.in_training.ald import ALD, ALDController
 from searchers.quantities import DECISION_METRICS
+from searchers.testing import ToyProblem
 
 Curve = Callable[[np.ndarray], np.ndarray]
 
@@ -222,8 +222,8 @@ def test_what_was_stopped_survives_a_resume() -> None:
 class Rising(ToyProblem):
     """Every metric rises: the rule fires with its first full window, and the silhouette slows removal with its own."""
 
-    def _row(self, epoch: int, ids: np.ndarray) -> dict[str, Any]:
-        return super()._row(epoch, ids) | dict.fromkeys(DECISION_METRICS, float(epoch))
+    def logged(self, row: dict[str, Any]) -> dict[str, Any]:
+        return row | dict.fromkeys(DECISION_METRICS, float(row["epoch"]))
 
 
 QUICK = ALD(latent_dim=20, patience=3, window=6)
@@ -233,7 +233,7 @@ def test_retraining_trains_the_size_found_from_scratch() -> None:
     toy = Rising(epochs=12)
     choice = replace(QUICK, retrain=True).search(toy)
     found, fresh = toy.trials
-    assert toy.starts == [(20, 12), (15, 12)] and replace(QUICK, retrain=True).n_trainings == 2
+    assert [asked[:2] for asked in toy.asked] == [(20, 12), (15, 12)]
     assert found.history["latent_dim"].tolist() == [20] * 3 + [15] * 9
     assert found.history["ctl_stopped"].tolist() == [0] * 5 + [1] * 7
     assert choice.trial is fresh and fresh.history["latent_dim"].tolist() == [15] * 12
@@ -242,8 +242,8 @@ def test_retraining_trains_the_size_found_from_scratch() -> None:
 
 def test_a_diverged_training_is_not_retrained() -> None:
     class Diverging(Rising):
-        def _row(self, epoch: int, ids: np.ndarray) -> dict[str, Any]:
-            return super()._row(epoch, ids) | {"train_loss": np.nan}
+        def logged(self, row: dict[str, Any]) -> dict[str, Any]:
+            return super().logged(row) | {"train_loss": np.nan}
 
     toy = Diverging()
     assert replace(QUICK, retrain=True).search(toy).trial.number == 0 and len(toy.trials) == 1
@@ -252,8 +252,15 @@ def test_a_diverged_training_is_not_retrained() -> None:
 def test_without_the_stop_rule_and_with_a_longer_budget_two_latents_are_reached() -> None:
     toy = Rising(epochs=12)
     choice = replace(QUICK, stop_rule=False, budget=2.0).search(toy)
-    assert toy.starts == [(20, 24)]
+    assert [asked[:2] for asked in toy.asked] == [(20, 24)]
     history = choice.trial.history  # 5 go at a time, 1 from epoch 12 on; it ends three epochs after the last went
     sizes = [size for size in (20, 15, 10, 5, 4, 3, 2) for _ in range(3)]
     assert history["latent_dim"].tolist() == sizes and history["ctl_stopped"].tolist() == [0] * 5 + [1] * 16
-    assert choice.latent_dim == 2 and QUICK.n_trainings == 1
+    assert choice.latent_dim == 2
+
+
+def test_it_is_settled_once_its_stop_rule_has_fired() -> None:
+    ald = ALD(latent_dim=32, window=10)
+    before, after = (ald.search(Rising(epochs=epochs)) for epochs in (9, 10))
+    assert after.trial.history["ctl_stopped"].iloc[-1] == 1
+    assert (before.settled, after.settled) == (False, True)

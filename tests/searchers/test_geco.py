@@ -3,17 +3,22 @@
 import copy
 import itertools
 import math
+from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.backbones.vae import VAE
-from searchers.in_training.geco_l0arm import GATE_SHARPNESS, GATE_START, LAMBDA_BOUNDS, GecoController
+from searchers.base import Trial
+from searchers.in_training.geco_l0arm import GATE_SHARPNESS, GATE_START, LAMBDA_BOUNDS, GecoController, GecoL0Arm
 from searchers.parts.gates import antithetic_gates
 from searchers.parts.objectives import kl_per_dim, reparameterise, squared_error
+from searchers.testing import ToyProblem
+from searchers.testing.problem import SSE
 
 IMAGE_SHAPE = (1, 4, 4)
 LOOSE, TIGHT = 1e6, 1e-6  # tau: always met, never met
@@ -290,3 +295,40 @@ def test_state_survives_a_round_trip() -> None:
     assert first.hit and _steps(first, 5) == _steps(second, 5)
     assert torch.equal(first.gates, second.gates)
     assert first.constraint_average == second.constraint_average
+
+
+@pytest.mark.parametrize(
+    "baseline, gated_training", [("elbo", {"ctl_lambda"}), ("geco", {"ctl_lambda", "ctl_error_average"})]
+)
+def test_geco_without_tau_pays_for_a_baseline(baseline: str, gated_training: set[str]) -> None:
+    toy = ToyProblem(epochs=8)
+    searcher = GecoL0Arm(latent_dim=8, baseline_latent_dim=4, baseline=baseline, baseline_budget=0.75)
+    choice = searcher.search(toy)
+    assert [asked[:2] for asked in toy.asked] == [(4, 6), (8, 8)] and choice.trial.number == 1
+    first, second = (trial.history for trial in toy.trials)
+    assert gated_training <= set(second)
+    expected = first["ctl_error_average"].iloc[-1] if baseline == "geco" else first["recon_sse"].tail(5).mean()
+    assert second["ctl_tau"].unique() == pytest.approx([expected])
+    assert baseline == "elbo" or (first["ctl_open_gates"] == 4).all() and first["ctl_tau"].unique() == [0]
+
+
+@pytest.mark.parametrize(
+    ("open_gates", "mass", "settled"),
+    [
+        ([8, 3, 3, 3, 3, 3], 3.1, True),
+        ([8, 8, 3, 3, 3, 3], 3.1, False),  # a gate closed within the last five epochs
+        ([8, 3, 3, 3, 3, 3], 2.4, False),  # one is about to
+        ([8, 8, 8, 8, 8, 8], 8.0, False),  # none has closed
+        ([3, 3, 3, 3], 3.0, False),
+        ([8, 3, 3, 3, 3, 3], math.nan, False),
+    ],
+)
+def test_geco_is_settled_where_gates_have_closed_and_none_is_on_its_way(
+    open_gates: list[int], mass: float, settled: bool
+) -> None:
+    class Recorded(ToyProblem):
+        def train(self, *asked: Any, **more: Any) -> Trial:
+            history = pd.DataFrame({"ctl_open_gates": map(float, open_gates), "ctl_gate_mass": mass})
+            return Trial(0, open_gates[-1], history)
+
+    assert GecoL0Arm(latent_dim=8, tau=SSE).search(Recorded()).settled is settled

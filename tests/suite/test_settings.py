@@ -10,7 +10,7 @@ import pytest
 from annotated_types import Ge
 from pydantic import Field
 
-from benchmark.backbones.export import make_backbone
+from benchmark.backbones.build import make_backbone
 from benchmark.config.protocol import (
     DEFAULT_SEARCHERS,
     DEFAULT_SEEDS,
@@ -19,7 +19,6 @@ from benchmark.config.protocol import (
     Training,
     dataset_protocol,
     load_protocol,
-    override,
     parse_protocol,
     protocol_names,
 )
@@ -204,18 +203,6 @@ def test_unknown_protocol_and_searcher() -> None:
         make_searcher("random", {"sizes": {"low": 1}})
 
 
-def test_override() -> None:
-    protocol = load_protocol("manifold")
-    assert override(protocol) == protocol
-    changed = override(protocol, dataset="digits", backbone="conv", epochs=3, features="inception")
-    assert changed.dataset == Named("digits") and changed.backbone == Named("conv")  # without the other's options
-    assert (changed.training.epochs, changed.evaluation.features) == (3, "inception")
-    assert changed.training.batch_size == protocol.training.batch_size
-    assert override(protocol, dataset="manifold", backbone="mlp") == protocol
-    with pytest.raises(InputError, match="epochs is 0"):
-        override(protocol, epochs=0)
-
-
 @pytest.mark.parametrize(
     "training, epochs",
     [
@@ -327,13 +314,3 @@ def test_a_dataset_runs_with_its_papers_protocol_and_everybodys_searchers() -> N
         protocol = dataset_protocol("folder:/some/path" if dataset == "folder" else dataset)
         assert protocol.dataset.name == dataset and protocol.run == DEFAULT_SEARCHERS and protocol.seeds == (0, 1, 2)
     assert load_protocol("ald-mnist").run == ("grid", "ald@100", "ald@80", "ald@64", "ald@full", "ald@retrain")
-
-
-def test_the_command_line_overrides_a_protocol() -> None:
-    protocol = load_protocol("geco-table1-mnist")
-    assert override(protocol).training.batches == 400_000
-    changed = override(protocol, epochs=3, scale=0.5, features="classifier").training
-    assert (changed.epochs, changed.batches, changed.scale) == (3, None, 0.5)
-    for wrong in ({"epochs": 0}, {"scale": 0.0}, {"scale": 2.0}):
-        with pytest.raises(InputError, match="expected"):
-            override(protocol, **wrong)

@@ -30,6 +30,7 @@ from benchmark.datasets.published.sprite_sheets import SHEETS
 from benchmark.metrics.inception import WEIGHTS_FILE
 from benchmark.paths import data_root
 from benchmark.suite import runner, worker
+from benchmark.suite.display import Screen
 from benchmark.suite.executors.local_pool import RunTasks
 from reports.__main__ import main as reports
 
@@ -223,7 +224,7 @@ CASES: dict[str, Case] = {
 }
 
 
-def _prepare(protocol: Protocol, device: str, run_tasks: RunTasks, with_features: bool) -> Any:
+def _prepare(protocol: Protocol, device: str, run_tasks: RunTasks, screen: Screen, with_features: bool = True) -> Any:
     """The runner's, without a worker process; a suite that could run is no bad input."""
 
     class Answer:

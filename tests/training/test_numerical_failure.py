@@ -14,7 +14,6 @@ from commands import benchmark
 from PIL import Image
 from report_frames import group, search
 from torch import Tensor
-from toy import ToyProblem
 
 from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import split_dataset
@@ -27,6 +26,7 @@ from reports.data.groups import read_groups
 from reports.data.quantities import SHOWN_METRICS
 from searchers.in_training.geco_l0arm import LAMBDA_BOUNDS, GecoL0Arm
 from searchers.quantities import METRICS
+from searchers.testing import ToyProblem
 
 SEARCHERS = ["grid", "random", "tpe", "ald", "ald@floor", "sparsity", "sparsity@blind"]
 GECO = ["geco-l0arm", "geco-l0arm@geco", "geco-l0arm@never", "geco-l0arm@always"]
@@ -98,7 +98,7 @@ class Times(Controller):
         loss = super().loss(vae, x, generator)
         return loss if self.epoch == 1 else Loss(loss.total * self.factor)
 
-    def after_epoch(self, history):
+    def after_epoch(self, history, model):
         self.epoch += 1
         return KEEP_ALL
 
@@ -306,8 +306,8 @@ def test_a_full_collapse_of_equal_images() -> None:
 @pytest.mark.parametrize("baseline", ["elbo", "geco"])
 def test_a_diverged_baseline_sets_no_bound(baseline: str) -> None:
     class Diverges(ToyProblem):
-        def _row(self, epoch: int, ids: np.ndarray) -> dict[str, Any]:
-            return super()._row(epoch, ids) | {"recon_sse": math.nan if epoch == self.epochs else 0.2}
+        def logged(self, row: dict[str, Any]) -> dict[str, Any]:
+            return row | {"recon_sse": math.nan if row["epoch"] == self.epochs else 0.2}
 
     problem = Diverges()
     if baseline == "geco":
@@ -321,4 +321,4 @@ def test_a_diverged_baseline_sets_no_bound(baseline: str) -> None:
         problem.train = diverging  # type: ignore[method-assign]
     with pytest.raises(FloatingPointError, match=r"the baseline's error is (nan|inf); lower the learning rate"):
         GecoL0Arm(latent_dim=8, baseline=baseline).search(problem)
-    assert len(problem.starts) == 1  # no gated training without a bound
+    assert len(problem.asked) == 1  # no gated training without a bound
