@@ -16,7 +16,7 @@ from benchmark.config.tables import protocol_file
 from benchmark.store import ResultsStore
 from benchmark.suite.plan import make_searcher
 from reports.drawing.style import STOP_RED, paper_style
-from reports.papers.base import Runs
+from reports.papers.base import StoreFrames
 from reports.papers.geco import (
     FIGURE_1,
     FIGURE_2,
@@ -46,9 +46,9 @@ def gated(row: Row, gates: list[int], batches: int, trial: int = 0, **values: An
     ]
 
 
-def store(root: Path, *parts: Part) -> Runs:
+def store(root: Path, *parts: Part) -> StoreFrames:
     write_store(root, [row for row, _ in parts], [epoch for _, logged in parts for epoch in logged])
-    return Runs(ResultsStore(root))
+    return StoreFrames(ResultsStore(root))
 
 
 def drawn(figure: Figure) -> Figure:
@@ -149,7 +149,7 @@ def bounded(tau: int, size: int, seed: int = 0, **values: Any) -> Part:
     return row, gated(row, [32, size], 843)
 
 
-def label_galleries(runs: Runs, labels: list[int]) -> None:
+def label_galleries(runs: StoreFrames, labels: list[int]) -> None:
     """Gives each gallery these labels, images whose first pixel is their place, and tau added to it by the model."""
     for _, row in runs.searches.iterrows():
         path = runs.store.folder(row["search_id"]).path / "images.npz"
@@ -279,7 +279,8 @@ def test_the_new_protocols() -> None:
     one, two = load_protocol(FIGURE_1.protocol), load_protocol(FIGURE_2.protocol)
     assert one.dataset.name == two.dataset.name == "dsprites" and one.backbone.name == two.backbone.name == "geco-conv"
     watched_search = make_searcher("geco-l0arm", one.searchers["geco-l0arm"])
-    assert (watched_search.latent_dim, watched_search.tau, watched_search.n_trainings) == (10, 20, 1)
+    assert (watched_search.latent_dim, watched_search.tau) == (10, 20)
+    assert len(watched_search.expected(one.space, 100, 0)) == 1
     training = one.training.with_epochs(663_552)  # dSprites without its test and validation images
     assert training.epochs == 100 and training.steps_per_epoch(663_552) == 500  # a hundred points
     assert [make_searcher(name, two.searchers[name]).tau for name in FIGURE_2.searchers] == [25, 35]
