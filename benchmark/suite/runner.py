@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from benchmark.config.protocol import Protocol
+from benchmark.config.resolved import KEPT, keep_protocol
 from benchmark.errors import Damaged, InputError
 from benchmark.machine import code_digest, n_cpus
 from benchmark.store import ResultsStore
@@ -77,6 +78,9 @@ def run_suite(suite: Suite, screen: Screen) -> pd.DataFrame:
         if line is not None:
             screen.line(line)
         n_trainings = [len(spec.expected()) for spec in open_specs]
+        asked = replace(suite.protocol, run=suite.searchers, seeds=suite.seeds)
+        keep_protocol(results.path, asked, specs[0].protocol_hash)
+        results.publish_beside(KEPT)
         with screen.searches(open_specs, n_trainings, len(specs) - len(pending)) as display:
             if cluster is not None:
                 cluster.on_status = display.status

@@ -22,7 +22,7 @@ PROTOCOL = """
 dataset = {name = "digits"}
 backbone = {name = "mlp", hidden = [8]}
 resources = {max_retries = 2}
-searchers.grid = {latent_dims = [2, 4]}
+space = {sizes = [2, 4]}
 training = {epochs = 2}
 """
 LOST = Death("its node was lost", lost=True)

@@ -19,7 +19,7 @@ from reports.drawing.style import COLUMN_WIDTH
 from reports.papers.asperti.base import Run, find_run, rows_of
 from reports.papers.base import Need, Runs
 
-MNIST_2D = Need("asperti-mnist-2d", ("grid@2",))
+MNIST_2D = Need("asperti-mnist-2d", ("grid",))
 
 # One a digit; Tol's muted palette. The digit is written beside it wherever it is used.
 DIGIT_COLORS = (
