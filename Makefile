@@ -36,7 +36,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest
 
 faults: .venv/installed-dev
-	$(BIN)/python tests/faults/faults.py
+	$(BIN)/python -m tests.faults
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

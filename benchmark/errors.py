@@ -1,4 +1,4 @@
-"""The errors that a user can mend."""
+"""Errors that the user can fix."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from benchmark.text import one_line
 
 
 class InputError(ValueError):
-    """Bad input from the user: one line that says what was got, what was expected and what to do.
+    """The user's input is wrong. The message is one line: what we got, what we expected and what to do.
 
     The command line prints it without a traceback and exits with code 2.
     """
@@ -16,7 +16,7 @@ class InputError(ValueError):
 
 
 class Damaged(InputError):
-    """A file in the results folder is not what was written: its checksum differs, or it cannot be read."""
+    """A file in the results folder has changed since it was written: its checksum differs, or it cannot be read."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is damaged (it is not as it was written); run the same command again to redo it")

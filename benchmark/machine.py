@@ -1,4 +1,4 @@
-"""What a process uses and runs on."""
+"""The machine: its device, threads, memory and software versions."""
 
 import contextlib
 import hashlib
@@ -16,12 +16,12 @@ from threadpoolctl import threadpool_limits
 
 from benchmark.errors import InputError
 
-ROOT = Path(__file__).resolve().parent.parent  # that holds the packages
+ROOT = Path(__file__).resolve().parent.parent  # the folder that holds the packages
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "pandas", "scikit-learn", "optuna")
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of this name; `auto` is a CUDA GPU where there is one, else the CPU. Raises InputError if missing."""
+    """Returns the device `name`; `auto` is a CUDA GPU if there is one, else the CPU. Raises InputError if missing."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -36,54 +36,54 @@ def resolve_device(name: str) -> torch.device:
 
 
 def float64_device(device: torch.device) -> torch.device:
-    """Where float64 numbers about tensors on the device are computed: there, or, as Apple's GPUs have none, the CPU."""
+    """The device for float64 computations on tensors of `device`: the CPU for Apple GPUs, which have no float64."""
     return device if device.type in ("cpu", "cuda") else torch.device("cpu")
 
 
 def n_cpus() -> int:
-    """CPUs that this process may use."""
+    """The number of CPUs that this process may use."""
     process = psutil.Process()
     return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1  # not on macOS
 
 
 def limit_threads(threads: int) -> None:
-    """This many CPU threads for torch, NumPy and scikit-learn in this process from now on."""
+    """Sets the number of CPU threads of torch, NumPy and scikit-learn in this process."""
     torch.set_num_threads(threads)
     threadpool_limits(threads)
 
 
 def set_determinism(deterministic: bool) -> None:
-    """Whether a GPU repeats itself bit for bit from now on, or takes the fastest kernels that it finds."""
+    """Makes GPU results repeat bit for bit, or lets the GPU choose its fastest kernels."""
     if deterministic:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read when the process first uses cuBLAS
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # cuBLAS reads it at its first use
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
 
 
 def reset_peak_memory() -> None:
-    """Forgets what this process has held before, in an earlier search."""
+    """Resets the peak memory of this process, so that an earlier search does not count."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resident memory's high-water mark (proc(5))
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory this process has held so far: on a GPU torch's allocations there, else resident memory."""
+    """The peak memory of this process: torch's allocations on a GPU, else resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource  # here because Windows, where results can be read, has none
+    import resource  # not at the top: Windows lacks it, and results can be read there
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def code_digest() -> str:
-    """A hash of the code that results follow from."""
+    """A hash of the code that determines the results."""
     paths = sorted(path for package in ("benchmark", "searchers") for path in (ROOT / package).rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """Versions, hardware, threads and, where the code is a git checkout, its commit."""
+    """Versions, hardware, threads and, if the code is a git checkout, its commit."""
     return {
         "python": platform.python_version(),
         **{package.replace("-", "_"): version(package) for package in PACKAGES},
@@ -91,7 +91,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": threads,
-        "latentbench": _own_version(),
+        "latentbench": _latentbench_version(),
         "git_commit": _git_commit(ROOT),
     }
 
@@ -104,27 +104,27 @@ def _cpu_model() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _own_version() -> str | None:
-    with contextlib.suppress(PackageNotFoundError):  # run from its sources, never installed
+def _latentbench_version() -> str | None:
+    with contextlib.suppress(PackageNotFoundError):  # not installed: run from its sources
         return version("latentbench")
     return None
 
 
 def _git_commit(root: Path) -> str | None:
-    """The commit of the repository that `root` is the top of; None where that is not the package's own.
+    """The commit of the package's repository; None unless `root` is its top and it tracks this file.
 
-    In an environment inside a user's repository, git would else answer with the user's commit.
+    Without this check, a package installed inside a user's repository would report the user's commit.
     """
-    own_file = Path(__file__).resolve().relative_to(ROOT).as_posix()
+    this_file = Path(__file__).resolve().relative_to(ROOT).as_posix()
     top = _git(root, "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != root.resolve() or _git(root, "ls-files", own_file) != own_file:
+    if top is None or Path(top).resolve() != root.resolve() or _git(root, "ls-files", this_file) != this_file:
         return None
     return _git(root, "rev-parse", "HEAD")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
+        finished = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    return finished.stdout.strip() or None if finished.returncode == 0 else None

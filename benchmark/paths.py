@@ -1,5 +1,6 @@
-"""Where files live: data the user provides is only read, everything we derive goes to the cache."""
+"""The folders of data, which may be read-only, and of the cache for everything that we derive from them."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -7,14 +8,14 @@ from benchmark.errors import InputError
 
 
 def data_root() -> Path:
-    """Folder of downloaded datasets and weights: $LATENTBENCH_DATA, else ~/.cache/latentbench. May be read-only."""
+    """Folder of datasets and downloaded weights: $LATENTBENCH_DATA, else ~/.cache/latentbench. May be read-only."""
     return _root("LATENTBENCH_DATA", "~/.cache/latentbench")
 
 
 def cache_root() -> Path:
-    """Folder of what we derive ourselves: $XDG_CACHE_HOME/latentbench, else ~/.cache/latentbench.
+    """Folder of derived files: $XDG_CACHE_HOME/latentbench, else ~/.cache/latentbench.
 
-    It does not follow $LATENTBENCH_DATA, which may be read-only or shared.
+    It ignores $LATENTBENCH_DATA, which may be read-only or shared.
     """
     return _root("XDG_CACHE_HOME", "~/.cache") / "latentbench"
 
@@ -27,8 +28,14 @@ def _root(variable: str, default: str) -> Path:
         raise InputError(f"{variable}: the home folder in {path!r} is not known; set it to a full path") from error
 
 
+def cache_file(folder: str, identity: tuple[object, ...], suffix: str) -> Path:
+    """The file in the cache folder `folder` whose name is a hash of `identity`."""
+    key = hashlib.blake2b(repr(identity).encode(), digest_size=16).hexdigest()
+    return cache_folder(folder) / f"{key}{suffix}"
+
+
 def cache_folder(*parts: str) -> Path:
-    """The folder cache_root()/parts, made if missing. Raises InputError where it cannot be made."""
+    """Returns the folder cache_root()/parts and makes it if missing. Raises InputError if it cannot be made."""
     folder = cache_root().joinpath(*parts)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How far long work is: what downloads, decodes or trains says it here, and whoever shows it listens."""
+"""Progress of long work: code that downloads, decodes or trains reports its stages to a listener."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,13 +8,13 @@ from typing import NamedTuple, TypeVar
 
 from benchmark.text import short_number
 
-TELL_SECONDS = 0.25  # between two reports of a stage
+TELL_SECONDS = 0.25  # at least, between two reports of a stage
 
 T = TypeVar("T")
 
 
 class Stage(NamedTuple):
-    """A stage of the work: what is done, and how many of its units; total is None where that is not known."""
+    """A stage of the work: its name, and how many of its units are done; `total` is None if it is unknown."""
 
     what: str
     done: float = 0.0
@@ -23,7 +23,7 @@ class Stage(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Such as `decoding: 12,000 of 27,000 images`."""
+        """A line such as `decoding: 12,000 of 27,000 images`."""
         if not self.unit:
             return self.what
         of = "" if self.total is None else f" of {short_number(self.total)}"
@@ -35,7 +35,7 @@ _listener: ContextVar[Callable[[Stage], None] | None] = ContextVar("listener", d
 
 @contextmanager
 def listening(listener: Callable[[Stage], None]) -> Iterator[None]:
-    """Within the block `listener` is told of every stage that this thread begins, and at times how far it is."""
+    """Calls `listener` for every stage that this thread begins in the block, and regularly with its progress."""
     token = _listener.set(listener)
     try:
         yield
@@ -44,24 +44,24 @@ def listening(listener: Callable[[Stage], None]) -> Iterator[None]:
 
 
 def begin_stage(what: str, total: float | None = None, unit: str = "") -> Callable[[float], None]:
-    """Tells the listener that a stage has begun; call what is returned with each number of units that are done."""
+    """Reports a new stage to the listener. Returns a function; call it with each number of units just done."""
     listener = _listener.get() or (lambda _: None)
     stage = Stage(what, 0.0, total, unit)
     listener(stage)
-    told = time.monotonic()
+    reported = time.monotonic()
 
     def advance(count: float) -> None:
-        nonlocal stage, told
+        nonlocal stage, reported
         stage = stage._replace(done=stage.done + count)
-        if time.monotonic() - told >= TELL_SECONDS:
-            told = time.monotonic()
+        if time.monotonic() - reported >= TELL_SECONDS:
+            reported = time.monotonic()
             listener(stage)
 
     return advance
 
 
 def as_stage(items: Sequence[T], what: str, unit: str) -> Iterator[T]:
-    """The items, as a stage that is done when the last of them is."""
+    """Yields the items and reports them as a stage, which ends with the last item."""
     advance = begin_stage(what, len(items), unit)
     for item in items:
         yield item

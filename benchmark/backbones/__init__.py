@@ -1,4 +1,4 @@
-"""The VAE backbones by name. `benchmark.backbones.export` builds, saves and loads them."""
+"""The VAE backbones by name. `build` builds them; `model_file` saves and loads them."""
 
 from searchers.registry import Entry
 

@@ -5,16 +5,15 @@ from typing import NamedTuple
 
 from torch import nn
 
-from benchmark.backbones.checks import ImageShape, Init
+from benchmark.backbones.checks import ImageShape, Init, wrong_shape
 from benchmark.backbones.vae import VAE
-from benchmark.errors import InputError
 
 
 class _Layer(NamedTuple):
     channels: int
     kernel: int
     stride: int
-    norm: bool  # BatchNorm and ReLU after it
+    norm: bool  # followed by BatchNorm and ReLU
 
 
 # 1812.07238, figure 7: 28 -> 14 -> 14 -> 7 -> 4 -> 4 -> 2 -> 2 -> 1
@@ -34,22 +33,22 @@ LAYERS = (
 class AspertiConv:
     """The network of 1812.07238, figure 7: eight convolutions down to 1x1x32, some with BatchNorm and ReLU.
 
-    The figure's last three layers of "3x3" have 4128 = 32 * 32 * 4 + 32 parameters, those of 2x2 kernels; ours are
-    2x2. Its two 1x1 convolutions are our linear heads. The decoder is the encoder reversed, layer by layer, from 1x1x32
-    on. The paper gives no momentum of its BatchNorm; ours is torch's.
+    The figure's last three "3x3" layers have 4128 = 32 * 32 * 4 + 32 parameters, as 2x2 kernels have; ours are 2x2. Our
+    linear heads are its two 1x1 convolutions. The decoder reverses the encoder layer by layer, from 1x1x32. The paper
+    does not give the momentum of BatchNorm; we use torch's default.
     """
 
     init: Init = "torch"
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
-        """The network for images [C, H, W] of 25 to 32 pixels a side; the paper's are [1, 28, 28]."""
+        """Builds the network for images [C, H, W] with sides of 25 to 32 pixels; the paper's are [1, 28, 28]."""
         in_channels, height, width = _check_sides(image_shape)
         encoder: list[nn.Module] = []
         decoder: list[nn.Module] = []
         n_in, large = in_channels, (height, width)
         for index, layer in enumerate(LAYERS):
             small = (-(-large[0] // layer.stride), -(-large[1] // layer.stride))  # rounded up
-            norm = _norm(n_in, LAYERS[index - 1]) if index else []  # the encoder's at this place
+            norm = _norm(n_in, LAYERS[index - 1]) if index else []  # as in the encoder
             encoder += _convolution(n_in, layer)
             decoder = [*_transposed(n_in, layer, small, large), *norm, *decoder]
             n_in, large = layer.channels, small
@@ -58,12 +57,9 @@ class AspertiConv:
 
 
 def _check_sides(shape: ImageShape) -> ImageShape:
-    """The shape as it came; InputError where three halvings, rounded up, do not give 4x4."""
+    """Returns the shape. Raises InputError unless three halvings, rounded up, give 4x4."""
     if len(shape) != 3 or any(not 25 <= side <= 32 for side in shape[1:]):
-        raise InputError(
-            f"backbone asperti-conv got images of shape {'x'.join(map(str, shape))}; expected C x H x W with H and W "
-            "of 25 to 32; use conv, geco-conv or mlp"
-        )
+        raise wrong_shape("asperti-conv", shape, "C x H x W with H and W of 25 to 32; use conv, geco-conv or mlp")
     return shape
 
 
@@ -72,21 +68,21 @@ def _norm(channels: int, layer: _Layer) -> list[nn.Module]:
 
 
 def _pads_one_side(layer: _Layer) -> bool:
-    """An even kernel of stride 1 keeps the sides with one zero row and column at their end."""
+    """True for an even kernel of stride 1: it keeps the sides if one zero row and column are appended."""
     return layer.kernel == 2 and layer.stride == 1
 
 
 def _convolution(n_in: int, layer: _Layer) -> list[nn.Module]:
-    """The layer, from n_in channels; it divides the sides by its stride, rounding up."""
+    """Builds the layer from n_in channels. It divides the sides by its stride and rounds up."""
     convolution = nn.Conv2d(n_in, layer.channels, layer.kernel, layer.stride, padding=layer.kernel // 3)
     padding = [nn.ZeroPad2d((0, 1, 0, 1))] if _pads_one_side(layer) else []
     return [*padding, convolution, *_norm(layer.channels, layer)]
 
 
 def _transposed(n_out: int, layer: _Layer, small: tuple[int, int], large: tuple[int, int]) -> list[nn.Module]:
-    """The layer reversed, to n_out channels and from sides `small` to `large`, without its BatchNorm."""
+    """Builds the reversed layer, to n_out channels and from sides `small` to `large`, without its BatchNorm."""
     kernel, stride, padding = layer.kernel, layer.stride, layer.kernel // 3
     if _pads_one_side(layer):
-        return [nn.ConvTranspose2d(layer.channels, n_out, kernel), nn.ZeroPad2d((0, -1, 0, -1))]  # crops that end
+        return [nn.ConvTranspose2d(layer.channels, n_out, kernel), nn.ZeroPad2d((0, -1, 0, -1))]  # crops the end
     rows, columns = (b - ((a - 1) * stride - 2 * padding + kernel) for a, b in zip(small, large, strict=True))
     return [nn.ConvTranspose2d(layer.channels, n_out, kernel, stride, padding, output_padding=(rows, columns))]

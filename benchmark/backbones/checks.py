@@ -13,11 +13,14 @@ Widths = Annotated[tuple[Width, ...], MinLen(1)]
 
 
 def check_image(backbone: str, image_shape: ImageShape, smallest: int) -> ImageShape:
-    """The shape (C, H, W) as it came; InputError where it is no image or a side is below `smallest` pixels."""
+    """Returns the shape. Raises InputError unless it is (C, H, W) with sides of at least `smallest` pixels."""
     if len(image_shape) != 3 or min(image_shape[1:]) < smallest:
-        shape = "x".join(map(str, image_shape))
-        raise InputError(
-            f"backbone {backbone} got images of shape {shape}; expected C x H x W with H and W of at least {smallest}; "
-            "choose another backbone, mlp takes any shape"
-        )
+        expected = f"C x H x W with H and W of at least {smallest}; choose another backbone, mlp takes any shape"
+        raise wrong_shape(backbone, image_shape, expected)
     return image_shape
+
+
+def wrong_shape(backbone: str, image_shape: ImageShape, expected: str) -> InputError:
+    """The error for images that do not fit; `expected` says which images fit and what to do."""
+    shape = "x".join(map(str, image_shape))
+    return InputError(f"backbone {backbone} got images of shape {shape}; expected {expected}")

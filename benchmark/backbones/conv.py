@@ -12,14 +12,14 @@ from benchmark.backbones.vae import VAE
 
 @dataclass(frozen=True)
 class Conv:
-    """ALD-VAE's EuroSAT network: four 4x4 convolutions of stride 2, SiLU, two fully connected layers; mirrored."""
+    """ALD-VAE's EuroSAT network: four 4x4 convolutions of stride 2 and two dense layers, SiLU; mirrored decoder."""
 
     channels: Width = 32
     hidden: Width = 256
     init: Init = "torch"
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
-        """The network for images [C, H, W] of at least 16 pixels a side."""
+        """Builds the network for images [C, H, W] with sides of at least 16 pixels."""
         in_channels, *sides = check_image("conv", image_shape, smallest=16)
         sizes = [tuple(sides)]
         for _ in range(4):

@@ -14,14 +14,14 @@ from benchmark.errors import InputError
 class GecoConv:
     """GECO/L0-ARM's network (2003.10901, section IV) for 64x64 and 28x28; the paper gives no channel counts.
 
-    Its one head of 2n outputs is our two heads of n: the same function.
+    Our two heads of n outputs are the same function as the paper's one head of 2n outputs.
     """
 
     hidden: Width = 128
     init: Init = "torch"
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
-        """The network for images [C, 64, 64] or [C, 28, 28]."""
+        """Builds the network for images [C, 64, 64] or [C, 28, 28]."""
         in_channels, *sides = check_image("geco-conv", image_shape, smallest=28)
         if sides == [64, 64]:
             # (channels, encoder kernel, decoder kernel and padding) from the image inwards; 64 -> 32 -> 16 -> 8 -> 4
@@ -34,7 +34,7 @@ class GecoConv:
         decoder: list[nn.Module] = []
         n_in = in_channels
         for channels, kernel, up_kernel, up_padding in layers:
-            norm = nn.BatchNorm2d(channels, momentum=0.2)  # Keras's momentum 0.8
+            norm = nn.BatchNorm2d(channels, momentum=0.2)  # momentum 0.8 in Keras's sense
             encoder += [nn.Conv2d(n_in, channels, kernel, stride=2, padding=1), nn.LeakyReLU(0.02), norm]
             up: list[nn.Module] = [nn.BatchNorm2d(channels, momentum=0.2), nn.Upsample(scale_factor=2)]
             up += [nn.Conv2d(channels, n_in, up_kernel, padding=up_padding)]

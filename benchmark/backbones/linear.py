@@ -1,4 +1,4 @@
-"""A linear layer that uses the CPU's fastest matrix product."""
+"""A linear layer that uses the fastest matrix product of the CPU."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 
 def _onednn_is_faster() -> bool:
-    """On AMD's CPUs with AVX-512, MKL (torch's choice for float32) stays at AVX2; oneDNN takes half the time."""
+    """True on AMD CPUs with AVX-512: there MKL, torch's choice for float32, uses only AVX2; oneDNN is twice as fast."""
     try:
         with open("/proc/cpuinfo", "rb") as file:
             amd = b"AuthenticAMD" in file.read(4096)
@@ -18,17 +18,17 @@ def _onednn_is_faster() -> bool:
 
 
 ONEDNN = _onednn_is_faster()
-MIN_PRODUCTS = 2**22  # multiplications below which a call of oneDNN costs more than it saves
+MIN_PRODUCTS = 2**22  # with fewer multiplications, calling oneDNN costs more than it saves
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """a [M, K] b' + bias for b [N, K]: [M, N], by oneDNN."""
+    """Computes a b' + bias, [M, N], with oneDNN, from a [M, K] and b [N, K]."""
     out: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
     return out
 
 
 def product_flops(a_shape: torch.Size, b_shape: torch.Size, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    """What `FlopCounterMode` counts for `_product`: the same as for torch's own matrix product."""
+    """The FLOPs of `_product` for `FlopCounterMode`: as many as torch counts for its own matrix product."""
     return 2 * int(a_shape[0]) * int(a_shape[1]) * int(b_shape[0])
 
 
@@ -45,20 +45,21 @@ class _OneDNNLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        of_x = _product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
-        return of_x, _product(gradient.t(), x.t()), gradient.sum(0)
+        x_gradient = _product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
+        return x_gradient, _product(gradient.t(), x.t()), gradient.sum(0)
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` with a bias; large float32 batches [B, n] on such a CPU go through oneDNN, equal to rounding.
+    """`nn.Linear` with a bias that runs large float32 batches [B, n] with oneDNN where that is faster.
 
-    stacked: its weights are several layers' at once (`torch.func.vmap`), which only torch's own product can take.
+    Its results differ from torch's only by rounding. stacked: True while `torch.func.vmap` runs the weights of several
+    layers at once, which only torch's own product supports.
     """
 
     stacked = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [B, in_features] -> [B, out_features]."""
+        """Maps x [B, in_features] to [B, out_features]."""
         on_cpu = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
         plain = on_cpu and not self.stacked and not torch.is_autocast_enabled("cpu")
         if not (ONEDNN and plain and x.ndim == 2 and len(x) * self.weight.numel() >= MIN_PRODUCTS):

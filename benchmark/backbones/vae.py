@@ -6,15 +6,15 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
-FRESH_SD = 0.1  # of an added latent's posterior mean, where the encoder's features have variance 1
+FRESH_SD = 0.1  # standard deviation of an added latent's posterior mean if the encoder's features have variance 1
 
 
 class VAE(nn.Module):
-    """Encoder body, mean head, log-variance head, the decoder's first layer, decoder body.
+    """A VAE in five parts: encoder body, mean head, log-variance head, the decoder's first layer, decoder body.
 
     encoder: x [B, *image_shape] -> [B, features]. decoder: [B, decoder_in.out_features] -> logits [B, *image_shape].
-    Convolutions keep their weights with the channels last, which is faster. What comes out under autocast is float32
-    all the same: likelihoods and KL terms need its precision.
+    2D convolutions store their weights channels-last, which is faster. Outputs are float32 even under autocast, since
+    likelihoods and KL terms need the precision.
     """
 
     def __init__(
@@ -32,24 +32,24 @@ class VAE(nn.Module):
 
     @property
     def latent_dim(self) -> int:
-        """Number of latents n."""
+        """The number of latents n."""
         return self.mean_head.out_features
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, *image_shape] in [0, 1] -> posterior mean and log-variance, [B, n] each."""
+        """Maps x [B, *image_shape] in [0, 1] to the posterior's mean and log-variance, [B, n] each."""
         h = self.encoder(x)
-        return _full(self.mean_head(h)), _full(self.logvar_head(h))
+        return _as_float32(self.mean_head(h)), _as_float32(self.logvar_head(h))
 
     def decode(self, z: Tensor) -> Tensor:
-        """z [B, n] -> logits [B, *image_shape]; their sigmoid is the image."""
+        """Maps z [B, n] to logits [B, *image_shape]; their sigmoid is the image."""
         logits: Tensor = self.decoder(self.decoder_in(z))
-        return _full(logits)
+        return _as_float32(logits)
 
     def keep_latents(self, indices: Sequence[int], optimizer: Optimizer | None = None) -> None:
-        """Removes all latents but `indices`, in place, from both heads and the decoder's first layer.
+        """Removes all latents except `indices`, in place, from both heads and the decoder's first layer.
 
-        The parameters stay the same objects, so the optimizer goes on training them; its per-element state (Adam's
-        moments) is sliced with them. Raises ValueError where the indices are not ascending, in range and at least one.
+        The parameters stay the same objects, so the optimizer continues to train them. Its per-element state (Adam's
+        moments) is sliced too. Raises ValueError unless the indices are ascending, in range and not empty.
         """
         if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[0] <= indices[-1] < self.latent_dim:
             raise ValueError(
@@ -64,17 +64,17 @@ class VAE(nn.Module):
         self.decoder_in.in_features = len(indices)
 
     def add_latents(self, n: int, generator: Generator, optimizer: Optimizer | None = None) -> None:
-        """Adds n fresh latents after the others, in place, in both heads and the decoder's first layer.
+        """Appends n fresh latents, in place, to both heads and the decoder's first layer.
 
-        The decoder does not use them at first, so reconstructions stay as they are; their means vary a little over the
-        images, so that the decoder has something to learn from. generator: on the CPU. The optimizer's state for them
-        is 0. Raises ValueError for a number below 0.
+        The decoder's weights for them start at 0, so reconstructions do not change. Their posterior means vary a little
+        over the images, so that the decoder can learn from them. Their optimizer state starts at 0. generator: on the
+        CPU. Raises ValueError if n is negative.
         """
         if n < 0:
             raise ValueError(f"got {n} latents to add; expected at least 0")
         features = self.mean_head.in_features
-        means = torch.randn(n, features, generator=generator) * (FRESH_SD / features**0.5)
-        for head, weight in ((self.mean_head, means), (self.logvar_head, torch.zeros(n, features))):
+        mean_weight = torch.randn(n, features, generator=generator) * (FRESH_SD / features**0.5)
+        for head, weight in ((self.mean_head, mean_weight), (self.logvar_head, torch.zeros(n, features))):
             _extend(head.weight, 0, weight, optimizer)
             _extend(head.bias, 0, torch.zeros(n), optimizer)
             head.out_features += n
@@ -83,9 +83,9 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def fold_prior(self, variance: Tensor) -> None:
-        """Divides each latent by the standard deviation of its prior N(0, variance_j), variance [n]: N(0, 1) from then.
+        """Rescales each latent j so that its prior N(0, variance_j), variance [n], becomes N(0, 1).
 
-        In place; posterior and prior stay the same distributions over images.
+        Works in place. Posterior and prior stay the same distributions over images.
         """
         sd = variance.sqrt()
         for tensor in (self.mean_head.weight, self.mean_head.bias):
@@ -94,12 +94,15 @@ class VAE(nn.Module):
         self.decoder_in.weight.mul_(sd)
 
 
-def _full(x: Tensor) -> Tensor:
+def _as_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype == torch.bfloat16 else x
 
 
 def _slice(parameter: Tensor, dim: int, index: Tensor, optimizer: Optimizer | None) -> None:
-    _replace(parameter, parameter.data.index_select(dim, index), optimizer, lambda v: v.index_select(dim, index))
+    def select(values: Tensor) -> Tensor:
+        return values.index_select(dim, index)
+
+    _replace(parameter, select(parameter.data), optimizer, select)
 
 
 def _extend(parameter: Tensor, dim: int, fresh: Tensor, optimizer: Optimizer | None) -> None:
@@ -108,13 +111,13 @@ def _extend(parameter: Tensor, dim: int, fresh: Tensor, optimizer: Optimizer | N
 
 
 def _replace(
-    parameter: Tensor, values: Tensor, optimizer: Optimizer | None, moments: Callable[[Tensor], Tensor]
+    parameter: Tensor, values: Tensor, optimizer: Optimizer | None, new_state: Callable[[Tensor], Tensor]
 ) -> None:
-    """Gives a parameter other values, and its state in the optimizer by `moments`; it stays the same object."""
+    """Gives the parameter new values and maps its per-element optimizer state by `new_state`."""
     shape = parameter.shape
     parameter.grad = None
     parameter.data = values.contiguous()
     state = optimizer.state.get(parameter, {}) if optimizer else {}
     for name, value in state.items():
         if isinstance(value, Tensor) and value.shape == shape:
-            state[name] = moments(value).contiguous()
+            state[name] = new_state(value).contiguous()

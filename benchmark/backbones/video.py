@@ -1,4 +1,4 @@
-"""ALD-VAE's backbone for videos, after the encoder and decoder of VideoGPT's VQ-VAE."""
+"""ALD-VAE's backbone for videos, modelled on the encoder and decoder of VideoGPT's VQ-VAE."""
 
 import math
 from dataclasses import dataclass
@@ -9,39 +9,38 @@ import torch.nn.functional as F
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from benchmark.backbones.checks import ImageShape, Init, Width
+from benchmark.backbones.checks import ImageShape, Init, Width, wrong_shape
 from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
-from benchmark.errors import InputError
 
 DOWNSAMPLE = (2, 4, 4)
-STRIDES = ((2, 2, 2), (1, 2, 2))  # of the two strided convolutions; their product is DOWNSAMPLE
+STRIDES = ((2, 2, 2), (1, 2, 2))  # of the two strided convolutions; DOWNSAMPLE is their product
 MAX_BLOCKS = 64
 
 
 class AxialAttention(nn.Module):
-    """Multi-head self-attention along T, along H and along W, summed; each line along an axis attends to itself alone.
+    """The sum of multi-head self-attention along T, H and W. Each line along an axis attends only to itself.
 
-    No biases: a key's drops out of the softmax, an output's out of the BatchNorm that always comes next.
+    There are no biases: a key's bias cancels in the softmax, an output's in the BatchNorm that always follows.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(channels, 9 * channels, bias=False)  # query, key and value of the three axes
-        self.out = nn.Linear(3 * channels, channels, bias=False)  # the sum of the axes' three output layers
+        self.qkv = nn.Linear(channels, 9 * channels, bias=False)  # query, key and value for each axis
+        self.out = nn.Linear(3 * channels, channels, bias=False)  # one output layer per axis, summed
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [B, C, T, H, W] -> the same shape."""
+        """Maps x [B, C, T, H, W] to the same shape."""
         qkv = self.qkv(x.movedim(1, -1)).unflatten(-1, (3, 3, self.heads, -1))  # [B, T, H, W, axis, qkv, heads, D]
-        mixed = [self._along(axis, of_axis) for axis, of_axis in enumerate(qkv.unbind(4))]
+        mixed = [self._attend_along(axis, axis_qkv) for axis, axis_qkv in enumerate(qkv.unbind(4))]
         y: Tensor = self.out(torch.cat(mixed, -1))
         return y.movedim(-1, 1)
 
-    def _along(self, axis: int, qkv: Tensor) -> Tensor:
-        """[B, T, H, W, qkv, heads, D] -> the values as attention along one axis mixes them, [B, T, H, W, C]."""
-        lines = qkv.movedim((4, 5, axis + 1), (0, 2, 5))  # [qkv, B, heads, P, Q, L, D], L the axis, P and Q the others
-        # Lines count as heads: as a batch they would pass the 65,535 that CUDA's attention kernels take.
+    def _attend_along(self, axis: int, qkv: Tensor) -> Tensor:
+        """Attention along one axis: maps [B, T, H, W, qkv, heads, D] to mixed values [B, T, H, W, C]."""
+        lines = qkv.movedim((4, 5, axis + 1), (0, 2, 5))  # [qkv, B, heads, P, Q, L, D]: L is the axis, P and Q others
+        # Lines count as heads. As a batch they would exceed 65,535, the limit of CUDA's attention kernels.
         q, k, v = lines.flatten(2, 4)  # [B, heads * P * Q, L, D] each
         mixed: Tensor = F.scaled_dot_product_attention(q, k, v)
         mixed = mixed.unflatten(1, lines.shape[2:5])  # [B, heads, P, Q, L, D]
@@ -49,9 +48,9 @@ class AxialAttention(nn.Module):
 
 
 class AttentionResidualBlock(nn.Module):
-    """Two convolutions through a bottleneck and attention summed over the three axes, added to the input.
+    """Adds two convolutions with a bottleneck, followed by axial attention, to the input.
 
-    2104.10157, figure 4, with the order, the bottleneck of half the channels and the BatchNorm of its released code.
+    From 2104.10157, figure 4. Order, bottleneck (half the channels) and BatchNorm are those of its released code.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -64,7 +63,7 @@ class AttentionResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [B, C, T, H, W] -> the same shape."""
+        """Maps x [B, C, T, H, W] to the same shape."""
         change: Tensor = self.body(x)
         return x + change
 
@@ -74,10 +73,10 @@ class Video:
     """ALD-VAE's Sprites network (2312.06280, section 4.1), "adapted from VideoGPT" and not described further.
 
     From VideoGPT (2104.10157, section 3.1 and table 8): 3x3x3 strided convolutions, here down by 2x4x4, then residual
-    blocks with axial attention; the decoder is the reverse with transposed convolutions of kernel 4. As in its released
-    code BatchNorm stands for the paper's LayerNorm, and there are no position encodings. VideoGPT has 240 channels,
-    4 blocks and 2 heads; our smaller defaults suit one CPU core. Ours too: a 1x1x1 convolution to `code_channels` and
-    back where VideoGPT has its codebook, lest the fully connected layers get every channel of the 4x16x16 grid.
+    blocks with axial attention; the decoder reverses this with transposed convolutions of kernel 4. As in its released
+    code, BatchNorm replaces the paper's LayerNorm, and there are no position encodings. VideoGPT has 240 channels,
+    4 blocks and 2 heads; our smaller defaults suit one CPU core. In place of VideoGPT's codebook we have a 1x1x1
+    convolution to `code_channels` and back, so that the dense layers do not see all channels of the 4x16x16 grid.
     """
 
     channels: Width = 32
@@ -94,7 +93,7 @@ class Video:
             )
 
     def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
-        """The network for videos [C, T, H, W] with T a multiple of 2, H and W of 4."""
+        """Builds the network for videos [C, T, H, W]; T is a multiple of 2, H and W are multiples of 4."""
         in_channels, *grid = _check_video(image_shape)
         c, code, h = self.channels, self.code_channels, self.hidden
         shape = (code, *grid)
@@ -107,7 +106,7 @@ class Video:
         decoder: list[nn.Module] = [nn.ReLU(), Linear(h, math.prod(shape)), nn.Unflatten(1, shape)]
         decoder += [nn.Conv3d(code, c, 1, bias=False), *self._blocks()]
         for n_out, stride in zip((c, in_channels), STRIDES[::-1], strict=True):
-            kernel = (stride[0] + 2, stride[1] + 2, stride[2] + 2)  # 4 where it doubles, 3 where it keeps the length
+            kernel = (stride[0] + 2, stride[1] + 2, stride[2] + 2)  # 4 doubles a side, 3 keeps it
             decoder += [nn.ConvTranspose3d(c, n_out, kernel, stride=stride, padding=1), nn.ReLU()]
         return VAE(nn.Sequential(*encoder), h, latent_dim, h, nn.Sequential(*decoder[:-1]))
 
@@ -117,10 +116,8 @@ class Video:
 
 
 def _check_video(shape: ImageShape) -> tuple[int, ...]:
-    """C and the grid that the encoder makes of T, H and W."""
+    """Returns C and the grid to which the encoder reduces T, H and W. Raises InputError for other shapes."""
     if len(shape) != 4 or min(shape) < 1 or any(side % by for side, by in zip(shape[1:], DOWNSAMPLE, strict=True)):
-        raise InputError(
-            f"backbone video got images of shape {'x'.join(map(str, shape))}; expected C x T x H x W with T a multiple "
-            "of 2, H and W of 4; choose another backbone, mlp takes any shape"
-        )
+        expected = "C x T x H x W with T a multiple of 2, H and W of 4; choose another backbone, mlp takes any shape"
+        raise wrong_shape("video", shape, expected)
     return (shape[0], *(side // by for side, by in zip(shape[1:], DOWNSAMPLE, strict=True)))

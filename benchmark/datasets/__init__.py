@@ -1,4 +1,4 @@
-"""The datasets by name. Importing this package imports no torch: a loader's module is imported when it is used."""
+"""The datasets by name. This package does not import torch; it imports a loader's module when the loader is used."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ def load_dataset(name: str, **options: object) -> Dataset:
     `options` are the loader's parameters as a protocol's `[dataset]` table gives them (manifold: `latent_dim`,
     folder: `size`). Raises InputError for an unknown name, an option that does not fit and data that are missing.
     """
-    kind, path = _parse(name)
+    kind, path = _split_name(name)
     load: Callable[..., Dataset] = DATASETS[kind].load()
     checked = checked_arguments(load, options, f"dataset {name}")
     return load(**checked) if path is None else load(path, **checked)
 
 
 def check_dataset_name(name: str) -> None:
-    """Raises load_dataset's InputError for a wrong name, or a folder without images, without loading anything."""
-    _, path = _parse(name)
+    """Raises InputError as load_dataset does for a wrong name or a folder without images, but loads nothing."""
+    _, path = _split_name(name)
     if path is not None:
         list_images(path)
 
 
-def _parse(name: str) -> tuple[str, str | None]:
-    """The key of DATASETS and, for `folder:PATH`, the path."""
+def _split_name(name: str) -> tuple[str, str | None]:
+    """Splits a name into a key of DATASETS and, for `folder:PATH`, the path."""
     kind, _, path = name.partition(":")
     if kind == "folder":
         if not path:

@@ -1,4 +1,4 @@
-"""What a dataset is: uint8 images in memory or memory-mapped, labels, and three fixed splits."""
+"""A dataset: uint8 images in memory or memory-mapped, labels, and three fixed splits."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from benchmark.text import printable
 
 HELD_OUT_FRACTION = 0.1
 SPLIT_SEED = 0
-COPIED_AT_ONCE = 4096  # images, on their way to a device
-MOST_CLASSES = 10  # that a description names
+COPY_BATCH = 4096  # images that are copied to a device at once
+MAX_NAMED = 10  # classes that a description names
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of an image tensor that several splits may share.
+    """A subset of the rows of an image tensor. Several splits may share the tensor.
 
-    images: uint8 [N, C, H, W] (video [N, C, T, H, W]); may be backed by a memory-mapped file.
+    images: uint8 [N, C, H, W] (video [N, C, T, H, W]), in memory or memory-mapped.
     labels: int64 [N].
     rows: int64 [M], the rows of `images` and `labels` that belong to this split.
     """
@@ -32,29 +32,29 @@ class Split:
         return len(self.rows)
 
     def take(self, positions: Tensor) -> Tensor:
-        """Images at these positions of the split: uint8 [len(positions), C, H, W]."""
+        """Returns the images at these positions of the split: uint8 [len(positions), C, H, W]."""
         return self.images[self.rows[positions]]
 
     def sample(self, count: int) -> "Split":
-        """A random part of the split, the same each time, in the split's order; all of it where it has fewer images."""
+        """Draws `count` images with a fixed seed, in the split's order; returns the whole split if it has no more."""
         if count >= len(self):
             return self
         chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(SPLIT_SEED))[:count]
         return Split(self.images, self.labels, self.rows[chosen.sort().values.to(self.rows.device)])
 
     def to(self, device: torch.device) -> "Split":
-        """The same split on `device`. What moves is its own rows alone: images may be gigabytes that splits share."""
+        """Copies the split to `device`: only its own rows, since the shared images may be gigabytes."""
         if self.images.device == device:
             return self
         images = torch.empty((len(self), *self.images.shape[1:]), dtype=torch.uint8, device=device)
-        for part, rows in zip(images.split(COPIED_AT_ONCE), self.rows.split(COPIED_AT_ONCE), strict=True):
-            part.copy_(self.images[rows])
+        for batch, rows in zip(images.split(COPY_BATCH), self.rows.split(COPY_BATCH), strict=True):
+            batch.copy_(self.images[rows])
         return Split(images, self.labels[self.rows].to(device), torch.arange(len(self), device=device))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset ready to train on. `fingerprint` is a hash of its content; `description` says in a line what it is."""
+    """A dataset ready to train on. `fingerprint` is a hash of its content; `description` is a line about it."""
 
     name: str
     train: Split
@@ -82,30 +82,25 @@ def make_dataset(
     classes: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """Holds out 10 % of the training rows for validation: the same rows for every searcher and seed.
+    """Makes a dataset with an official test split; 10 % of the training rows are drawn for validation.
 
-    Images are uint8 [N, C, H, W], labels int64 [N]. The fingerprint is computed from the content unless given. val:
-    images and labels, where the data have a validation split of their own. classes: their names. notes: what the
-    description says too. Raises ValueError for other dtypes or lengths: a loader's mistake, not the user's.
+    The drawn rows are the same for every searcher and seed. Images are uint8 [N, C, H, W], labels int64 [N]. The
+    fingerprint is computed from the content unless given. val: images and labels of the data's own validation split.
+    classes: their names. notes: more facts for the description. Raises ValueError for other dtypes or lengths; that is
+    a mistake of the loader, not of the user.
     """
     _check(name, train_images, train_labels)
     _check(name, test_images, test_labels)
     if val is None:
-        val_rows, train_rows = _draw(len(train_images), [_tenth(len(train_images))])
+        val_rows, train_rows = _draw_rows(len(train_images), [_tenth(len(train_images))])
         val_split, train = (Split(train_images, train_labels, rows) for rows in (val_rows, train_rows))
     else:
         _check(name, *val)
-        val_split, train = (_whole(*part) for part in (val, (train_images, train_labels)))
-    test = _whole(test_images, test_labels)
-    return Dataset(
-        name=name,
-        train=train,
-        val=val_split,
-        test=test,
-        n_classes=n_classes,
-        fingerprint=fingerprint or _content_hash(train_images, train_labels, test_images, test_labels),
-        description=describe((train, val_split, test), n_classes, classes, notes),
-    )
+        val_split, train = _all_rows(*val), _all_rows(train_images, train_labels)
+    test = _all_rows(test_images, test_labels)
+    fingerprint = fingerprint or _content_hash(train_images, train_labels, test_images, test_labels)
+    description = describe((train, val_split, test), n_classes, classes, notes)
+    return Dataset(name, train, val_split, test, n_classes, fingerprint, description)
 
 
 def split_dataset(
@@ -116,51 +111,45 @@ def split_dataset(
     fingerprint: str | None = None,
     classes: Sequence[str] = (),
 ) -> Dataset:
-    """A dataset without an official split: a tenth of the rows is the test split, a tenth of the rest validation.
+    """Makes a dataset without an official split: draws a tenth for testing, and a tenth of the rest for validation.
 
-    The rows are drawn at random with SPLIT_SEED: the same for every searcher and seed. The three splits share
-    `images` [N, C, H, W] and `labels` [N], of which nothing is copied. Otherwise as make_dataset.
+    Rows are drawn with SPLIT_SEED, so they are the same for every searcher and seed. The three splits share `images`
+    [N, C, H, W] and `labels` [N] without a copy. The other arguments are those of make_dataset.
     """
     _check(name, images, labels)
     n_test = _tenth(len(images))
-    parts = _draw(len(images), [n_test, _tenth(len(images) - n_test)])
-    test, val, train = (Split(images, labels, rows) for rows in parts)
-    return Dataset(
-        name=name,
-        train=train,
-        val=val,
-        test=test,
-        n_classes=n_classes,
-        fingerprint=fingerprint or _content_hash(images, labels),
-        description=describe((train, val, test), n_classes, classes),
-    )
+    drawn = _draw_rows(len(images), [n_test, _tenth(len(images) - n_test)])
+    test, val, train = (Split(images, labels, rows) for rows in drawn)
+    fingerprint = fingerprint or _content_hash(images, labels)
+    description = describe((train, val, test), n_classes, classes)
+    return Dataset(name, train, val, test, n_classes, fingerprint, description)
 
 
-def _whole(images: Tensor, labels: Tensor) -> Split:
+def _all_rows(images: Tensor, labels: Tensor) -> Split:
     return Split(images, labels, torch.arange(len(images)))
 
 
 def describe(splits: Sequence[Split], n_classes: int, classes: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
-    """In a line: number of images, their shape, classes and how many images each has, the sizes of the three splits.
+    """Writes a line: the number of images, their shape, the classes and their sizes, and the sizes of the splits.
 
-    splits: train, val, test. classes: their names, none if they have none; of many the first are named. notes: more
-    facts.
+    splits: train, val, test. classes: their names, if they have names; the line shows the first ten. notes: more facts.
     """
     counts = torch.stack([split.labels[split.rows].bincount(minlength=n_classes) for split in splits]).sum(0).tolist()
     channels, *sides = splits[0].images.shape[1:]
     kind = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
     named = [f"{printable(name)} {count:,}" for name, count in zip(classes, counts, strict=False) if name]
-    total = f"{n_classes} class{'' if n_classes == 1 else 'es'}"
-    if n_classes > len(named) or n_classes > MOST_CLASSES:
-        total += f" of {min(counts):,} to {max(counts):,} images" if min(counts) < max(counts) else f" of {counts[0]:,}"
+    class_text = f"{n_classes} class{'' if n_classes == 1 else 'es'}"
+    if n_classes > len(named) or n_classes > MAX_NAMED:
+        few, many = min(counts), max(counts)
+        class_text += f" of {few:,} to {many:,} images" if few < many else f" of {few:,}"
     if named:
-        total += f": {', '.join(named[:MOST_CLASSES])}{', ...' if len(named) > MOST_CLASSES else ''}"
-    parts = [
+        class_text += f": {', '.join(named[:MAX_NAMED])}{', ...' if len(named) > MAX_NAMED else ''}"
+    facts = [
         f"{sum(counts):,} images, {kind} {'x'.join(map(str, sides))}",
-        total,
+        class_text,
         f"splits: {len(splits[0]):,} train, {len(splits[1]):,} validation, {len(splits[2]):,} test",
     ]
-    return "; ".join([*parts, *notes])
+    return "; ".join([*facts, *notes])
 
 
 def _check(name: str, images: Tensor, labels: Tensor) -> None:
@@ -175,8 +164,8 @@ def _tenth(n_rows: int) -> int:
     return max(1, round(HELD_OUT_FRACTION * n_rows))
 
 
-def _draw(n_rows: int, sizes: list[int]) -> list[Tensor]:
-    """Disjoint random rows of these sizes, and all other rows; each sorted."""
+def _draw_rows(n_rows: int, sizes: list[int]) -> list[Tensor]:
+    """Draws disjoint sets of rows of these sizes; returns them and the set of all other rows, each sorted."""
     order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(SPLIT_SEED))
     return [rows.sort().values for rows in order.split([*sizes, n_rows - sum(sizes)])]
 

@@ -1,1 +1,1 @@
-"""What a trained VAE is scored by: Frechet distances, silhouettes and the state of its latents."""
+"""The scores of a trained VAE: Frechet distances, silhouettes and statistics of its latents."""

@@ -1,11 +1,10 @@
-"""What a model without latents and PCA reach on a dataset: what a training has to beat before its size means anything.
+"""The scores of two baselines on a dataset: a model without latents, and PCA. A useful VAE beats both.
 
-Both depend on the data alone, so they are computed once a dataset and kept in the cache.
+They depend only on the data, so they are computed once per dataset and cached.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,53 +19,53 @@ from numpy.typing import NDArray
 from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import Dataset, Split
 from benchmark.errors import Damaged
-from benchmark.paths import cache_folder
+from benchmark.paths import cache_file
 from benchmark.stages import begin_stage
 from benchmark.store.atomic_files import read_json, write_json
 from benchmark.store.doubts import MOST_COMPONENTS
 
-VERSION = 1  # part of the cache's key: raise it when a number or the file's form changes
-FIT_IMAGES, FIT_BYTES = 5_000, 2**28  # that PCA is fitted on: so many, and of large images so many bytes of pixels
-SCORED_IMAGES = Evaluation.max_images  # of a split: by default the images that models are evaluated on
-MEAN_MARGIN = 1e-6  # a Bernoulli mean stays this far from 0 and 1
-BATCH_BYTES = 2**23  # of pixels that are summed at once
-CHUNK = 2048  # pixels of every image that are float64 at once
+VERSION = 1  # part of the cache key: raise it when a number or the file format changes
+FIT_IMAGES, FIT_BYTES = 5_000, 2**28  # PCA is fitted on at most so many images and bytes of pixels
+SCORED_IMAGES = Evaluation.max_images  # of a split: by default models are evaluated on the same images
+MEAN_MARGIN = 1e-6  # keeps Bernoulli means away from 0 and 1
+BATCH_BYTES = 2**23  # bytes of pixels that are summed at once
+CHUNK = 2048  # pixels of every image that are in memory as float64 at once
 
-FEWEST_EPOCHS = 3  # that show whether a training still learns
-LEAST_WORTH = 1e-3  # of the NLL without latents: what latents are taken to be worth at least
+MIN_EPOCHS = 3  # `late_gain` needs so many
+MIN_WORTH = 1e-3  # `late_gain` takes latents to be worth at least this share of the NLL without latents
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """On the images of one split; lower is better.
+    """The baselines' scores on one split; lower is better.
 
-    no_latents_nll: nats per image of the training split's mean image, each Bernoulli mean kept within 1e-6 and
-    1 - 1e-6. pca_sse: the squared error summed over the pixels, per image, of reconstructions by PCA with 0, 1, ...
-    components, up to 256 or the rank of the images that it is fitted on.
+    no_latents_nll: Bernoulli NLL, nats per image, of the training split's mean image, clipped to 1e-6 and 1 - 1e-6.
+    pca_sse: squared error, summed over the pixels, per image, of reconstructions by PCA with 0, 1, ... components, up
+    to 256 or the rank of the images that PCA is fitted on.
     """
 
     no_latents_nll: float
     pca_sse: list[float]
 
     def pca_sse_of(self, n_components: int) -> float:
-        """The squared error with this many components; that of the last ones where there are no more."""
+        """The squared error with `n_components` components, or with all if there are fewer."""
         return self.pca_sse[min(n_components, len(self.pca_sse) - 1)]
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """Of the validation and of the test split, at most 10,000 images each: those that `Evaluator` takes by default."""
+    """The baselines on the images that `Evaluator` uses by default: at most 10,000 of the validation and test split."""
 
     val: Baseline
     test: Baseline
 
 
 def load_baselines(dataset: Dataset) -> Baselines:
-    """From the cache, or computed now: milliseconds for small images, half a minute for 5,000 of 64x64x3.
+    """Reads the baselines from the cache or computes them.
 
-    dataset: on the CPU.
+    Computing takes milliseconds for small images and half a minute for 5,000 images of 64x64x3. dataset: on the CPU.
     """
     file = baselines_file(dataset)
     try:
@@ -78,41 +77,38 @@ def load_baselines(dataset: Dataset) -> Baselines:
 
 
 def baselines_file(dataset: Dataset) -> Path:
-    """Where this dataset's baselines are cached."""
+    """The cache file of this dataset's baselines."""
     sizes = [len(split) for split in (dataset.train, dataset.val, dataset.test)]
-    identity = repr((VERSION, dataset.fingerprint, dataset.image_shape, sizes))
-    key = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
-    return cache_folder("baselines") / f"{key}.json"
+    return cache_file("baselines", (VERSION, dataset.fingerprint, dataset.image_shape, sizes), ".json")
 
 
 def late_gain(history: pd.DataFrame, no_latents_nll: float) -> tuple[float | None, float | None]:
-    """How far the validation ELBO rose in the last tenth of a training, as a share of what latents are worth.
+    """The rise of the validation ELBO in the last tenth of a training, as a share of what latents are worth.
 
-    Returns the share and its standard error.
+    Returns the share and its standard error. history: the training's rows of `ResultsStore.epochs()`.
 
-    The rise is the mean -ELBO (`recon_nll` + `kl`) over the tenth before the last minus that over the last tenth, a
-    tenth being at least one epoch. What latents are worth is the gap between `no_latents_nll` (nats per image, of the
-    validation split) and the best -ELBO so far, and at least 0.1 % of the former, for a training that has not come
-    below it. The standard error comes from the spread of the epochs within each tenth: on few validation images the
-    noise of posterior samples is larger than the rise that matters. It is None where a tenth is a single epoch; both
-    are None for fewer than three epochs, or where a value is not finite. history: the training's rows of
-    `ResultsStore.epochs()`.
+    The rise is the mean of -ELBO (`recon_nll` + `kl`) over the second-last tenth minus its mean over the last tenth. A
+    tenth is at least one epoch. Latents are worth the gap between `no_latents_nll` (nats per image of the validation
+    split) and the lowest -ELBO, but at least 0.1 % of `no_latents_nll`, since a training may not get below it. The
+    standard error comes from the spread of the epochs within each tenth: with few validation images the noise of
+    posterior samples exceeds the rise that matters. The error is None if a tenth is one epoch. Both are None for fewer
+    than three epochs, or if a value is not finite.
     """
     loss = (history["recon_nll"] + history["kl"]).to_numpy(dtype=np.float64)
-    if len(loss) < FEWEST_EPOCHS or not np.isfinite(loss).all():
+    if len(loss) < MIN_EPOCHS or not np.isfinite(loss).all():
         return None, None
     tenth = max(1, round(len(loss) / 10))
-    before, last = loss[-2 * tenth : -tenth], loss[-tenth:]
-    worth = max(no_latents_nll - loss.min(), LEAST_WORTH * no_latents_nll)
-    error = math.sqrt((before.var(ddof=1) + last.var(ddof=1)) / tenth) if tenth > 1 else None
-    return float((before.mean() - last.mean()) / worth), None if error is None else float(error / worth)
+    second_last, last = loss[-2 * tenth : -tenth], loss[-tenth:]
+    worth = max(no_latents_nll - loss.min(), MIN_WORTH * no_latents_nll)
+    error = math.sqrt((second_last.var(ddof=1) + last.var(ddof=1)) / tenth) if tenth > 1 else None
+    return float((second_last.mean() - last.mean()) / worth), None if error is None else float(error / worth)
 
 
 def _compute(dataset: Dataset) -> Baselines:
     scored = [split.sample(SCORED_IMAGES) for split in (dataset.val, dataset.test)]
-    model = mean_image(dataset.train)
+    mean = mean_image(dataset.train)
     errors = pca_sse(dataset.train, scored)
-    val, test = (Baseline(nll(model, split), sse) for split, sse in zip(scored, errors, strict=True))
+    val, test = (Baseline(nll(mean, split), sse) for split, sse in zip(scored, errors, strict=True))
     return Baselines(val, test)
 
 
@@ -128,24 +124,24 @@ def mean_image(split: Split) -> Array:
 
 
 def nll(mean: Array, split: Split) -> float:
-    """Bernoulli NLL in nats per image when every image of the split is given this mean, [pixels] in [0, 1]."""
+    """Bernoulli NLL, nats per image, of the split's images if each has the means `mean`, [pixels] in [0, 1]."""
     p = mean.clip(MEAN_MARGIN, 1 - MEAN_MARGIN)
     x = mean_image(split)  # the NLL is linear in the pixels
     return float(-(x * np.log(p) + (1 - x) * np.log1p(-p)).sum())
 
 
-def pca_sse(fitted: Split, scored: Sequence[Split], most: int = MOST_COMPONENTS) -> list[list[float]]:
-    """Of each scored split the squared error per image with 0, 1, ... components of PCA, fitted on `fitted`.
+def pca_sse(fitted: Split, scored: Sequence[Split], max_components: int = MOST_COMPONENTS) -> list[list[float]]:
+    """Fits PCA on `fitted`; returns, for each scored split, the squared error per image with 0, 1, ... components.
 
-    Exact, by the eigenvectors of the smaller Gram matrix in float64. A part of the pixels is looked at at a time, so
-    that long videos and large images fit in memory too.
+    The result is exact: it comes from the eigenvectors of the smaller Gram matrix, in float64. Pixels are processed in
+    chunks, so that long videos and large images fit in memory.
     """
     n_pixels = fitted.images[0].numel()
     sample = fitted.sample(min(FIT_IMAGES, max(2, FIT_BYTES // n_pixels)))
     by_pixels = n_pixels <= len(sample)
     gram = _gram(sample, by_pixels)
     begin_stage("decomposing the images by PCA")
-    values, vectors = _largest(gram, most, max(n_pixels, len(sample)))
+    values, vectors = _largest(gram, max_components, max(n_pixels, len(sample)))
     scores = [np.zeros((len(split), len(values))) for split in scored]
     squares = [0.0 for _ in scored]
     for columns in _chunks(n_pixels, "reconstructing by PCA"):
@@ -156,8 +152,10 @@ def pca_sse(fitted: Split, scored: Sequence[Split], most: int = MOST_COMPONENTS)
             deviations = _pixels(split, columns) - mean
             squares[number] += float(np.vdot(deviations, deviations))
             scores[number] += deviations @ basis
-    parts = zip(squares, scores, strict=True)
-    errors = [np.append(square, square - np.square(score).sum(0).cumsum()) / len(score) for square, score in parts]
+    errors = [
+        np.append(total, total - np.square(score).sum(0).cumsum()) / len(score)
+        for total, score in zip(squares, scores, strict=True)
+    ]
     return [error.clip(min=0).tolist() for error in errors]
 
 
@@ -175,11 +173,11 @@ def _gram(sample: Split, by_pixels: bool) -> Array:
     return gram
 
 
-def _largest(gram: Array, most: int, longest: int) -> tuple[Array, Array]:
-    """The largest eigenvalues [K], falling, and their eigenvectors [n, K]; none that are 0 but for rounding."""
+def _largest(gram: Array, max_count: int, longest_side: int) -> tuple[Array, Array]:
+    """The largest eigenvalues [K], descending, and their eigenvectors [n, K], without those that round to 0."""
     n = len(gram)
-    values, vectors = scipy.linalg.eigh(gram, subset_by_index=[max(0, n - most), n - 1], overwrite_a=True)
-    rank = int((values > values[-1] * longest * np.finfo(np.float64).eps).sum())
+    values, vectors = scipy.linalg.eigh(gram, subset_by_index=[max(0, n - max_count), n - 1], overwrite_a=True)
+    rank = int((values > values[-1] * longest_side * np.finfo(np.float64).eps).sum())
     return values[::-1][:rank], vectors[:, ::-1][:, :rank]
 
 
@@ -191,7 +189,7 @@ def _chunks(n_pixels: int, what: str) -> Iterator[slice]:
 
 
 def _pixels(split: Split, columns: slice) -> Array:
-    """These pixels of the split's images in [0, 1], [M, pixels]."""
+    """The pixels `columns` of the split's images, float64 in [0, 1], [M, pixels]."""
     pixels = split.images.flatten(1)[:, columns][split.rows].numpy().astype(np.float64)
     pixels /= 255
     return pixels

@@ -1,4 +1,4 @@
-"""Features of a small classifier trained on the dataset itself: no download, and made for small grey images."""
+"""Features of a small classifier that is trained on the dataset itself. It needs no download and suits small images."""
 
 import hashlib
 import io
@@ -16,11 +16,11 @@ from torch import Generator, Tensor, nn
 
 from benchmark.datasets.base import Dataset, Split
 from benchmark.metrics.features import frames_as_batch, mean_over_frames
-from benchmark.paths import cache_folder
+from benchmark.paths import cache_file
 from benchmark.stages import as_stage, begin_stage
 from benchmark.store.atomic_files import read_checked, write_checked
 
-VERSION = 2  # part of the cache's key: raise it when the network, its training or the file's form changes
+VERSION = 2  # part of the cache key: raise it when the network, its training or the file format changes
 CHANNELS = (16, 32, 64)
 N_FEATURES = 64
 STEPS = 1_000
@@ -28,12 +28,12 @@ BATCH = 128  # images or frames in a training step
 LEARNING_RATE = 1e-3
 SEED = 0
 N_CLUSTERS = 10
-MAX_CLUSTERED = 10_000  # images that K-means sees
+MAX_CLUSTERED = 10_000  # images that K-means is fitted on
 EVAL_BATCH = 1_000
 
 
 class Network(nn.Module):
-    """Three 3x3 convolutions of stride 2, a linear layer of 64 features, and one of classes."""
+    """Three 3x3 convolutions of stride 2, a linear layer to 64 features, and a linear layer to the classes."""
 
     def __init__(self, image_shape: tuple[int, ...], n_classes: int) -> None:
         super().__init__()
@@ -46,21 +46,21 @@ class Network(nn.Module):
         self.head = nn.Linear(N_FEATURES, n_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] or [B, C, T, H, W] in [0, 1] -> [B, 64]."""
+        """Maps [B, C, H, W] or [B, C, T, H, W] in [0, 1] to features [B, 64]."""
         features: Tensor = self.body(frames_as_batch(images))
         return mean_over_frames(features, len(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] or [B, C, T, H, W] in [0, 1] -> logits [B, n_classes]."""
+        """Maps [B, C, H, W] or [B, C, T, H, W] in [0, 1] to logits [B, n_classes]."""
         logits: Tensor = self.head(self.features(images))
         return logits
 
 
 @dataclass(frozen=True)
 class ClassifierFeatures:
-    """The trained network's penultimate features, [B, 64]. name: `classifier:` and a digest of its weights.
+    """The penultimate features of the trained network, [B, 64]. name: `classifier:` and a digest of the weights.
 
-    Another machine or another torch may train other weights, whose distances do not compare.
+    Another machine or another version of torch may train other weights; do not compare their distances.
     """
 
     network: Network
@@ -68,18 +68,18 @@ class ClassifierFeatures:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        return torch.cat([self.network.features(part) for part in torch.split(images, EVAL_BATCH)])
+        return torch.cat([self.network.features(batch) for batch in torch.split(images, EVAL_BATCH)])
 
 
 def load(dataset: Dataset, device: torch.device) -> ClassifierFeatures:
-    """The classifier of this dataset's content, from the cache or trained on the CPU now (seconds to a minute).
+    """Loads the dataset's classifier from the cache, or trains it on the CPU (seconds to a minute).
 
-    It learns the training split's labels, or, where there are fewer than two classes, K-means clusters. The result
-    depends on the content alone: not on the global random state, the number of threads or the device.
+    It learns the labels of the training split, or K-means clusters if there are fewer than two classes. The result
+    depends only on the dataset's content: not on the global random state, the number of threads or the device.
     """
     network = _empty_network(dataset.image_shape, _n_classes(dataset))
     file = classifier_file(dataset)
-    if not _restore(network, file):
+    if not _load_weights(network, file):
         _train(network, dataset)
         buffer = io.BytesIO()
         torch.save(network.state_dict(), buffer)
@@ -89,10 +89,9 @@ def load(dataset: Dataset, device: torch.device) -> ClassifierFeatures:
 
 
 def classifier_file(dataset: Dataset) -> Path:
-    """Where the weights of this dataset's classifier are cached."""
-    identity = repr((VERSION, dataset.fingerprint, dataset.image_shape, _n_classes(dataset)))
-    key = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
-    return cache_folder("classifiers") / f"{key}.pt"
+    """The cache file of the weights of this dataset's classifier."""
+    identity = (VERSION, dataset.fingerprint, dataset.image_shape, _n_classes(dataset))
+    return cache_file("classifiers", identity, ".pt")
 
 
 def _n_classes(dataset: Dataset) -> int:
@@ -100,24 +99,24 @@ def _n_classes(dataset: Dataset) -> int:
 
 
 def _empty_network(image_shape: tuple[int, ...], n_classes: int) -> Network:
-    """A network without weights: built on the meta device, so that no layer draws from the global generator."""
+    """Builds a network without weights, on the meta device, so that no layer draws from the global generator."""
     with torch.device("meta"):
         network = Network(image_shape, n_classes)
     return network.to_empty(device="cpu")
 
 
-def _restore(network: Network, file: Path) -> bool:
-    """Loads the weights; False if the file is missing, damaged or another network's."""
+def _load_weights(network: Network, file: Path) -> bool:
+    """Loads the weights; returns False if the file is missing, damaged or of another network."""
     try:
         content = io.BytesIO(read_checked(file))
         network.load_state_dict(torch.load(content, map_location="cpu", weights_only=True))
-    except Exception:  # from broken files torch raises all sorts
+    except Exception:  # torch raises many kinds of errors for broken files
         return False
     return True
 
 
 def _digest(network: Network) -> str:
-    """Eight hexadecimal digits that weights which differ in a bit do not share; whatever torch wrote the file."""
+    """A hash of the weights, 8 hexadecimal digits, that does not depend on the version of torch."""
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
@@ -155,26 +154,26 @@ def _pixels(split: Split, positions: Tensor) -> Tensor:
 
 
 def _cluster(split: Split, generator: Generator) -> Tensor:
-    """K-means clusters, [M] int64, of the split's images shrunk to 8x8 (the mean over a video's frames)."""
-    small = []
+    """Labels the split's images by K-means, int64 [M], after shrinking them to 8x8 (videos to their mean frame)."""
+    shrunk = []
     advance = begin_stage("shrinking for K-means", len(split), "images")
     for positions in torch.split(torch.arange(len(split)), EVAL_BATCH):
         pixels = _pixels(split, positions)
         frames = F.adaptive_avg_pool2d(frames_as_batch(pixels), 8).flatten(1)
-        small.append(mean_over_frames(frames, len(positions)))  # [B, C * 64]
+        shrunk.append(mean_over_frames(frames, len(positions)))  # [B, C * 64]
         advance(len(positions))
     begin_stage("clustering the images by K-means")
-    points = torch.cat(small)
-    seen = points[torch.randperm(len(points), generator=generator)[:MAX_CLUSTERED]].numpy()
-    n_clusters = min(N_CLUSTERS, len(np.unique(seen, axis=0)))
+    points = torch.cat(shrunk)
+    fitted = points[torch.randperm(len(points), generator=generator)[:MAX_CLUSTERED]].numpy()
+    n_clusters = min(N_CLUSTERS, len(np.unique(fitted, axis=0)))
     with threadpool_limits(1):
-        kmeans = KMeans(n_clusters, n_init=1, random_state=SEED).fit(seen)
+        kmeans = KMeans(n_clusters, n_init=1, random_state=SEED).fit(fitted)
         return torch.from_numpy(kmeans.predict(points.numpy())).long()
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums in one order, whatever the machine."""
+    """Uses one thread in the block, so that sums have the same order on every machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""All metrics of a model on one split, each from one pass over its images."""
+"""All metrics of a model on one split, computed in one pass over its images."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,12 +18,12 @@ from benchmark.text import features_kind
 from searchers.base import Posterior
 from searchers.parts.objectives import VAE, bernoulli_nll, reparameterise, squared_error
 
-MAX_BATCH, BATCH_BYTES = 500, 2**23  # images, and bytes of uint8 pixels, that are evaluated at once
-DEFAULT_CLUSTERS = 10  # of data without classes
+MAX_BATCH, BATCH_BYTES = 500, 2**23  # a batch has at most so many images and so many bytes of uint8 pixels
+DEFAULT_CLUSTERS = 10  # for data without classes
 
 
 class Evaluator:
-    """Evaluates models on a fixed part of one split; what depends on the real images alone is computed once."""
+    """Evaluates models on a fixed part of one split. It computes the statistics of the real images once."""
 
     def __init__(
         self, split: Split, n_classes: int, features: Features, settings: Evaluation, device: torch.device
@@ -31,7 +31,7 @@ class Evaluator:
         self.features = features
         self.n_silhouette = min(settings.silhouette_images, len(split))
         n_clusters = n_classes if n_classes > 1 else DEFAULT_CLUSTERS
-        self.n_clusters = max(2, min(n_clusters, self.n_silhouette // 2))  # a cluster of one point says nothing
+        self.n_clusters = max(2, min(n_clusters, self.n_silhouette // 2))  # a cluster needs two points
         self.split = split.sample(settings.max_images).to(device)
         self.labels = self.split.labels[self.split.rows].cpu().numpy()
         self.device = device
@@ -40,12 +40,12 @@ class Evaluator:
 
     @property
     def fid_counts(self) -> dict[str, int]:
-        """The images that a FID comes from, and the features of each."""
+        """The number of images behind a FID, and the number of features of each image."""
         return {"fid_images": len(self.split), "n_fid_features": len(self.real_stats.mean)}
 
-    def _batches(self) -> Iterator[Tensor]:
+    def _batches(self, n_images: int | None = None) -> Iterator[Tensor]:
         batch = min(MAX_BATCH, max(1, BATCH_BYTES // self.split.images[0].numel()))
-        for positions in torch.arange(len(self.split), device=self.device).split(batch):
+        for positions in torch.arange(len(self.split), device=self.device)[:n_images].split(batch):
             yield self.split.take(positions).float() / 255
 
     def _real_features(self) -> Iterator[Tensor]:
@@ -56,27 +56,22 @@ class Evaluator:
 
     @torch.no_grad()
     def posterior(self, vae: VAE, n: int) -> Posterior:
-        """The posterior of the first n images, [n, latent_dim]; of all where n is more."""
-        parts: list[tuple[Tensor, Tensor]] = []
-        for x in self._batches():
-            parts.append(vae.encode(x[: n - sum(len(mean) for mean, _ in parts)]))
-            if sum(len(mean) for mean, _ in parts) >= n:
-                break
-        means, logvars = zip(*parts, strict=True)
+        """Encodes the first n images, or all if there are fewer: mean and log-variance [n, latent_dim]."""
+        means, logvars = zip(*(vae.encode(x) for x in self._batches(n)), strict=True)
         return Posterior(torch.cat(means), torch.cat(logvars))
 
     @torch.inference_mode()
     def evaluate(
         self, vae: VAE, open_latents: Tensor | None, generator: Generator
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The metrics of `ResultsStore.epochs()`; as arrays each latent's statistics [n] and the probes' posteriors.
+        """Returns the metrics of `ResultsStore.epochs()`, and arrays: latents' statistics [n] and probes' posteriors.
 
-        z is sampled from the posterior. open_latents: bool [n], the latents the decoder may use; None means all.
+        z is sampled from the posterior. open_latents: bool [n], the latents that the decoder may use; None means all.
         generator: on the evaluator's device.
         """
         n = vae.latent_dim
         gate = torch.ones(n, device=self.device) if open_latents is None else open_latents.float()
-        means, logvars, latents, real, fake = [], [], [], [], []
+        means, logvars, latents, recon_features, sample_features = [], [], [], [], []
         nll, sse = torch.zeros(2, dtype=torch.float64, device=float64_device(self.device))
         for x in self._batches():
             mean, logvar = vae.encode(x)
@@ -84,9 +79,9 @@ class Evaluator:
             logits = vae.decode(z)
             nll += (bernoulli_nll(logits, x) * len(x)).to(nll.device)
             sse += squared_error(logits, x).sum().to(sse.device)
-            real.append(self.features(torch.sigmoid(logits)))
-            prior = torch.empty_like(z).normal_(generator=generator) * gate
-            fake.append(self.features(torch.sigmoid(vae.decode(prior))))
+            recon_features.append(self.features(torch.sigmoid(logits)))
+            prior_z = torch.empty_like(z).normal_(generator=generator) * gate
+            sample_features.append(self.features(torch.sigmoid(vae.decode(prior_z))))
             means.append(mean)
             logvars.append(logvar)
             latents.append(z)
@@ -94,17 +89,17 @@ class Evaluator:
         is_open = gate.bool().cpu().numpy()
         seed = int(torch.randint(2**31, (), generator=generator, device=self.device))
         chosen = np.sort(np.random.default_rng(seed).permutation(len(self.split))[: self.n_silhouette])
-        sample = torch.cat(latents)[torch.from_numpy(chosen).to(self.device)].cpu().numpy()[:, is_open]
+        points = torch.cat(latents)[torch.from_numpy(chosen).to(self.device)].cpu().numpy()[:, is_open]
         metrics = {
             "active_units": active_units(stats.mean_variance[is_open]),
             "recon_nll": float(nll) / len(self.split),
             "recon_sse": float(sse) / len(self.split),
             "kl": float(stats.kl[is_open].sum()),
-            "fid_recon": frechet_distance(self.real_stats, feature_stats(torch.cat(real))),
-            "fid_gen": frechet_distance(self.real_stats, feature_stats(torch.cat(fake))),
+            "fid_recon": frechet_distance(self.real_stats, feature_stats(torch.cat(recon_features))),
+            "fid_gen": frechet_distance(self.real_stats, feature_stats(torch.cat(sample_features))),
             "fid_features": self.features.name,
-            "silhouette": kmeans_silhouette(sample, self.n_clusters, seed),
-            "silhouette_labels": label_silhouette(sample, self.labels[chosen]),
+            "silhouette": kmeans_silhouette(points, self.n_clusters, seed),
+            "silhouette_labels": label_silhouette(points, self.labels[chosen]),
         }
         arrays = {
             "latent_mean_variance": stats.mean_variance,

@@ -1,4 +1,4 @@
-"""Feature extractors for the Frechet distance, by name. Distances of different extractors must never be compared."""
+"""Feature extractors for the Frechet distance, by name. Never compare distances of different extractors."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -17,12 +17,13 @@ class Features(Protocol):
 
     @property
     def name(self) -> str:
-        """The extractor's key in FEATURES, of the classifier with a digest of its weights; beside every distance."""
+        """The extractor's key in FEATURES; the classifier adds a digest of its weights. Stored with every distance."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W] or video [B, C, T, H, W], float in [0, 1] on the extractor's device -> float32 [B, F].
+        """Maps images [B, C, H, W] or videos [B, C, T, H, W], float in [0, 1], to features, float32 [B, F].
 
-        A video's features are the mean of its frames'. Any B: batches are cut inside. NaN pixels give NaN features.
+        images: on the extractor's device, any B; the extractor splits them into batches. The features of a video are
+        the mean over its frames. NaN pixels give NaN features.
         """
 
 
@@ -33,10 +34,10 @@ FEATURES: dict[str, Entry] = {
 
 
 def load_features(name: str, dataset: Dataset, device: torch.device) -> Features:
-    """The extractor `name` on `device`, ready for `dataset`'s images; `classifier:DIGEST` is the one of these weights.
+    """Loads the extractor `name` for the dataset's images on `device`; `classifier:DIGEST` demands those weights.
 
-    The first call of `classifier` for a dataset trains it, that of `inception` downloads its weights. Raises
-    InputError for an unknown name, and for weights that cannot be had or are others.
+    The first call for a dataset trains its `classifier`; the first call of `inception` downloads its weights. Raises
+    InputError for an unknown name and for weights that are not available or differ from the digest.
     """
     kind = features_kind(name)
     if kind not in FEATURES:
@@ -50,10 +51,10 @@ def load_features(name: str, dataset: Dataset, device: torch.device) -> Features
 
 
 def frames_as_batch(images: Tensor) -> Tensor:
-    """Video [B, C, T, H, W] -> [B * T, C, H, W]; images stay as they are."""
+    """Reshapes videos [B, C, T, H, W] to frames [B * T, C, H, W]; returns images unchanged."""
     return images.transpose(1, 2).flatten(0, 1) if images.ndim == 5 else images
 
 
 def mean_over_frames(features: Tensor, batch: int) -> Tensor:
-    """Frame features [B * T, F] -> [B, F]."""
+    """Averages frame features [B * T, F] over the frames of each video: [B, F]."""
     return features.reshape(batch, -1, features.shape[-1]).mean(1)  # [B, T, F] -> [B, F]

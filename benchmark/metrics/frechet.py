@@ -11,10 +11,10 @@ from benchmark.machine import float64_device
 
 @dataclass(frozen=True)
 class FeatureStats:
-    """Mean and covariance of N feature vectors of length F, all float64 on `float64_device` of the features' device.
+    """Mean and covariance of N feature vectors of length F, in float64 on `float64_device(features.device)`.
 
     mean: [F].
-    factor: [R, F] with R = min(N, F); the covariance, divided by N - 1, is factor' factor.
+    factor: [R, F] with R = min(N, F); factor' factor is the covariance (divisor N - 1).
     trace: the covariance's trace.
     """
 
@@ -24,7 +24,7 @@ class FeatureStats:
 
 
 def feature_stats(features: Tensor) -> FeatureStats:
-    """Statistics of features [N, F]. Raises ValueError unless N >= 2."""
+    """Computes the statistics of features [N, F]. Raises ValueError if N < 2."""
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"got features of shape {tuple(features.shape)}, expected [N, F] with at least 2 rows")
     n, f = features.shape
@@ -39,12 +39,12 @@ def feature_stats(features: Tensor) -> FeatureStats:
 def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:
     """|mean_a - mean_b|^2 + tr S_a + tr S_b - 2 tr((S_a S_b)^(1/2)): squared feature units, lower is better, >= 0.
 
-    NaN if a feature was NaN or infinite, as a diverged model's are.
+    Returns NaN if a feature was NaN or infinite, as those of a diverged model are.
     """
-    # S_a S_b = A'A B'B has the non-zero eigenvalues of (A B')(A B')', the squared singular values of A B'; so the
-    # trace of its root is their sum. The general formula loses half the digits to eigvals of an F x F product and
-    # takes 50 to hundreds of times longer when N < F; eigvalsh of the Gram matrix loses them too, for at most 3x the
-    # speed.
+    # With A = a.factor and B = b.factor, S_a S_b = A'A B'B has the non-zero eigenvalues of (A B')(A B')'. They are the
+    # squared singular values of A B', so the trace of the root is the sum of the singular values. The usual formula,
+    # eigvals of an F x F product, loses half of the digits and takes 50 to several hundred times longer if N < F.
+    # eigvalsh of the Gram matrix loses as many digits and is at most 3 times faster than this.
     cross = a.factor @ b.factor.T  # [R_a, R_b]
     distance = (a.mean - b.mean).square().sum() + a.trace + b.trace
     if not bool(torch.isfinite(distance) & torch.isfinite(cross).all()):

@@ -19,14 +19,14 @@ WEIGHTS_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.
 WEIGHTS_BYTES = 95_628_359
 WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 LAYER = "2048"
-EVAL_BATCH = 50  # images enlarged to 299x299: about 4 MB each in the first layers
+EVAL_BATCH = 50  # images; enlarged to 299x299, each takes about 4 MB in the first layers
 
 
 @dataclass(frozen=True)
 class InceptionFeatures:
     """The 2,048 features of the last pooling layer, [B, 2048].
 
-    Pixels are rounded to bytes, as in the papers' FID of saved images; grey is repeated to three channels.
+    Pixels are rounded to bytes, since the papers compute FID from saved images. Grey images are repeated to 3 channels.
     """
 
     network: Any  # torch-fidelity has no types
@@ -43,24 +43,24 @@ class InceptionFeatures:
             raise ValueError(f"got images of shape {tuple(images.shape)}, expected 1 or 3 channels")
         pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)
         (features,) = self.network(pixels)
-        # A byte cannot be NaN: without this a diverged model would get a finite distance.
-        whole = images.isfinite().flatten(1).all(1, keepdim=True)  # [B, 1]
-        return torch.where(whole, features, torch.nan)
+        # A byte cannot be NaN. Without this line a diverged model would get a finite distance.
+        is_finite = images.isfinite().flatten(1).all(1, keepdim=True)  # [B, 1]
+        return torch.where(is_finite, features, torch.nan)
 
 
 def load(dataset: Dataset, device: torch.device) -> InceptionFeatures:
-    """Inception from data_root()/inception/, downloaded if it is missing; the same for every dataset.
+    """Loads Inception from data_root()/inception/ and downloads it if it is missing; it is the same for every dataset.
 
-    Raises InputError where the weights cannot be had, or their SHA-256 is wrong.
+    Raises InputError if the weights are not available or their SHA-256 is wrong.
     """
     remote = RemoteFile(WEIGHTS_PATH, WEIGHTS_URL, WEIGHTS_SHA256, WEIGHTS_BYTES)
     try:
         weights = fetch("inception", remote)
     except (InputError, OSError) as error:
         raise InputError(f'{error}; or choose features = "classifier"') from error
-    # torch-fidelity unpickles whatever it is given, so it gets a file that we wrote, of tensors alone.
-    safe = io.BytesIO()
-    torch.save(torch.load(weights, weights_only=True), safe)
-    safe.seek(0)
-    network = FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=safe)
+    # torch-fidelity unpickles any code in its file, so we give it a copy that contains only tensors.
+    tensors_only = io.BytesIO()
+    torch.save(torch.load(weights, weights_only=True), tensors_only)
+    tensors_only.seek(0)
+    network = FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=tensors_only)
     return InceptionFeatures(network.to(device))

@@ -1,6 +1,6 @@
-"""What the latents do: their posterior statistics over the data, and how well they separate into clusters.
+"""Statistics of the latents: their posterior over the data, and how well they separate into clusters.
 
-scikit-learn starts as many threads as there are cores; the caller limits them (threadpoolctl).
+scikit-learn starts one thread per core; the caller limits the threads (threadpoolctl).
 """
 
 import math
@@ -23,10 +23,10 @@ from searchers.quantities import ACTIVE
 class PosteriorStats:
     """Statistics of each latent's posterior N(mean, variance) over the data; float64 [n].
 
-    mean_variance: variance over the data of the posterior mean, 0 for an unused latent.
-    variance_mean: mean over the data of the posterior variance, 1 for an unused latent. The two add up to about 1
-        in a trained VAE (1812.07238, equation 13).
-    kl: mean over the data of the KL divergence from N(0, 1), nats.
+    mean_variance: variance over the data of the posterior mean; 0 for an unused latent.
+    variance_mean: mean over the data of the posterior variance; 1 for an unused latent. In a trained VAE the two add
+        up to about 1 (1812.07238, equation 13).
+    kl: mean over the data of the KL divergence from N(0, 1), in nats.
     """
 
     mean_variance: NDArray[np.float64]
@@ -35,7 +35,7 @@ class PosteriorStats:
 
 
 def posterior_stats(mean: Tensor, logvar: Tensor) -> PosteriorStats:
-    """Statistics of posterior means and log-variances, both [N, n]. The variance over the data divides by N."""
+    """Computes the statistics from posterior means and log-variances, both [N, n]; variances divide by N."""
     device = float64_device(mean.device)
     mean, logvar = mean.detach().to(device).double(), logvar.detach().to(device).double()
     return PosteriorStats(
@@ -46,31 +46,32 @@ def posterior_stats(mean: Tensor, logvar: Tensor) -> PosteriorStats:
 
 
 def active_units(mean_variance: NDArray[np.float64]) -> int:
-    """How many latents are in use: variance of the posterior mean above 0.01 (Burda et al. 2016, section 5.2)."""
+    """Counts the latents whose posterior mean has a variance above 0.01 (Burda et al. 2016, section 5.2)."""
     return int((mean_variance > ACTIVE).sum())
 
 
 def kmeans_silhouette(latents: NDArray[np.floating], n_clusters: int, seed: int) -> float:
-    """Silhouette in [-1, 1], higher is better, of latents [N, n] under their K-means labels (2312.06280, equation 1).
+    """Silhouette, -1 to 1, higher is better, of latents [N, n] with K-means labels (2312.06280, equation 1).
 
-    NaN where it is undefined: fewer than 2 clusters, fewer distinct points than clusters, no more points than
-    clusters, or a value that is not finite. Costs O(N^2 n): pass some 500 latents.
+    Returns NaN where it is undefined: fewer than 2 clusters, fewer distinct points than clusters, no more points than
+    clusters, or a value that is not finite. It costs O(N^2 n), so pass about 500 latents.
     """
     points = np.asarray(latents, np.float64)
     if n_clusters < 2 or not np.isfinite(points).all() or len(np.unique(points, axis=0)) < n_clusters:
         return math.nan
-    # One start of k-means++ is scikit-learn's own default; the score is taken every epoch and only its trend counts.
+    # One run of k-means++ (scikit-learn's default) is enough: searchers use the trend of this score over epochs.
     kmeans = KMeans(n_clusters, n_init=1, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # points closer than rounding: fewer clusters than asked
+        warnings.simplefilter("ignore", ConvergenceWarning)  # points closer than rounding give fewer clusters
         labels = kmeans.fit_predict(points)
     return label_silhouette(points, labels)
 
 
 def label_silhouette(latents: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """Silhouette in [-1, 1], higher is better, of latents [N, n] under given labels [N].
+    """Silhouette, -1 to 1, higher is better, of latents [N, n] with the given labels [N].
 
-    NaN where it is undefined: no latents, one label only, a label for every point, or a value that is not finite.
+    Returns NaN where it is undefined: no latents, one label only, a label for every point, or a value that is not
+    finite.
     """
     points = np.asarray(latents, np.float64)
     if not points.size or not 2 <= len(np.unique(labels)) < len(points) or not np.isfinite(points).all():

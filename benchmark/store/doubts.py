@@ -42,24 +42,24 @@ def doubts(search: Row) -> list[str]:
     """The doubts about one search, a few words each."""
     if search.get("status") != "done":
         return []
-    return [f"{kind.name}: {detail}" for kind in KINDS if (detail := kind.detail(search))]
+    return [f"{doubt.name}: {detail}" for doubt in DOUBTS if (detail := doubt.detail(search))]
 
 
 def sentences(searches: Iterable[Row], name: Callable[[Row], str]) -> list[str]:
-    """A sentence for each kind of doubt: the searches it concerns, by `name`, and what to do; few FID images last."""
+    """A sentence for each doubt: the searches it concerns, by `name`, and what to do; few FID images last."""
     done = [search for search in searches if search.get("status") == "done"]
     lines = []
-    for kind in KINDS:
-        named = [f"{name(search)} ({detail})" for search in done if (detail := kind.detail(search))]
+    for doubt in DOUBTS:
+        named = [f"{name(search)} ({detail})" for search in done if (detail := doubt.detail(search))]
         rest = f", and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
         if named:
-            title = kind.name[0].upper() + kind.name[1:]
-            lines.append(f"{title}: {', '.join(named[:MOST_NAMED])}{rest}. {kind.advice}")
+            title = doubt.name[0].upper() + doubt.name[1:]
+            lines.append(f"{title}: {', '.join(named[:MOST_NAMED])}{rest}. {doubt.advice}")
     return [*lines, *dict.fromkeys(_few_images_sentence(search) for search in done if _has_few_fid_images(search))]
 
 
 @dataclass(frozen=True)
-class Kind:
+class Doubt:
     """A reason to doubt a size. detail: describes it from a finished search's row; empty if it does not apply."""
 
     name: str
@@ -99,22 +99,22 @@ def _diverged_sizes(search: Row) -> str:
     return f"{'size' if n == 1 else 'sizes'} {search['diverged_sizes']}" if n else ""
 
 
-KINDS = (
-    Kind(
+DOUBTS = (
+    Doubt(
         "collapsed",
         _unused_latents,
         "Latents out of use say nothing about an image, so the size is not what the data need: look at the "
         "reconstructions, train longer or with another network.",
     ),
-    Kind("budget too short", _unstable_size, "More epochs may give another size."),
-    Kind("still learning", _late_gain, "A network that has learned more may use more latents: train longer."),
-    Kind(
+    Doubt("budget too short", _unstable_size, "More epochs may give another size."),
+    Doubt("still learning", _late_gain, "A network that has learned more may use more latents: train longer."),
+    Doubt(
         "worse than PCA",
         _pca_error,
         "A linear model reconstructs better with as many numbers: train longer, or with another learning rate or "
         "network. PCA adds no noise to its numbers, so with many of them it may also beat a network that has learned.",
     ),
-    Kind("diverged trainings", _diverged_sizes, "The choice is among the other sizes: lower the learning rate."),
+    Doubt("diverged trainings", _diverged_sizes, "The choice is among the other sizes: lower the learning rate."),
 )
 
 

@@ -12,7 +12,7 @@ import torch._dynamo  # FakeTensorMode needs it; its import takes a second, now 
 from torch import Generator
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmark.backbones.export import build_vae, make_backbone
+from benchmark.backbones.build import build_vae, make_backbone
 from benchmark.config.protocol import Named
 from benchmark.datasets.base import Split
 from benchmark.suite.plan import SearchSpec

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, NamedTuple
 
-from benchmark.backbones.export import make_backbone
+from benchmark.backbones.build import make_backbone
 from benchmark.config.protocol import Evaluation, Named, Protocol, Training
 from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError

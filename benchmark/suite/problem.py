@@ -11,8 +11,9 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor
 
-from benchmark.backbones.export import build_vae, load_model, make_backbone, save_model
+from benchmark.backbones.build import build_vae, make_backbone
 from benchmark.backbones.initialise import scale_to_data
+from benchmark.backbones.model_file import load_model, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.datasets.base import Dataset
 from benchmark.errors import Damaged
@@ -26,7 +27,7 @@ from benchmark.suite.work import SharedTraining
 from benchmark.training import checkpoint
 from benchmark.training.clock import Clock
 from benchmark.training.loop import train
-from benchmark.training.model_view import evaluated, metrics_of
+from benchmark.training.model_view import evaluate_latents, metrics_of
 from benchmark.training.rng import Purpose, origin_of, stream, stream_seed
 from benchmark.training.state import TrainingState, new_state
 from searchers.base import Controller, FixedSize, Posterior, Trial
@@ -63,7 +64,7 @@ class Bench:
     def __init__(self, spec: SearchSpec, dataset: Dataset, evaluator: Evaluator, keeps_optimizers: bool) -> None:
         self.spec, self.dataset, self.evaluator = spec, dataset, evaluator
         self.device = evaluator.device
-        self._keeps_optimizers = keeps_optimizers
+        self.keeps_optimizers = keeps_optimizers
 
     def run(
         self, folder: TrialFolder, number: int, latent_dim: int, controller: Controller, start: "Started | None" = None
@@ -103,7 +104,7 @@ class Bench:
 
         settings = replace(self.spec.training, epochs=epochs)
         train(run.state, settings, self.dataset.train, self.evaluator, run.streams, clock, after_epoch)
-        return self.finish(run, self._keeps_optimizers)
+        return self.finish(run, self.keeps_optimizers)
 
     def finish(self, run: TrainingRun, keep_optimizer: bool) -> dict[str, Any]:
         """Writes a training's model and its record, which it returns."""
@@ -223,15 +224,7 @@ class BenchProblem:
     def _share(self, number: int, latent_dim: int, epochs: int, shared: SharedFolder) -> dict[str, Any]:
         """The record of a plain training that is done by whoever is first, copied to this search's folder."""
         base = self.clock.seconds()
-        training = SharedTraining(self.spec, latent_dim, epochs, shared.files.path)
-        told = False
-        while (record := shared.finished()) is None:
-            if not train_shared(self._bench, training, lambda _, *at: self._report(number, *at), self._notice):
-                if not told:
-                    self._notice(f"{self.spec.search_id} waits for a training that another search does")
-                told = True
-                time.sleep(POLL_SECONDS)
-        shared.tidy()
+        record = self._await(shared, latent_dim, epochs, lambda _, *at: self._report(number, *at))
         folder = self._folder.trial(number)
         rows = shared.files.read_rows()
         folder.write_rows([{**row, "trial": number, "wall_seconds": base + row["wall_seconds"]} for row in rows])
@@ -239,6 +232,19 @@ class BenchProblem:
         record = {**record, "trial": number}
         folder.finish(record)
         self.clock.go_to(base + rows[-1]["wall_seconds"])
+        return record
+
+    def _await(self, shared: SharedFolder, latent_dim: int, epochs: int, report: Report) -> dict[str, Any]:
+        """The record of a shared training, done here unless another process is at it."""
+        training = SharedTraining(self.spec, latent_dim, epochs, shared.files.path)
+        told = False
+        while (record := shared.finished()) is None:
+            if not train_shared(self._bench, training, report, self._notice):
+                if not told:
+                    self._notice(f"{self.spec.search_id} waits for a training that another search does")
+                told = True
+                time.sleep(POLL_SECONDS)
+        shared.tidy()
         return record
 
     def discard_rest(self) -> None:
@@ -258,24 +264,22 @@ class BenchProblem:
         if len(indices) != latent_dim:
             raise ValueError(f"got latent_dim {latent_dim} and {len(indices)} latents to keep; expected as many")
         folder = self._folder.trial(trial.number)
-        request = folder.request() or {}
-        if request.get("shared"):
-            folder = TrialFolder(self._trainings / request["shared"])
-        if not folder.optimizer.exists():
-            folder = self._again(folder, request)
+        key = (folder.request() or {}).get("shared")
+        folder = TrialFolder(self._trainings / key) if key else folder
+        if not checkpoint.has_moments(folder):
+            folder = self._again(folder, trial)
         return Started(folder, indices, origin_of(self._origins[trial.number], len(trial.history), indices))
 
-    def _again(self, folder: TrialFolder, request: dict[str, Any]) -> TrialFolder:
+    def _again(self, folder: TrialFolder, trial: Trial) -> TrialFolder:
         """The folder of a shared training that is done once more, since it has kept no optimizer state: not charged."""
-        if not request.get("shared"):
+        if folder.path.parent != self._trainings or not self._bench.keeps_optimizers:
             raise ValueError("the training to go on from kept no optimizer state; set `continues` on the searcher")
-        again = TrialFolder(folder.path / "again")
-        if not again.optimizer.exists():
+        again, base = SharedFolder(folder.path / "again", self._notice), self.clock.seconds()
+        if again.finished() is None:
             self._notice(f"{self.spec.search_id} repeats a training that kept no optimizer state, to go on from it")
-            run = self._bench.run(again, 0, request["latent_dim"], FixedSize())
-            self._bench.train(run, request["epochs"], Clock(self._bench.device), lambda *_: None)
-            checkpoint.save_optimizer(run.state, again)
-        return again
+        self._await(again, trial.latent_dim, len(trial.history), lambda *_: None)
+        self.clock.go_to(base)
+        return again.files
 
     def evaluate(self, trial: Trial, keep: Sequence[int]) -> dict[str, float]:
         """See `searchers.base.Problem.evaluate`."""
@@ -287,7 +291,7 @@ class BenchProblem:
         else:
             self._curve_before = []
             noise = stream(Purpose.EVALUATION, self.seed, self._origins[trial.number], epoch, self._bench.device)
-            found = evaluated(self.model(trial), indices, self._bench.evaluator, self.clock, noise)
+            found = evaluate_latents(self.model(trial), indices, self._bench.evaluator, self.clock, noise)
             row = {
                 "trial": trial.number,
                 "epoch": epoch,

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from benchmark.config.protocol import Protocol
-from benchmark.config.resolved import KEPT, keep_protocol
 from benchmark.errors import Damaged, InputError
 from benchmark.machine import code_digest, n_cpus
 from benchmark.store import ResultsStore
@@ -18,6 +17,7 @@ from benchmark.store.atomic_files import Checked
 from benchmark.store.checked_files import checked_files
 from benchmark.store.claims import Watch, clear
 from benchmark.store.folders import SearchFolder
+from benchmark.store.kept import KEPT, keep_protocol
 from benchmark.store.remote import Results
 from benchmark.suite.dispatch import Dispatch
 from benchmark.suite.display import Screen

@@ -3,7 +3,8 @@
 RESULTS/trainings/<key>/    the key follows from all that the training's numbers follow from (`SearchSpec.training_key`)
     checkpoint.pt, epochs.arrow      while it is under way
     trial.json, epochs.arrow, model.pt   when it has ended
-    optimizer.pt, again/    of suites with a searcher that goes on from trainings, until the suite ends
+    optimizer.pt            of suites with a searcher that goes on from trainings, until the suite ends
+    again/                  the training done once more where it kept no optimizer state, until then
     claim-000001            which process does it (`benchmark.store.claims`)
 
 A search keeps a copy of what it used, and is charged what the training cost, whoever did it.
@@ -34,15 +35,29 @@ class SharedFolder:
         self._watch = Watch()
 
     def finished(self) -> dict[str, Any] | None:
-        """Its record; None where it has not ended, or is damaged and now deleted."""
+        """Its record; None where it has not ended, or is damaged."""
+        try:
+            self.files.check()
+            return self.files.finished()
+        except (Damaged, FileNotFoundError):  # which another process may be mending now
+            return None
+
+    def mend(self) -> None:
+        """Deletes half-written files, and all but the claim where it is damaged. For whoever holds the claim."""
+        self._remove_temporary()
         try:
             checkpoint.check(self.files)
             self.files.check()
-            return self.files.finished()
+            self.files.finished()
         except Damaged as damage:
             self._notice(f"{damage.path} is damaged: that training is done anew")
-            remove_folder(self.files.path)
-            return None
+            (self.files.path / "trial.json").unlink(missing_ok=True)  # first: without it the rest counts for nothing
+            for path in (*self.files.path.glob("*.pt"), *self.files.path.glob("*.arrow")):
+                path.unlink()
+
+    def _remove_temporary(self) -> None:
+        for leftover in filter(is_temporary, self.files.path.glob(".*")):
+            leftover.unlink(missing_ok=True)
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
@@ -52,9 +67,7 @@ class SharedFolder:
         own = None if number is None else claim(path, number, on_lost=lambda: os._exit(TAKEN_OVER))
         try:
             if own is not None:
-                for leftover in filter(is_temporary, path.glob(".*")):
-                    if leftover.stat().st_mtime < own.path.stat().st_mtime:
-                        leftover.unlink(missing_ok=True)
+                self.mend()
             yield own is not None
         finally:
             if own is not None:
@@ -62,10 +75,11 @@ class SharedFolder:
                     own.release(finished=(path / "trial.json").exists())
 
     def tidy(self) -> None:
-        """Removes what a process has left that was killed just after the training had ended."""
+        """Removes what processes have left that were killed after the training had ended."""
         if self._watch.next_number(self.files.path) is not None:
             self.files.checkpoint.unlink(missing_ok=True)
             clear(self.files.path)
+            self._remove_temporary()
 
     def copy_model(self, target: Path) -> None:
         """Makes `target` its model: the same file under a second name where the file system can."""
@@ -78,7 +92,8 @@ class SharedFolder:
 
 def remove_optimizers(trainings: Path) -> None:
     """Deletes what only searches that are under way need."""
-    for path in trainings.glob("*/optimizer.pt"):
+    for path in (*trainings.glob("*/optimizer.pt"), *trainings.glob("stack-*.pt")):
         path.unlink(missing_ok=True)
     for path in trainings.glob("*/again"):
-        remove_folder(path)
+        if Watch().next_number(path) is not None:
+            remove_folder(path)

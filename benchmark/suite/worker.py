@@ -16,7 +16,8 @@ import torch
 import torch._dynamo  # the first optimiser needs it; imported here, it takes no seconds of the search's clock
 from torch import Tensor
 
-from benchmark.backbones.export import build_vae, save_model
+from benchmark.backbones.build import build_vae
+from benchmark.backbones.model_file import save_model
 from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Protocol
 from benchmark.datasets import load_dataset

@@ -1,4 +1,4 @@
-"""What both command lines do around a command: its options, and errors in one line with an exit code."""
+"""What both command lines share: a parser and exit codes, with errors in one line."""
 
 import argparse
 import os
@@ -12,14 +12,14 @@ from benchmark.text import one_line
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong with the arguments in one line, without the usage text."""
+    """Reports wrong arguments in one line, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
 
 
 def exit_code(command: Callable[[], int], speaker: str) -> int:
-    """Runs a command and returns its exit code: 2 for bad input, 130 if interrupted, with a line of `speaker`."""
+    """Runs a command and returns its exit code: 2 for bad input, 130 if interrupted. speaker: begins the error line."""
     mend_streams()
     try:
         code = command()
@@ -28,8 +28,8 @@ def exit_code(command: Callable[[], int], speaker: str) -> int:
     except InputError as error:
         print(f"{speaker}: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so again when it ends
+    except BrokenPipeError:  # the reader of our output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it again at its end
         return 1
     except OSError as error:
         print(f"{speaker}: {one_line(error)}; check the path and its permissions", file=sys.stderr)

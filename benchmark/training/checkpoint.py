@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from benchmark.backbones.vae import VAE
+from benchmark.errors import Damaged
 from benchmark.store.atomic_files import read_checked, write_checked
 from benchmark.store.folders import TrialFolder
 from benchmark.store.rows import decode_rows, encode_rows
@@ -29,9 +30,10 @@ def save(state: TrainingState, folder: TrialFolder) -> None:
 
 
 def check(folder: TrialFolder) -> None:
-    """Raises Damaged if the checkpoint exists and has changed since it was written."""
-    if folder.checkpoint.exists():
-        read_checked(folder.checkpoint)
+    """Raises Damaged if the checkpoint or the optimizer's state exists and has changed since it was written."""
+    for path in (folder.checkpoint, folder.optimizer):
+        if path.exists():
+            read_checked(path)
 
 
 def restore(folder: TrialFolder, vae: VAE, controller: Controller, learning_rate: float) -> TrainingState:
@@ -61,6 +63,15 @@ def save_optimizer(state: TrainingState, folder: TrialFolder) -> None:
     buffer = io.BytesIO()
     torch.save(moments, buffer)
     write_checked(folder.optimizer, buffer.getvalue())
+
+
+def has_moments(folder: TrialFolder) -> bool:
+    """True where `load_moments` can read a finished training's optimizer state."""
+    try:
+        read_checked(folder.optimizer)
+        return True
+    except (Damaged, FileNotFoundError):
+        return False
 
 
 def load_moments(state: TrainingState, folder: TrialFolder) -> None:

@@ -30,7 +30,7 @@ class ModelView:
 
     def evaluate(self, keep: Sequence[int]) -> dict[str, float]:
         """See `searchers.base.Model.evaluate`. Raises ValueError for indices that the model does not have."""
-        row = evaluated(self.vae, keep, self.evaluator, self._clock, self._noise())
+        row = evaluate_latents(self.vae, keep, self.evaluator, self._clock, self._noise())
         self.seconds.append(row["eval_seconds"])
         self.curve.append(row)
         return metrics_of(row)
@@ -58,7 +58,7 @@ def _sensitivity(vae: VAE, z: Tensor, latent: int) -> Tensor:
     return mean_square
 
 
-def evaluated(
+def evaluate_latents(
     vae: VAE, keep: Sequence[int], evaluator: Evaluator, clock: Clock, generator: Generator
 ) -> dict[str, Any]:
     """Evaluates a model with these latents only: a row of `ResultsStore.curves()`, without its keys.

@@ -45,15 +45,15 @@ class TrainingState:
         generator: on the CPU; draws the weights of the fresh latents.
         """
         indices = list(range(self.vae.latent_dim)) if keep is None else list(keep)
-        old_shapes = {parameter: parameter.shape for parameter in self.controller.parameters()}
+        before = {parameter: parameter.data for parameter in self.controller.parameters()}
         self.remove_all_but(indices)
         self.vae.add_latents(n_added, generator, self.optimizer)
         self.latent_ids += range(self.latents_ever, self.latents_ever + n_added)
         self.latents_ever += n_added
         self.controller.latents_kept(indices, n_added)
-        for parameter, shape in old_shapes.items():
-            if parameter.shape != shape:
-                _resize_moments(self.optimizer.state.get(parameter, {}), shape, indices, n_added)
+        for parameter, values in before.items():
+            if parameter.data_ptr() != values.data_ptr():  # resized, maybe to as many latents as there were
+                _resize_moments(self.optimizer.state.get(parameter, {}), values.shape, indices, n_added)
         self.controller_shapes = state_shapes(self.controller)
 
     def remove_all_but(self, indices: Sequence[int]) -> None:

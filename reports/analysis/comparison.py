@@ -197,10 +197,9 @@ def cautions(group: Group) -> list[str]:
             f"Finished more than once with a seed (other settings or another device): {', '.join(repeated)}; each "
             "search counts as a seed of its own."
         )
-    if len(group.device_kinds) > 1:
-        notes.append(f"{MIXED_DEVICES} Device time has no mean over both.")
-    notes += _executions(group)
-    finished = group.searches[group.searches["status"] == "done"]
+    mixed = {MIXED_DEVICES: " Device time has no mean over both."}
+    notes += [note + mixed.get(note, _lone_executions(group)) for note in time_notes(group)]
+    finished = group.done
     for column in (c for c in _MACHINE if c in finished.columns):
         kinds = sorted(finished[column].dropna().astype(str).unique())
         if len(kinds) > 1:
@@ -210,17 +209,18 @@ def cautions(group: Group) -> list[str]:
     return notes
 
 
-def _executions(group: Group) -> list[str]:
-    """What searches that were executed in different ways can be compared by."""
+def _lone_executions(group: Group) -> str:
+    """The searchers whose times have no grid search to be compared with, where there are grid searches."""
     finished = [name for name in group.searchers if len(group.of(name, "done"))]
     alone = [label(name) for name in finished if group.grids and not group.grid_like(name)]
-    lost = f" Without a grid search of its execution, so without a multiple of its times: {', '.join(alone)}."
-    return [mixed_executions(group) + (lost if alone else "")] if len(group.executions) > 1 else []
+    text = f" Without a grid search of its execution, so without a multiple of its times: {', '.join(alone)}."
+    return text if alone else ""
 
 
-def mixed_executions(group: Group) -> str:
-    """The sentence for searches that were executed in several ways."""
+def time_notes(group: Group) -> list[str]:
+    """Sentences on times of the group that do not compare."""
     ways = ", ".join(group.executions)
-    return (
+    kinds = (
         f"Searches were executed in different ways ({ways}): times compare within one of them, FLOPs and images across."
     )
+    return [MIXED_DEVICES] * (len(group.device_kinds) > 1) + [kinds] * (len(group.executions) > 1)

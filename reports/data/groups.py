@@ -101,8 +101,7 @@ class Group:
     @cached_property
     def grids(self) -> list[str]:
         """The grid search under each execution that has finished one, the sequential first."""
-        done = self.searches.loc[self.searches["status"] == "done", "searcher"]
-        return [name for name in in_order(done) if parts(name)[:2] == (GRID, "")]
+        return [name for name in in_order(self.done["searcher"]) if parts(name)[:2] == (GRID, "")]
 
     def grid_like(self, searcher: str) -> str | None:
         """The finished grid search of the same execution, with which alone a searcher's times compare."""
@@ -111,8 +110,12 @@ class Group:
     @property
     def executions(self) -> tuple[str, ...]:
         """How the finished searches were executed: with several, their times do not compare."""
-        done = self.searches.loc[self.searches["status"] == "done", "searcher"]
-        return tuple(dict.fromkeys(parts(name).execution for name in in_order(done)))
+        return tuple(dict.fromkeys(parts(name).execution for name in in_order(self.done["searcher"])))
+
+    @cached_property
+    def done(self) -> pd.DataFrame:
+        """The finished searches."""
+        return self.searches[self.searches["status"] == "done"]
 
     def of(self, searcher: str, status: str | None = None) -> pd.DataFrame:
         """Searches of one searcher by rising seed; all of them or those of one status (done, failed, running)."""
@@ -127,8 +130,7 @@ class Group:
     @property
     def device_kinds(self) -> tuple[str, ...]:
         """What the finished searches ran on, `core` (of a CPU) or `GPU`: with several, device times do not compare."""
-        kinds = self.searches.loc[self.searches["status"] == "done", "device_kind"]
-        return tuple(kind for kind in ("core", "GPU") if kind in set(kinds))
+        return tuple(kind for kind in ("core", "GPU") if kind in set(self.done["device_kind"]))
 
 
 def read_groups(store: Store, where: str) -> list[Group]:

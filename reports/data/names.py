@@ -70,6 +70,12 @@ def counted(searchers: Iterable[str]) -> str:
     return ", ".join(f"{label(name)} ({names.count(name)})" for name in in_order(names))
 
 
+def noted(what: str, searchers: Iterable[str]) -> list[str]:
+    """A sentence on the searches that something is true of, `What: Grid (2), ALD (1).`; none where there are none."""
+    named = counted(searchers)
+    return [f"{what}: {named}."] if named else []
+
+
 def dataset_label(dataset: str) -> str:
     """A dataset's name; of `folder:PATH` the folder's own."""
     return f"folder {Path(dataset.removeprefix('folder:')).name}" if dataset.startswith("folder:") else dataset

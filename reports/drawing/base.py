@@ -35,6 +35,24 @@ class FigureData(Shown, Protocol):
 
 
 @dataclass(frozen=True)
+class Marks:
+    """A figure of one group whose marks are the rows of one frame.
+
+    searchers: all of the group, drawn or not, so that they look the same in all of its figures.
+    """
+
+    title: str
+    fid_features: str
+    searchers: tuple[str, ...]
+    marks: pd.DataFrame
+    notes: tuple[str, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """The marks; `x_data` says what their columns are."""
+        return self.marks
+
+
+@dataclass(frozen=True)
 class FigureKind:
     """A figure by its parts, `x_data`, `draw_x` and perhaps `interactive_x`.
 

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from reports.data.groups import Group
-from reports.data.names import counted
+from reports.data.names import noted
 from reports.drawing.style import GREY, SearcherStyle
 
 _NOTE_SIZE = 6.5
@@ -75,9 +75,8 @@ def wrapped_title(figure: Figure, text: str) -> None:
 
 def unfinished(group: Group) -> list[str]:
     """A sentence for the failed and one for the running searches, which no figure of results can show."""
-    status = group.searches["status"]
-    found = {name: group.searches.loc[status == name, "searcher"] for name in ("failed", "running")}
-    return [f"Not drawn, {name}: {counted(rows)}." for name, rows in found.items() if len(rows)]
+    names, status = group.searches["searcher"], group.searches["status"]
+    return [note for kind in ("failed", "running") for note in noted(f"Not drawn, {kind}", names[status == kind])]
 
 
 def searcher_entries(styles: Iterable[SearcherStyle], is_line: bool) -> tuple[list[Line2D], list[str]]:

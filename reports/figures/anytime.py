@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.api.typing import DataFrameGroupBy
 
-from reports.analysis.comparison import MIXED_DEVICES, mixed_executions
+from reports.analysis.comparison import time_notes
 from reports.analysis.stats import FEW_SEEDS, mean_intervals
 from reports.data.groups import Group
-from reports.data.names import counted
+from reports.data.names import noted
 from reports.data.quantities import CURVES, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
+from reports.drawing.base import Marks
 from reports.drawing.layout import (
     legend_below,
     log_scale,
@@ -48,43 +48,29 @@ _KEYS = ["search_id", "searcher", "seed", "trial", "epoch"]
 _SCORES = [metric.column for metric in CURVES]
 
 
-@dataclass(frozen=True)
-class Anytime:
-    """Step curves, all searchers of the group, and sentences on the searches that have no curve."""
-
-    title: str
-    searchers: tuple[str, ...]
-    curves: pd.DataFrame
-    notes: tuple[str, ...]
-
-    def frame(self) -> pd.DataFrame:
-        """One row a step of a curve; from `cost` on the curve is at `best_rank`, until the next step.
-
-        axis: what the cost is, with its unit: training FLOPs, or wall-clock in seconds.
-        line: `seed`, one search, or `mean`, over the n searches of its searcher. best_rank: see `candidates`; lower is
-        better. low, high: the mean's 95 % bootstrap interval, where there are enough searches for one. The last row of
-        a curve is its end.
-        """
-        return self.curves
-
-
-def anytime_data(group: Group) -> Anytime | None:
+def anytime_data(group: Group) -> Marks | None:
     """Curves of the group's finished searches against training FLOPs and wall-clock; None where there is none.
 
     A curve is the running minimum of the mean rank (see `candidates`) over the search's candidates, in the order of
     their cost, which is that of all the search's trainings so far. It starts at the first candidate and ends at the
     search's total cost. A searcher's mean curve starts where every seed has a candidate and ends with
     its longest search; a search that has ended keeps its best.
+
+    One row a step of a curve; from `cost` on the curve is at `best_rank`, until the next step.
+
+    axis: what the cost is, with its unit: training FLOPs, or wall-clock in seconds.
+    line: `seed`, one search, or `mean`, over the n searches of its searcher. best_rank: see `candidates`; lower is
+    better. low, high: the mean's 95 % bootstrap interval, where there are enough searches for one. The last row of
+    a curve is its end.
     """
-    done = group.searches[group.searches["status"] == "done"]
+    done = group.done
     rows = candidates(done, group.epochs)
     notes, parts = unfinished(group), []
     for axis in AXES:
         curves = _ended(_steps(rows, axis.column), done, axis.column)
         label = axis.heading("")
         lost = done.loc[~done["search_id"].isin(curves["search_id"].unique()), "searcher"]
-        if len(lost):
-            notes.append(f"Finished without ranked epochs or their {axis.label}: {counted(lost)}.")
+        notes += noted(f"Finished without ranked epochs or their {axis.label}", lost)
         for searcher, own in curves.groupby("searcher"):
             several = own["search_id"].nunique()
             if several < FEW_SEEDS:  # too few for an interval of their mean: each is drawn instead
@@ -93,13 +79,11 @@ def anytime_data(group: Group) -> Anytime | None:
                 parts.append(_mean(own).assign(axis=label, line="mean", searcher=searcher, n=several))
     if not parts:
         return None
-    if len(group.device_kinds) > 1:
-        notes.append(MIXED_DEVICES)
-    if len(group.executions) > 1:
-        notes.append(mixed_executions(group))
+    notes += time_notes(group)
     columns = ["axis", "searcher", "line", "n", "seed", "search_id", "cost", "best_rank", "low", "high"]
     frame = pd.concat(parts, ignore_index=True).reindex(columns=columns).astype({"seed": "Int64"})
-    return Anytime(f"Best mean rank so far: {group.title}", tuple(group.searchers), frame, tuple(notes))
+    title = f"Best mean rank so far: {group.title}"
+    return Marks(title, group.fid_features, tuple(group.searchers), frame, tuple(notes))
 
 
 def candidates(done: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
@@ -184,23 +168,23 @@ def _mean(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"cost": costs, "best_rank": values.mean(axis=0), "low": low, "high": high})
 
 
-def draw_anytime(data: Anytime) -> Figure:
+def draw_anytime(data: Marks) -> Figure:
     """Two panels, one above the other; a curve's marker is where its search, or the mean's longest search, ends."""
-    styles = drawn_styles(data.searchers, data.curves["searcher"])
+    styles = drawn_styles(data.searchers, data.marks["searcher"])
     entries = searcher_entries(styles.values(), is_line=True)
     height = 4.4 + 0.1 * len(entries[1]) + 0.12 * len(data.notes)
     figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
     wrapped_title(figure, data.title)
     panels = figure.subplots(2, 1, sharey=True)
     for ax, axis in zip(panels, AXES, strict=True):
-        _draw_panel(ax, data.curves[data.curves["axis"] == axis.heading("")], axis, styles)
+        _draw_panel(ax, data.marks[data.marks["axis"] == axis.heading("")], axis, styles)
         ax.set_ylabel("best mean rank so far\n(0 best, 1 worst) ↓")
-    lines = set(data.curves["line"])
+    lines = set(data.marks["line"])
     reading = "Large marker: search's end."
     if "mean" in lines:
         reading += " Line: mean over seeds" + ("; thin: a seed." if "seed" in lines else ".")
     notes = [reading, *data.notes]
-    if data.curves["low"].notna().any():
+    if data.marks["low"].notna().any():
         notes.insert(1, "Band: 95 % bootstrap interval of the mean.")
     legend_below(figure, *entries, notes)
     return figure
@@ -237,10 +221,10 @@ def _draw_main(ax: Axes, curve: pd.DataFrame, style: SearcherStyle) -> None:
     ax.plot(curve["cost"].iloc[-1:], curve["best_rank"].iloc[-1:], markersize=7, zorder=3, **look)
 
 
-def interactive_anytime(data: Anytime, most_runs: int) -> Iterable[Choice]:
+def interactive_anytime(data: Marks, most_runs: int) -> Iterable[Choice]:
     """A choice a cost: step lines with their bands."""
     for cost in AXES:
-        own = data.curves[data.curves["axis"] == cost.heading("")]
+        own = data.marks[data.marks["axis"] == cost.heading("")]
         if own.empty:
             continue
         divisor, unit = scaled(cost.column, own["cost"].max())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reports.analysis.comparison import MIXED_DEVICES, mixed_executions
+from reports.analysis.comparison import time_notes
 from reports.data.groups import Group
-from reports.data.names import counted
+from reports.data.names import noted
 from reports.data.quantities import DEVICE_SECONDS, IMAGES_SEEN, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
 from reports.drawing.layout import unfinished, worth_log
 from reports.drawing.strips import Panel, Strips, strip_row
@@ -20,16 +20,12 @@ def cost_data(group: Group) -> Strips:
         panels.append(_panel(group, DEVICE_SECONDS, f"{'CPU' if kind == 'core' else kind} time", kind))
     panels += [_panel(group, cost, cost.label) for cost in (TRAIN_FLOPS, IMAGES_SEEN)]
     notes = unfinished(group)
-    done = group.searches[group.searches["status"] == "done"]
+    done = group.done
     for cost in (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN):
         known = done[cost.column].notna()
         partly = known.groupby(done["searcher"]).transform("any")  # of the others a row says "no value"
-        if (partly & ~known).any():
-            notes.append(f"Finished without {cost.label}: {counted(done.loc[partly & ~known, 'searcher'])}.")
-    if len(group.device_kinds) > 1:
-        notes.append(MIXED_DEVICES)
-    if len(group.executions) > 1:
-        notes.append(mixed_executions(group))
+        notes += noted(f"Finished without {cost.label}", done.loc[partly & ~known, "searcher"])
+    notes += time_notes(group)
     return Strips(f"Search cost: {group.title}", "mean", tuple(panels), tuple(notes))
 
 

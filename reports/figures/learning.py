@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reports.data.groups import Group
-from reports.data.names import counted
+from reports.data.names import noted
 from reports.data.quantities import CURVES, Quantity
 from reports.drawing.layout import (
     fold,
@@ -74,7 +74,7 @@ class Learning:
 
 def learning_data(group: Group) -> Learning | None:
     """Lines of each searcher's finished searches; None where none has logged an epoch."""
-    done = group.searches[group.searches["status"] == "done"]
+    done = group.done
     runs = _chosen_trainings(done, group.epochs)
     if not runs:
         return None
@@ -84,11 +84,11 @@ def learning_data(group: Group) -> Learning | None:
     lines = over_seeds.agg(n_seeds="count", mean="mean", low="min", high="max").reset_index()
     notes = unfinished(group)
     unknown = done.loc[~done["search_id"].isin(trainings["search_id"]), "searcher"]
-    notes += [f"Finished without a logged training: {counted(unknown)}."] if len(unknown) else []
+    notes += noted("Finished without a logged training", unknown)
     for panel in _PANELS:
         blank = trainings.groupby(["searcher", "search_id"])[panel.column].count() == 0
-        if blank.any() and not blank.all():
-            notes.append(f"Without {panel.label}: {counted(blank[blank].index.get_level_values('searcher'))}.")
+        if not blank.all():
+            notes += noted(f"Without {panel.label}", blank[blank].index.get_level_values("searcher"))
     lengths = trainings.groupby(["searcher", "search_id"])["epoch"].max().groupby("searcher").nunique()
     if (lengths > 1).any():
         notes.append("Where trainings end at different epochs, a line goes on with those still running.")

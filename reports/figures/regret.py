@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,9 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.analysis.stats import mean_interval
 from reports.data.groups import Group
-from reports.data.names import counted
+from reports.data.names import noted
 from reports.data.quantities import CURVES, Quantity
+from reports.drawing.base import Marks
 from reports.drawing.layout import fold, legend_below, unfinished, wrapped_title
 from reports.drawing.strips import MEAN_INTERVAL, bar, dot, draw_absence, draw_dots, draw_mean, name_rows, row_names
 from reports.drawing.style import COLUMN_WIDTH, GREY, searcher_styles
@@ -36,34 +36,20 @@ _ROW = 0.24  # inches, of a row
 _SPREAD = (-0.26, 0.08)  # of a row: where its dots are
 
 
-@dataclass(frozen=True)
-class Regret:
-    """Marks of the four panels over all searchers of the group, and sentences on the searches that have none."""
-
-    title: str
-    fid_features: str
-    searchers: tuple[str, ...]
-    marks: pd.DataFrame
-    notes: tuple[str, ...]
-
-    def frame(self) -> pd.DataFrame:
-        """One row a mark: a finished search (mark `seed`), or its searcher's mean over several (mark `mean`).
-
-        regret: in the metric's unit, lower is better: above 0 worse than the best of the grid's trainings, below 0
-        better. low, high: the 95 % bootstrap interval of the mean, where there are seeds enough for one.
-        """
-        return self.marks
-
-
-def regret_data(group: Group) -> Regret | None:
-    """Regret of the group's finished searches; None where no grid search has finished.
+def regret_data(group: Group) -> Marks | None:
+    """Marks of the group's finished searches; None where no grid search has finished.
 
     A search's regret in a metric is the validation value of the training it chose (mean over its last 5 epochs) minus
     the best among all trainings of the grid search of its seed, the sequential one before any other; for a metric where
     higher is better, the other way round. The best differs from metric to metric: the grid itself chose one training
     for all, and has regret too.
+
+    One row a mark: a finished search (mark `seed`), or its searcher's mean over several (mark `mean`).
+
+    regret: in the metric's unit, lower is better: above 0 worse than the best of the grid's trainings, below 0
+    better. low, high: the 95 % bootstrap interval of the mean, where there are seeds enough for one.
     """
-    done = group.searches[group.searches["status"] == "done"]
+    done = group.done
     names = [metric.column for metric in CURVES]
     signs = [1.0 if metric.better == "lower" else -1.0 for metric in CURVES]
     losses = group.trials[["search_id", "trial"]].join(group.trials[names] * signs)
@@ -76,8 +62,7 @@ def regret_data(group: Group) -> Regret | None:
     )
     notes = unfinished(group)
     alone = ~chosen["seed"].isin(best.index)
-    if alone.any():
-        notes.append(f"Not drawn, without a finished grid of their seed: {counted(chosen.loc[alone, 'searcher'])}.")
+    notes += noted("Not drawn, without a finished grid of their seed", chosen.loc[alone, "searcher"])
     paired = chosen[~alone].reset_index(drop=True)
     paired[names] -= best.loc[paired["seed"]].to_numpy()
     parts = []
@@ -85,10 +70,9 @@ def regret_data(group: Group) -> Regret | None:
         seeds = paired.assign(metric=metric.heading(group.fid_features), regret=paired[metric.column], mark="seed")
         parts.append(_with_means(seeds.dropna(subset=["regret"])))
         lost = seeds.loc[seeds["regret"].isna(), "searcher"]
-        if len(lost):
-            notes.append(f"Without {metric.label}, their own or their grid's: {counted(lost)}.")
+        notes += noted(f"Without {metric.label}, their own or their grid's", lost)
     marks = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"seed": "Int64"})
-    return Regret(f"Regret: {group.title}", group.fid_features, tuple(group.searchers), marks, tuple(notes))
+    return Marks(f"Marks: {group.title}", group.fid_features, tuple(group.searchers), marks, tuple(notes))
 
 
 def _references(done: pd.DataFrame, grids: Sequence[str]) -> pd.DataFrame:
@@ -112,7 +96,7 @@ def _with_means(seeds: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def draw_regret(data: Regret) -> Figure:
+def draw_regret(data: Marks) -> Figure:
     """Two by two panels, a row a searcher: dots are seeds, below them their mean; 0 is the grid's best."""
     names, rows = row_names(data.searchers, _LABEL_LETTERS, _ROW)
     height = 1.0 + 2 * (0.55 + rows) + 0.12 * len(data.notes)
@@ -132,7 +116,7 @@ def draw_regret(data: Regret) -> Figure:
     return figure
 
 
-def _draw_panel(ax: Axes, data: Regret, metric: Quantity) -> None:
+def _draw_panel(ax: Axes, data: Marks, metric: Quantity) -> None:
     marks = data.marks[data.marks["metric"] == metric.heading(data.fid_features)]
     ax.axvline(0, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
     for y, searcher in enumerate(data.searchers):
@@ -151,7 +135,7 @@ def _draw_panel(ax: Axes, data: Regret, metric: Quantity) -> None:
     ax.set_xlabel(fold(metric.heading(data.fid_features, chr(10)), _HEADING_LETTERS), fontsize=7)
 
 
-def interactive_regret(data: Regret, most_runs: int) -> Iterable[Choice]:
+def interactive_regret(data: Marks, most_runs: int) -> Iterable[Choice]:
     """A choice a metric: a row a searcher, with its seeds and their mean."""
     styles = searcher_styles(data.searchers)
     names = [folded(style.label) for style in styles.values()]

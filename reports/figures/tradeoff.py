@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.data.groups import Group
-from reports.data.names import counted
+from reports.data.names import noted
 from reports.data.quantities import CURVES, TRAIN_FLOPS, Quantity, scaled
+from reports.drawing.base import Marks
 from reports.drawing.layout import (
     fold,
     legend_below,
@@ -39,29 +39,16 @@ _TICKS = 4  # of a log axis in these small panels
 _COLUMNS = ["metric", "searcher", "mark", "seed", "search_id", "latent_dim", "cost", "quality", "on_front"]
 
 
-@dataclass(frozen=True)
-class Tradeoff:
-    """Marks of the four panels, all searchers of the group, and sentences on the searches that have no mark."""
+def tradeoff_data(group: Group) -> Marks | None:
+    """Cost and test metrics of the group's finished searches; None where none has both.
 
-    title: str
-    fid_features: str
-    searchers: tuple[str, ...]
-    marks: pd.DataFrame
-    notes: tuple[str, ...]
+    One row a mark: a finished search (mark `seed`) or its searcher's mean (mark `mean`).
 
-    def frame(self) -> pd.DataFrame:
-        """One row a mark: a finished search (mark `seed`) or its searcher's mean (mark `mean`).
-
-        quality: the metric on the test split, in its unit, or its mean. cost: training FLOPs summed over all trainings
-        of the search, or their mean. on_front: whether the searcher's mean is on the
-        Pareto front, which no other mean beats in cost or quality without being worse in the other.
-        """
-        return self.marks
-
-
-def tradeoff_data(group: Group) -> Tradeoff | None:
-    """Cost and test metrics of the group's finished searches; None where none has both."""
-    done = group.searches[group.searches["status"] == "done"]
+    quality: the metric on the test split, in its unit, or its mean. cost: training FLOPs summed over all trainings
+    of the search, or their mean. on_front: whether the searcher's mean is on the
+    Pareto front, which no other mean beats in cost or quality without being worse in the other.
+    """
+    done = group.done
     parts, notes = [], unfinished(group)
     for metric in CURVES:
         seeds = pd.DataFrame(
@@ -75,13 +62,12 @@ def tradeoff_data(group: Group) -> Tradeoff | None:
         ).dropna(subset=["cost", "quality"])
         parts.append(_with_means(seeds, metric))
         lost = done.loc[~done.index.isin(seeds.index), "searcher"]
-        if len(lost):
-            notes.append(f"Finished without {metric.label} or FLOPs: {counted(lost)}.")
+        notes += noted(f"Finished without {metric.label} or FLOPs", lost)
     marks = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"seed": "Int64"})
     if marks.empty:
         return None
     title = f"Quality against cost: {group.title}"
-    return Tradeoff(title, group.fid_features, tuple(group.searchers), marks, tuple(notes))
+    return Marks(title, group.fid_features, tuple(group.searchers), marks, tuple(notes))
 
 
 def _with_means(seeds: pd.DataFrame, metric: Quantity) -> pd.DataFrame:
@@ -93,7 +79,7 @@ def _with_means(seeds: pd.DataFrame, metric: Quantity) -> pd.DataFrame:
     return marks.assign(on_front=marks["searcher"].isin(front))
 
 
-def draw_tradeoff(data: Tradeoff) -> Figure:
+def draw_tradeoff(data: Marks) -> Figure:
     """Two by two panels: the cost to the right, a metric upward."""
     styles = drawn_styles(data.searchers, data.marks["searcher"])
     entries = searcher_entries(styles.values(), is_line=False)
@@ -155,7 +141,7 @@ def _draw_front(ax: Axes, front: pd.DataFrame, metric: Quantity) -> None:
     ax.plot(x, y, drawstyle="steps-post", color=DARK_GREY, linewidth=0.9, linestyle="--", scalex=False, scaley=False)
 
 
-def interactive_tradeoff(data: Tradeoff, most_runs: int) -> Iterable[Choice]:
+def interactive_tradeoff(data: Marks, most_runs: int) -> Iterable[Choice]:
     """A choice a metric: seeds, means and their Pareto front."""
     divisor, unit = scaled(TRAIN_FLOPS.column, data.marks["cost"].max())
     marks = data.marks.assign(cost=data.marks["cost"] / divisor)

@@ -17,7 +17,7 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import MaxNLocator
 
 from reports.data.groups import Group
-from reports.data.names import counted
+from reports.data.names import noted
 from reports.data.quantities import CURVES
 from reports.drawing.layout import fold, log_scale, no_values, worth_log, wrapped_title
 from reports.drawing.style import GREY, PAGE_WIDTH, STOP_RED, searcher_style
@@ -88,7 +88,7 @@ def trainings_data(group: Group) -> Trainings | None:
             rows.append(_row(searches, logged))
     drawn = {curve.search_id for row in rows for curve in row.curves}
     rest = group.searches.loc[~group.searches["search_id"].isin(drawn), "searcher"]
-    notes = (f"Not drawn (failed, running or without a logged training): {counted(rest)}.",) if len(rest) else ()
+    notes = tuple(noted("Not drawn (failed, running or without a logged training)", rest))
     return Trainings(f"Trainings: {group.title}", group.fid_features, tuple(rows), notes) if rows else None
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from reports.papers import ald, geco
 from reports.papers.asperti.base import MNIST_CONV, MNIST_DENSE, TILES_CONV, TILES_DENSE
 from reports.papers.asperti.cube import SAMPLED, UNSAMPLED, cube_data, draw_cube
 from reports.papers.asperti.curves import draw_ratio, draw_variances, ratio_data, variances_data
 from reports.papers.asperti.images import (
-    conv_samples_data,
-    conv_tiles_data,
-    conv_tiles_samples_data,
-    dense_tiles_data,
-    dense_tiles_samples_data,
     draw_pictures,
+    reconstructions_data,
     samples_data,
+    tile_samples_data,
     zeroed_data,
 )
 from reports.papers.asperti.noise import NOISE, draw_noise, noise_data
@@ -59,7 +58,7 @@ PAPER_ITEMS: dict[str, PaperItem] = {
         "Sparsity in VAEs (1812.07238), figure 4",
         "digits sampled from 16 latents",
         (MNIST_DENSE,),
-        samples_data,
+        partial(samples_data, MNIST_DENSE, "Figure 4 of 1812.07238: digits sampled from a space of 16 latents"),
         draw_pictures,
     ),
     "asperti-figure5": PaperItem(
@@ -80,35 +79,35 @@ PAPER_ITEMS: dict[str, PaperItem] = {
         "Sparsity in VAEs (1812.07238), figure 8",
         "digits sampled, convolutional network",
         (MNIST_CONV,),
-        conv_samples_data,
+        partial(samples_data, MNIST_CONV, "Figure 8 of 1812.07238: digits sampled, convolutional network"),
         draw_pictures,
     ),
     "asperti-figure9": PaperItem(
         "Sparsity in VAEs (1812.07238), figure 9",
         "tiles and their reconstructions, dense network",
         (TILES_DENSE,),
-        dense_tiles_data,
+        partial(reconstructions_data, TILES_DENSE, "Figure 9 of 1812.07238: tiles, dense network"),
         draw_pictures,
     ),
     "asperti-figure10": PaperItem(
         "Sparsity in VAEs (1812.07238), figure 10",
         "tiles sampled, dense network",
         (TILES_DENSE,),
-        dense_tiles_samples_data,
+        partial(tile_samples_data, TILES_DENSE, "Figure 10 of 1812.07238: tiles sampled, dense network"),
         draw_pictures,
     ),
     "asperti-figure11": PaperItem(
         "Sparsity in VAEs (1812.07238), figure 11",
         "tiles and their reconstructions, convolutional network",
         (TILES_CONV,),
-        conv_tiles_data,
+        partial(reconstructions_data, TILES_CONV, "Figure 11 of 1812.07238: tiles, convolutional network"),
         draw_pictures,
     ),
     "asperti-figure12": PaperItem(
         "Sparsity in VAEs (1812.07238), figure 12",
         "tiles sampled, convolutional network",
         (TILES_CONV,),
-        conv_tiles_samples_data,
+        partial(tile_samples_data, TILES_CONV, "Figure 12 of 1812.07238: tiles sampled, convolutional network"),
         draw_pictures,
     ),
     "asperti-figure13": PaperItem(

@@ -7,4 +7,4 @@ in a test file is enough for pytest; `latentbench check my.module:Halving` needs
 """
 
 from searchers.testing.contract import SearcherContract as SearcherContract
-from searchers.testing.toy import ToyProblem as ToyProblem
+from searchers.testing.problem import ToyProblem as ToyProblem

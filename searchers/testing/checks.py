@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from searchers.base import Choice
-from searchers.testing.toy import ToyProblem
+from searchers.testing.problem import ToyProblem
 
 WAITING = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal"}
 

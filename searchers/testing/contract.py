@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from searchers.base import Choice, Searcher, SearchSpace
 from searchers.testing.checks import NoWaiting, assert_same, global_seed, global_states
-from searchers.testing.toy import SPACE, Asked, Killed, ToyProblem
+from searchers.testing.problem import SPACE, Asked, Killed, ToyProblem
 
 
 class SearcherContract:

@@ -1,4 +1,4 @@
-"""A network's start: the data's signal passes through every layer, forwards and backwards, and fits the mean image."""
+"""The scaled start: the signal passes through every layer in both directions, and outputs are near the mean image."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmark.backbones.export import build_vae, make_backbone
+from benchmark.backbones.build import build_vae
 from benchmark.backbones.initialise import LAYERS, LOGVAR_STD, scale_to_data
 from benchmark.backbones.vae import VAE
 from benchmark.datasets import load_dataset
@@ -29,7 +29,7 @@ GRADIENTS_WITHIN = 10.0
 
 
 def _photographs(shape: tuple[int, ...]) -> Split:
-    """Dim images of little contrast, as from a satellite: smooth shapes, and a little noise."""
+    """Dark images of low contrast, like satellite images: smooth shapes with a little noise."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(128, *shape[:-2], 4, 4, generator=generator).flatten(0, -3).unsqueeze(1)
     smooth = nn.functional.interpolate(coarse, shape[-2:], mode="bilinear").reshape(128, *shape)
@@ -52,7 +52,7 @@ def _start(backbone: str, split: Split, seed: int = 0, latent_dim: int = 32) -> 
 
 @contextmanager
 def _outputs(vae: VAE) -> Iterator[dict[str, Tensor]]:
-    """Each layer's outputs in the forward passes within."""
+    """Records the outputs of each layer in the forward passes of the block."""
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> object:
@@ -67,7 +67,7 @@ def _outputs(vae: VAE) -> Iterator[dict[str, Tensor]]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_signal_passes_both_ways(case: str) -> None:
-    """Of the layers' gradients: where BatchNorm follows, they shrink as weights grow, so that their product counts."""
+    """Before BatchNorm a gradient shrinks as its weight grows, so we compare the product of gradient and weight."""
     backbone, data, shape = CASES[case]
     split = _split(data, shape)
     vae = _start(backbone, split).train()
@@ -91,12 +91,12 @@ def test_the_start_fits_the_mean_image() -> None:
     split = load_dataset("digits").train
     x = split.take(torch.arange(len(split))).float() / 255
     mean = x.mean(0).clamp(0.01, 0.99)
-    of_the_mean = float(bernoulli_nll(torch.logit(mean).expand_as(x), x))
+    mean_image_nll = float(bernoulli_nll(torch.logit(mean).expand_as(x), x))
     vae = _start("mlp", split)
     start = float(bernoulli_nll(vae.decode(torch.zeros(len(x), 32)), x))
-    assert of_the_mean <= start <= 1.1 * of_the_mean
+    assert mean_image_nll <= start <= 1.1 * mean_image_nll
     default = build_vae("mlp", {}, (1, 8, 8), 32, 0)
-    assert float(bernoulli_nll(default.decode(torch.zeros(len(x), 32)), x)) > 1.5 * of_the_mean
+    assert float(bernoulli_nll(default.decode(torch.zeros(len(x), 32)), x)) > 1.5 * mean_image_nll
 
 
 def test_a_seed_gives_its_weights_and_leaves_torchs_generator_alone() -> None:
@@ -118,11 +118,3 @@ def test_data_that_never_change_give_finite_weights() -> None:
     images = torch.full((40, 1, 8, 8), 7, dtype=torch.uint8)
     vae = _start("mlp", Split(images, torch.zeros(40, dtype=torch.int64), torch.arange(40)))
     assert all(bool(value.isfinite().all()) for value in vae.state_dict().values())
-
-
-@pytest.mark.parametrize("backbone", ["mlp", "asperti-dense", "conv", "geco-conv", "asperti-conv", "video"])
-def test_every_backbone_names_its_init(backbone: str) -> None:
-    assert make_backbone(backbone, {}).init == "torch"
-    assert make_backbone(backbone, {"init": "scaled"}).init == "scaled"
-    with pytest.raises(ValueError, match="unknown init 'scale'; did you mean 'scaled'"):
-        make_backbone(backbone, {"init": "scale"})

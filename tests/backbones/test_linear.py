@@ -1,4 +1,4 @@
-"""Our linear layer against torch's."""
+"""Our linear layer against that of torch."""
 
 import pytest
 import torch
@@ -18,11 +18,11 @@ def test_values_gradients_and_flops_are_torchs(batch: int, n_in: int, n_out: int
     gradient = torch.randn(batch, n_out, generator=generator)
     results = []
     for layer in (ours, torchs):
-        own = x.clone().requires_grad_(needs_input_gradient)
+        layer_input = x.clone().requires_grad_(needs_input_gradient)
         with FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) as counter:
-            out = layer(own)
+            out = layer(layer_input)
             out.backward(gradient)
-        results.append((out, layer.weight.grad, layer.bias.grad, own.grad, counter.get_total_flops()))
+        results.append((out, layer.weight.grad, layer.bias.grad, layer_input.grad, counter.get_total_flops()))
     for got, expected in zip(*(result[:4] for result in results), strict=True):
         if expected is None:
             assert got is None

@@ -1,4 +1,4 @@
-"""The backbones of single papers' figures: asperti-conv and video; and the documented table of all backbones."""
+"""The networks are those of the papers: parameter counts, layers, attention, FLOPs, and the documented table."""
 
 import json
 import re
@@ -11,65 +11,59 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmark import load_model
 from benchmark.backbones import BACKBONES
-from benchmark.backbones.export import build_vae, make_backbone, save_model
+from benchmark.backbones.build import build_vae, make_backbone
 from benchmark.backbones.vae import VAE
 from benchmark.backbones.video import AxialAttention
-from benchmark.errors import InputError
 from benchmark.training.flops import flop_counter
-from searchers.parts.objectives import elbo_loss, frozen_batchnorm_statistics
-
-N = 6
-PAPER = {"asperti-conv": (1, 28, 28), "video": (3, 8, 64, 64)}
-SMALL = {"asperti-conv": (1, 28, 28), "video": (2, 4, 8, 16)}
-OTHERS = [
-    ("asperti-conv", (3, 25, 32)),
-    ("asperti-conv", (2, 32, 27)),
-    ("video", (1, 2, 4, 4)),
-    ("video", (2, 6, 8, 20)),
-]
-every_shape = pytest.mark.parametrize("name, shape", [*PAPER.items(), *OTHERS])
-both = pytest.mark.parametrize("name", ["asperti-conv", "video"])
+from searchers.parts.objectives import elbo_loss
 
 
-def _vae(name: str, shape: tuple[int, ...], n: int = N, seed: int = 0, **options: Any) -> VAE:
-    return build_vae(name, options, shape, n, seed)
+def _vae(name: str, shape: tuple[int, ...], n: int = 6, **options: Any) -> VAE:
+    return build_vae(name, options, shape, n, seed=0)
 
 
-def _rand(*shape: int, seed: int = 1) -> Tensor:
-    return torch.rand(*shape, generator=Generator().manual_seed(seed))
+def _rand(*shape: int) -> Tensor:
+    return torch.rand(*shape, generator=Generator().manual_seed(1))
 
 
 def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@every_shape
-def test_shapes(name: str, shape: tuple[int, ...]) -> None:
-    vae, x = _vae(name, shape), _rand(3, *shape)
-    mean, logvar = vae.encode(x)
-    assert mean.shape == logvar.shape == (3, N) and not torch.equal(mean, logvar)
-    logits = vae.decode(mean)
-    assert logits.shape == x.shape and bool(logits.isfinite().all())
-    vae.decoder[-1].bias.data.fill_(-100)
-    assert vae.decode(mean).mean().item() == pytest.approx(-100, abs=5)  # no ReLU or sigmoid at the end
+@pytest.mark.parametrize(
+    "name, options, n, expected",
+    [
+        # 784-400-400, two heads, n-400-400-784 (2312.06280, section 4.1)
+        ("mlp", {}, 16, 314_000 + 160_400 + 2 * 6_416 + 6_800 + 160_400 + 314_384),
+        ("mlp", {"hidden": [10]}, 2, 7_850 + 2 * 22 + 30 + 8_624),
+        # 784-256-32-24-16 and back (1812.07238, section IV-A)
+        ("asperti-dense", {}, 16, 200_960 + 8_224 + 792 + 2 * 400 + 408 + 800 + 8_448 + 201_488),
+    ],
+)
+def test_dense_parameter_counts(name: str, options: dict[str, Any], n: int, expected: int) -> None:
+    assert _count(_vae(name, (1, 28, 28), n, **options)) == expected
 
 
-@every_shape
-def test_gradient_reaches_every_parameter(name: str, shape: tuple[int, ...]) -> None:
-    """In evaluation mode, where BatchNorm does not cancel the biases before it."""
-    vae = _vae(name, shape).eval().double()
-    torch.autograd.backward(elbo_loss(vae, _rand(3, *shape).double(), Generator().manual_seed(2)).total)
-    assert all(p.grad is not None and float(p.grad.abs().max()) > 1e-8 for p in vae.parameters())
+def test_conv_parameter_count() -> None:
+    """Channels 32, 4x4 kernels, 64x64 down to 4x4: flat 512, fully connected 256-256."""
+    c, flat, h, n = 32, 32 * 4 * 4, 256, 16
+    convolutions = (3 * 16 * c + c) + 3 * (c * 16 * c + c)
+    encoder = convolutions + (flat * h + h) + (h * h + h)
+    decoder = (n * h + h) + (h * h + h) + (h * flat + flat) + 3 * (c * 16 * c + c) + (c * 16 * 3 + 3)
+    assert _count(_vae("conv", (3, 64, 64), n)) == encoder + 2 * (h * n + n) + decoder
 
 
-def test_no_parameter_of_video_is_idle_in_training() -> None:
-    """A bias before a BatchNorm, or of the keys, would get a gradient of rounding errors alone."""
-    vae = _vae("video", SMALL["video"]).double()
-    torch.autograd.backward(elbo_loss(vae, _rand(8, *SMALL["video"]).double(), Generator().manual_seed(2)).total)
-    gradients = {name: float(p.grad.abs().max()) for name, p in vae.named_parameters() if p.grad is not None}
-    assert len(gradients) == len(list(vae.parameters())) and min(gradients.values()) > 1e-6, gradients
+@pytest.mark.parametrize("side, kernels", [(64, [4, 3, 3, 3]), (28, [4, 3, 2])])
+def test_geco_conv_layers(side: int, kernels: list[int]) -> None:
+    """2003.10901, section IV: kernels, strides of 2, leaky ReLU 0.02, Keras's momentum of 0.8."""
+    vae = _vae("geco-conv", (1, side, side))
+    convolutions = [m for m in vae.encoder if isinstance(m, nn.Conv2d)]
+    assert [m.kernel_size for m in convolutions] == [(k, k) for k in kernels]
+    assert {m.stride for m in convolutions} == {(2, 2)}
+    assert {m.momentum for m in vae.modules() if isinstance(m, nn.BatchNorm2d)} == {0.2}
+    assert {m.negative_slope for m in vae.modules() if isinstance(m, nn.LeakyReLU)} == {0.02}
+    assert [m.out_features for m in vae.encoder if isinstance(m, nn.Linear)] == [128]
 
 
 # --- asperti-conv
@@ -94,13 +88,13 @@ RELU                 2  2 32     0
 conv2d 2x2           1  1 32  4128
 conv2d 1x1           1  1 16   528
 conv2d 1x1           1  1 16   528
-"""  # as printed, but for the "3x3" of the layers that have the parameters of 2x2
+"""  # as printed, except that "3x3" is 2x2 in layers with the parameters of 2x2 kernels
 NAMES = {nn.BatchNorm2d: "BatchNormalization", nn.ReLU: "RELU"}
 SHAPERS = (nn.ZeroPad2d, nn.Flatten, nn.Unflatten)
 
 
 def _keras_count(module: nn.Module) -> int:
-    """Keras's summary counts a BatchNorm's running mean and variance too."""
+    """Counts parameters as Keras does, which includes the running mean and variance of BatchNorm."""
     running = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
     return _count(module) + sum(2 * m.num_features for m in running)
 
@@ -132,20 +126,20 @@ def test_the_decoder_is_the_encoder_reversed() -> None:
     assert vae.decoder_in.out_features == 32
     sizes = [(row.split()[-4:-1]) for row in _rows(vae.decoder, _rand(2, 32)) if row.startswith("conv2d")]
     assert [f"{side}x{channels}" for side, _, channels in sizes] == "2x32 3x32 4x32 4x32 7x32 14x32 14x16 28x1".split()
-    # the 3x3 is cropped to 2x2
+    # 3x3: before the crop to 2x2
     kinds = [[type(m) for m in part if not isinstance(m, SHAPERS)] for part in (vae.encoder, vae.decoder)]
     kinds[0] = [nn.ConvTranspose2d if kind is nn.Conv2d else kind for kind in kinds[0]]
     norms = [
         [i for i, kind in enumerate(k for k in part if k is not nn.ReLU) if kind is nn.BatchNorm2d] for part in kinds
     ]
-    assert norms == [[1, 4, 7, 10], [1, 4, 7, 10]]  # conv BN, conv conv BN, ... reads the same in both directions
+    assert norms == [[1, 4, 7, 10], [1, 4, 7, 10]]  # conv BN, conv conv BN, ... is the same in both directions
 
 
 # --- video
 
 
 def _naive_attention(attention: AxialAttention, x: Tensor) -> Tensor:
-    """Every pair of positions scored, those that share no line along the axis masked; summed over the axes."""
+    """Scores every pair of positions and masks those on different lines along the axis; sums over the axes."""
     b, c, *grid = x.shape
     heads, d = attention.heads, c // attention.heads
     flat = x.flatten(2).transpose(1, 2)  # [B, P, C]
@@ -213,7 +207,7 @@ def test_attention_flops_are_counted_whatever_kernel_torch_takes(backend: SDPBac
     ],
 )
 def test_no_version_of_torch_bends_the_flops_of_a_step(name: str, shape: tuple[int, ...], flops: int) -> None:
-    """Of torch 2.11.0, 2.14.1 and 2.15.0 alike."""
+    """torch 2.11.0, 2.14.1 and 2.15.0 count the same."""
     with flop_counter() as counter:
         loss = elbo_loss(_vae(name, shape, n=8), _rand(4, *shape), Generator().manual_seed(1))
         torch.autograd.backward(loss.total)
@@ -221,14 +215,14 @@ def test_no_version_of_torch_bends_the_flops_of_a_step(name: str, shape: tuple[i
 
 
 def test_the_grid_of_the_paper() -> None:
-    """2x4x4 down, 4x16x16 in between; as many attention blocks in the decoder as in the encoder."""
-    vae, seen = _vae("video", (3, 8, 64, 64), n_blocks=2), []
+    """The grid is 4x16x16, and the decoder has as many attention blocks as the encoder."""
+    vae, shapes = _vae("video", (3, 8, 64, 64), n_blocks=2), []
     for module in vae.modules():
         if isinstance(module, AxialAttention):
-            module.register_forward_hook(lambda _module, inputs, _output: seen.append(tuple(inputs[0].shape)))
+            module.register_forward_hook(lambda _module, inputs, _output: shapes.append(tuple(inputs[0].shape)))
     with torch.no_grad():
         vae.decode(vae.encode(_rand(1, 3, 8, 64, 64))[0])
-    assert seen == 4 * [(1, 32, 4, 16, 16)]
+    assert shapes == 4 * [(1, 32, 4, 16, 16)]
 
 
 @pytest.mark.parametrize("n_blocks", [0, 1, 3])
@@ -243,8 +237,16 @@ def test_video_parameter_count(n_blocks: int) -> None:
     assert _count(_vae("video", (2, 4, 8, 12), n, **options)) == encoder + 2 * (h * n + n) + decoder
 
 
+def test_no_parameter_of_video_is_idle_in_training() -> None:
+    """A bias of the keys or before a BatchNorm would have a gradient of rounding errors only."""
+    vae = _vae("video", (2, 4, 8, 16)).double()
+    torch.autograd.backward(elbo_loss(vae, _rand(8, 2, 4, 8, 16).double(), Generator().manual_seed(2)).total)
+    gradients = {name: float(p.grad.abs().max()) for name, p in vae.named_parameters() if p.grad is not None}
+    assert len(gradients) == len(list(vae.parameters())) and min(gradients.values()) > 1e-6, gradients
+
+
 def _clips(count: int) -> Tensor:
-    """White 4x4 squares that move one pixel a frame, [count, 1, 4, 16, 16]."""
+    """White 4x4 squares that move one pixel per frame, [count, 1, 4, 16, 16]."""
     clips = torch.zeros(count, 1, 4, 16, 16)
     for clip, start in zip(clips, torch.randint(0, 9, (count, 2), generator=Generator().manual_seed(3)), strict=True):
         for t in range(4):
@@ -253,7 +255,7 @@ def _clips(count: int) -> Tensor:
     return clips
 
 
-@both
+@pytest.mark.parametrize("name", ["asperti-conv", "video"])
 def test_the_loss_falls(name: str) -> None:
     x = _clips(32) if name == "video" else F.pad(_clips(32)[:, :, 0], (6, 6, 6, 6))
     vae = _vae(name, tuple(x.shape[1:]))
@@ -266,103 +268,6 @@ def test_the_loss_falls(name: str) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
-
-
-# --- what every backbone promises
-
-
-@both
-def test_removed_latents_are_those_zeroed(name: str) -> None:
-    vae, x, keep = _vae(name, SMALL[name]).eval(), _rand(4, *SMALL[name]), (1, 2, 5)
-    with torch.no_grad():
-        mean, logvar = vae.encode(x)
-        z = 3 * _rand(4, N, seed=5)
-        zeroed = vae.decode(z * torch.zeros(N).index_fill_(0, torch.tensor(keep), 1.0))
-        assert not torch.allclose(zeroed, vae.decode(z), atol=1e-4)
-        vae.keep_latents(keep)
-        assert vae.latent_dim == 3
-        torch.testing.assert_close(vae.encode(x), (mean[:, keep], logvar[:, keep]))
-        torch.testing.assert_close(vae.decode(z[:, keep]), zeroed, rtol=1e-4, atol=1e-5)
-
-
-@both
-def test_batchnorm_modes(name: str) -> None:
-    """Alone or in a batch, an image means the same in evaluation, not in training; statistics can be held."""
-    vae, x = _vae(name, SMALL[name]), _rand(4, *SMALL[name])
-    start = {key: value.clone() for key, value in vae.named_buffers() if "running" in key}
-    assert len(start) > 4
-
-    def moved() -> list[bool]:
-        return [not torch.equal(value, start[key]) for key, value in vae.named_buffers() if key in start]
-
-    with torch.no_grad():
-        with frozen_batchnorm_statistics(vae):
-            held = vae.decode(vae.encode(x)[0])
-        assert not any(moved())
-        free = vae.decode(vae.encode(x)[0])
-        torch.testing.assert_close(held, free)  # a training batch is normalised by itself either way
-        assert all(moved())
-        assert not torch.allclose(vae.encode(x[:2])[0], vae.encode(x)[0][:2], atol=1e-4)
-        vae.eval()
-        torch.testing.assert_close(vae.encode(x[:1])[0], vae.encode(x)[0][:1], rtol=1e-4, atol=1e-5)
-
-
-@both
-def test_the_seed_makes_the_weights(name: str) -> None:
-    before = torch.random.get_rng_state()
-    first, same, other = (_vae(name, SMALL[name], seed=seed).state_dict() for seed in (1, 1, 2))
-    assert torch.equal(before, torch.random.get_rng_state())
-    assert all(torch.equal(first[key], same[key]) for key in first)
-    weights = [key for key, value in first.items() if key.endswith("weight") and value.dim() > 1]
-    assert weights and not any(torch.equal(first[key], other[key]) for key in weights)
-
-
-@pytest.mark.parametrize(
-    "name, options", [("asperti-conv", {}), ("video", {"channels": 6, "n_blocks": 1, "heads": 3, "hidden": 9})]
-)
-def test_model_file(name: str, options: dict[str, Any], tmp_path: Path) -> None:
-    shape = SMALL[name]
-    vae, x = _vae(name, shape, **options), _rand(4, *shape)
-    vae.decode(vae.encode(x)[0])  # moves the BatchNorm statistics off their start
-    vae.keep_latents((0, 4))
-    save_model(tmp_path / "model.pt", vae, name, options, shape)
-    loaded = load_model(tmp_path / "model.pt")
-    assert not loaded.training and loaded.latent_dim == 2
-    mean, logvar = vae.eval().encode(x)
-    assert torch.equal(loaded.encode(x)[1], logvar) and torch.equal(loaded.decode(mean), vae.decode(mean))
-
-
-@pytest.mark.parametrize(
-    "name, shape, message",
-    [
-        ("asperti-conv", (1, 24, 28), "1x24x28; expected C x H x W with H and W of 25 to 32"),
-        ("asperti-conv", (1, 28, 33), "1x28x33; expected .*; use conv, geco-conv or mlp"),
-        ("asperti-conv", (3, 8, 28, 28), "3x8x28x28; expected C x H x W"),
-        ("video", (3, 64, 64), "3x64x64; expected C x T x H x W"),
-        ("video", (3, 7, 64, 64), "T a multiple of 2"),
-        ("video", (3, 8, 62, 64), "H and W of 4"),
-        ("video", (3, 8, 64, 66), "choose another backbone, mlp takes any shape"),
-        ("video", (3, 0, 64, 64), "3x0x64x64; expected"),
-    ],
-)
-def test_images_that_do_not_fit(name: str, shape: tuple[int, ...], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        _vae(name, shape)
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"channels": 10, "heads": 3}, "channels is 10 with 3 heads; expected a multiple of heads"),
-        ({"channels": 1, "heads": 1}, "channels is 1 with 1 heads; expected .* at least 2"),
-        ({"heads": 0}, "heads is 0; expected at least 1"),
-        ({"n_blocks": -1}, "n_blocks is -1; expected at least 0"),
-        ({"n_block": 1}, "unknown setting 'n_block'; did you mean 'n_blocks'"),
-    ],
-)
-def test_bad_options_of_video(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        make_backbone("video", options)
 
 
 # --- the documented table
@@ -383,7 +288,7 @@ def test_every_backbone_is_documented() -> None:
 
 @pytest.mark.parametrize("row", _documented(), ids=lambda row: f"{row[0]} {row[3]} {row[4]}")
 def test_documented_parameter_counts(row: list[str]) -> None:
-    """The count in docs/backbones.md is that of the network its row names; an empty option cell means the defaults."""
+    """Each row of docs/backbones.md has the parameter count of its network; an empty option cell means the defaults."""
     name, _, _, options, shape, n, count = row
     table = {key: json.loads(value) for key, value in (option.split(" = ") for option in options.split("; ") if option)}
     with torch.device("meta"):

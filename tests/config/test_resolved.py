@@ -7,8 +7,9 @@ import pytest
 from commands import TINY, benchmark
 
 from benchmark.config.protocol import load_protocol, override, parse_protocol, protocol_names
-from benchmark.config.resolved import keep_protocol, packages, protocol_toml
+from benchmark.config.resolved import packages, protocol_toml
 from benchmark.store import ResultsStore
+from benchmark.store.kept import keep_protocol
 
 
 @pytest.mark.parametrize("name", protocol_names())

@@ -1,27 +1,20 @@
-"""The datasets' registry and loaders, without network and without the user's own folders."""
+"""Names and options, folders of data and caches, splits, descriptions, and the datasets that need no download."""
 
-import gzip
-import hashlib
-import io
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torchvision
 from scipy.ndimage import label as connected_components
 from sklearn.datasets import load_digits
 
 from benchmark.datasets import check_dataset_name, load_dataset
-from benchmark.datasets.archives import download
-from benchmark.datasets.base import Split, make_dataset
+from benchmark.datasets.base import Split, describe, make_dataset, split_dataset
 from benchmark.errors import InputError
 from benchmark.paths import cache_folder, cache_root, data_root
-from benchmark.store.atomic_files import replacing
 
-# --- registry and paths
+# --- names, options and paths
 
 
 @pytest.mark.parametrize(
@@ -43,15 +36,25 @@ def test_wrong_name(name: str, parts: list[str]) -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name, options", [("digits", {"size": 8}), ("manifold", {"latent_dims": 4})])
-def test_unknown_option(name: str, options: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=f"{name}.*unknown setting '{next(iter(options))}'"):
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("digits", {"size": 8}, "digits: unknown setting 'size'"),
+        ("manifold", {"latent_dims": 4}, r"manifold: .*did you mean 'latent_dim'\? expected one of latent_dim$"),
+        ("manifold", {"latent_dim": 2}, "latent_dim is 2; expected at least 3"),
+        ("manifold", {"latent_dim": 65}, "latent_dim is 65; expected at most 64"),
+        *(("manifold", {"latent_dim": got}, f"latent_dim is {got!r}; expected int") for got in (5.0, True, "5")),
+        ("folder:.", {"path": "elsewhere"}, "unknown setting 'path'; expected one of size, fit$"),
+        *(("folder:.", {"size": got}, f"size is {got!r}") for got in (0, "64", 8.0)),
+        *(
+            ("folder:.", {"fit": got}, r"fit (is )?'?\w+'?; expected .*crop.*stretch.*pad")
+            for got in ("centre", None, 1)
+        ),
+    ],
+)
+def test_wrong_options(name: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         load_dataset(name, **options)
-
-
-def test_unknown_option_names_the_close_match() -> None:
-    with pytest.raises(InputError, match=r"did you mean 'latent_dim'\? expected one of latent_dim$"):
-        load_dataset("manifold", latent_dims=4)
 
 
 def test_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,19 +69,6 @@ def test_cache_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(InputError, match="XDG_CACHE_HOME"):
         cache_folder("classifiers")
-
-
-def test_atomic_path_leaves_all_or_nothing(tmp_path: Path) -> None:
-    target = tmp_path / "file"
-    target.write_text("old")
-    with pytest.raises(RuntimeError, match="killed"), replacing(target) as partial:
-        partial.write_text("half")
-        raise RuntimeError("killed")
-    assert target.read_text() == "old"
-    with replacing(target) as partial:
-        partial.write_text("new")
-        assert target.read_text() == "old"
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["new"]
 
 
 # --- splits
@@ -105,6 +95,61 @@ def test_make_dataset_wants_bytes() -> None:
         )
 
 
+def test_a_sample_of_a_sorted_split_has_every_class() -> None:
+    images = torch.arange(1000).div(4, rounding_mode="floor").to(torch.uint8).reshape(1000, 1, 1, 1)
+    split = Split(images, torch.arange(1000) // 100, torch.arange(1000))
+    part = split.sample(100)
+    assert len(part) == 100 and part.rows.tolist() == sorted(set(part.rows.tolist()))
+    assert set(part.labels[part.rows].tolist()) == set(range(10))
+    assert torch.equal(part.rows, split.sample(100).rows)
+    assert split.sample(1000) is split
+
+
+def test_split_dataset_shares_images() -> None:
+    images = torch.arange(200, dtype=torch.uint8).reshape(200, 1, 1, 1)
+    labels = torch.arange(200) % 3
+    dataset = split_dataset("toy", images, labels, n_classes=3)
+    splits = (dataset.train, dataset.val, dataset.test)
+    assert [len(split) for split in splits] == [162, 18, 20]
+    assert sorted(torch.cat([split.rows for split in splits]).tolist()) == list(range(200))
+    assert all(split.images.data_ptr() == images.data_ptr() for split in splits)
+    assert all((split.rows.diff() > 0).all() for split in splits)
+    assert split_dataset("toy", images, labels, n_classes=3).test.rows.tolist() == dataset.test.rows.tolist()
+    assert split_dataset("toy", images.flip(0), labels, n_classes=3).fingerprint != dataset.fingerprint
+    with pytest.raises(ValueError, match="toy: got torch.float32"):
+        split_dataset("toy", images.float(), labels, n_classes=3)
+
+
+def test_only_a_splits_own_rows_move_to_a_device() -> None:
+    images, labels = torch.zeros(100, 3, 4, 4, dtype=torch.uint8), torch.arange(100)
+    split = Split(images, labels, torch.tensor([5, 7, 50]))
+    assert split.to(torch.device("cpu")) is split
+    moved = split.to(torch.device("meta"))
+    assert moved.images.shape == (3, 3, 4, 4) and moved.labels.shape == (3,) and len(moved) == 3
+    assert {moved.images.device.type, moved.labels.device.type, moved.rows.device.type} == {"meta"}
+
+
+# --- descriptions
+
+
+def test_a_description_counts_images_classes_and_splits() -> None:
+    images, labels = torch.zeros(30, 3, 4, 5, dtype=torch.uint8), torch.arange(30) % 3
+    splits = [Split(images, labels, torch.arange(*rows)) for rows in ((0, 24), (24, 27), (27, 29))]
+    assert (
+        describe(splits, 3) == "29 images, RGB 4x5; 3 classes of 9 to 10 images; splits: 24 train, 3 validation, 2 test"
+    )
+    named = describe(splits, 3, ["a", "b\n", "c"], ["more"])
+    assert named.startswith("29 images, RGB 4x5; 3 classes: a 10, b  10, c 9; splits") and named.endswith("; more")
+
+
+def test_of_many_classes_the_first_are_named() -> None:
+    images, labels = torch.zeros(3000, 1, 2, 3, 4, dtype=torch.uint8), torch.arange(3000) % 12
+    split = Split(images, labels, torch.arange(1000))
+    description = describe([split, split, split], 12, [f"k{i:02}" for i in range(12)])
+    assert description.startswith("3,000 images, grey 2x3x4; 12 classes of 249 to 252 images: k00 252, k01 252")
+    assert "k09 249, ...; splits" in description and "k10" not in description
+
+
 # --- bundled and generated
 
 
@@ -117,6 +162,8 @@ def test_digits() -> None:
     images = torch.cat([dataset.train.images, dataset.test.images]).flatten(1)
     assert sorted(map(tuple, images.tolist())) == expected
     assert dataset.test.labels.bincount().min() >= 34  # stratified
+    facts = "1,797 images, grey 8x8; 10 classes of 174 to 183 images; splits: 1,293 train, 144 validation, 360 test"
+    assert dataset.description == facts
     assert load_dataset("digits").fingerprint == dataset.fingerprint
 
 
@@ -162,115 +209,3 @@ def test_manifold_follows_the_recipe() -> None:
     assert (dataset.train.images.flatten(1) - expected).abs().max() < 0.501
     octant = (z[:, 0] > 0) + 2 * (z[:, 1] > 0) + 4 * (z[:, 2] > 0)
     assert torch.equal(dataset.train.labels, octant)
-
-
-@pytest.mark.parametrize(
-    "latent_dim, expected", [(2, "at least 3"), (65, "at most 64"), (5.0, "int"), (True, "int"), ("5", "int")]
-)
-def test_manifold_refuses_latent_dim(latent_dim: object, expected: str) -> None:
-    with pytest.raises(InputError, match=f"latent_dim is {latent_dim!r}; expected {expected}"):
-        load_dataset("manifold", latent_dim=latent_dim)
-
-
-# --- MNIST
-
-
-def _write_idx(file: Path, values: np.ndarray) -> None:
-    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(bytes([0, 0, 8, values.ndim]) + sizes + values.astype(np.uint8).tobytes())
-
-
-def _write_mnist(raw: Path) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    written = {}
-    for part, n in (("train", 40), ("t10k", 10)):
-        written[f"{part}-images-idx3-ubyte"] = rng.integers(256, size=(n, 28, 28))
-        written[f"{part}-labels-idx1-ubyte"] = np.arange(n) % 10
-    for name, values in written.items():
-        _write_idx(raw / name, values)
-    return written
-
-
-@pytest.mark.usefixtures("no_network")
-def test_mnist_reads_idx_files() -> None:
-    written = _write_mnist(data_root() / "MNIST" / "raw")
-    dataset = load_dataset("mnist")
-    assert dataset.image_shape == (1, 28, 28) and dataset.n_classes == 10
-    assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (36, 4, 10)
-    assert np.array_equal(dataset.train.images[:, 0].numpy(), written["train-images-idx3-ubyte"])
-    assert np.array_equal(dataset.test.labels.numpy(), written["t10k-labels-idx1-ubyte"])
-
-
-@pytest.mark.usefixtures("no_network")
-def test_mnist_missing_without_network() -> None:
-    with pytest.raises(InputError) as caught:
-        load_dataset("mnist")
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in (str(data_root() / "MNIST" / "raw"), "train-images-idx3-ubyte", "no route to host", "LATENTBENCH_DATA"):
-        assert part in message
-    assert "t10k-labels-idx1-ubyte.gz of https://" in message
-
-
-def test_mnist_archives_are_fetched_checked_and_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def open_url(url: str) -> io.BytesIO:
-        asked.append(url)
-        response = io.BytesIO(archives[url.rpartition("/")[2]])
-        response.headers = {}  # type: ignore[attr-defined]
-        return response
-
-    written = _write_mnist(tmp_path)
-    archives = {f"{name}.gz": gzip.compress((tmp_path / name).read_bytes()) for name in written}
-    resources = [(name, hashlib.md5(content).hexdigest()) for name, content in archives.items()]
-    monkeypatch.setattr(download, "open_url", open_url)
-    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
-    raw = data_root() / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    (raw / resources[0][0]).write_bytes(archives[resources[0][0]])  # put there by hand
-    shutil.copy(tmp_path / resources[1][0].removesuffix(".gz"), raw)
-    assert len(load_dataset("mnist").test) == 10
-    assert [url.rpartition("/")[2] for url in asked] == [name for name, _ in resources[2:]]
-    assert all(url.startswith("https://") for url in asked)
-    assert all((raw / name).read_bytes() == (tmp_path / name).read_bytes() for name in written)
-
-    (raw / resources[3][0]).write_bytes(b"no archive")
-    (raw / resources[3][0].removesuffix(".gz")).unlink()
-    with pytest.raises(InputError, match=f"{resources[3][0]} is truncated, damaged or another file: 10 bytes"):
-        load_dataset("mnist")
-
-
-@pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"])
-@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign"])
-def test_mnist_damaged_file(file: str, damage: str) -> None:
-    raw = data_root() / "MNIST" / "raw"
-    _write_mnist(raw)
-    content = (raw / file).read_bytes()
-    (raw / file).write_bytes({"truncated": content[:-1], "empty": b"", "foreign": b"<html>" + content[6:]}[damage])
-    with pytest.raises(InputError, match=f"{file} is truncated or no idx file.*replace it"):
-        load_dataset("mnist")
-
-
-@pytest.mark.usefixtures("no_network")
-def test_mnist_files_that_do_not_match() -> None:
-    raw = data_root() / "MNIST" / "raw"
-    _write_mnist(raw)
-    shutil.copy(raw / "t10k-labels-idx1-ubyte", raw / "train-labels-idx1-ubyte")
-    with pytest.raises(InputError, match="40 images but .*train-labels-idx1-ubyte 10 labels"):
-        load_dataset("mnist")
-    _write_idx(raw / "train-labels-idx1-ubyte", np.arange(40))
-    with pytest.raises(InputError, match="train-labels-idx1-ubyte holds the label 39"):
-        load_dataset("mnist")
-
-
-def test_a_sample_of_a_sorted_split_has_every_class() -> None:
-    images = torch.arange(1000).div(4, rounding_mode="floor").to(torch.uint8).reshape(1000, 1, 1, 1)
-    split = Split(images, torch.arange(1000) // 100, torch.arange(1000))
-    part = split.sample(100)
-    assert len(part) == 100 and part.rows.tolist() == sorted(set(part.rows.tolist()))
-    assert set(part.labels[part.rows].tolist()) == set(range(10))
-    assert torch.equal(part.rows, split.sample(100).rows)
-    assert split.sample(1000) is split

@@ -12,13 +12,11 @@ from urllib.request import Request
 
 import numpy as np
 import pytest
-import torch
 
 from benchmark import stages
 from benchmark.datasets.archives import download, image_cache
 from benchmark.datasets.archives.download import RemoteFile, fetch
 from benchmark.datasets.archives.image_cache import cached_images, write_images
-from benchmark.datasets.base import Split, split_dataset
 from benchmark.errors import InputError
 from benchmark.paths import data_root
 from benchmark.stages import Stage, listening
@@ -35,7 +33,7 @@ class Response(io.BytesIO):
 
 
 def _serve(monkeypatch: pytest.MonkeyPatch, content: bytes = CONTENT, error: Exception | None = None) -> list[str]:
-    """The addresses that will have been asked for."""
+    """Serves the content instead of the network; returns the list to which requested addresses are added."""
     asked: list[str] = []
 
     def open_url(url: str) -> Response:
@@ -103,7 +101,7 @@ def test_plain_http_is_left_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None
     assert fetch("toy", file).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[::-1]])
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[::-1], b""])
 def test_wrong_file_is_named_and_kept(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     asked = _serve(monkeypatch)
     target = data_root() / "toy" / "file.bin"
@@ -128,17 +126,17 @@ def test_a_download_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, says: di
     monkeypatch.setattr(Response, "headers", says)
     monkeypatch.setattr(stages, "TELL_SECONDS", 0.0)
     _serve(monkeypatch)
-    told: list[Stage] = []
-    with listening(told.append):
+    stages_seen: list[Stage] = []
+    with listening(stages_seen.append):
         fetch("toy", RemoteFile(FILE.path, FILE.url, MD5, len(CONTENT)))
         fetch("toy", FILE)
     size = len(CONTENT) / 1e6
     names = ["connecting to example.org, which may take 30 s", f"downloading {FILE.path}"]
-    assert list(dict.fromkeys(stage.what for stage in told)) == [*names, f"checking {data_root() / FILE.path}"]
-    for name in names[1], told[-1].what:
-        done = [stage.done for stage in told if stage.what == name]
+    assert list(dict.fromkeys(stage.what for stage in stages_seen)) == [*names, f"checking {data_root() / FILE.path}"]
+    for name in names[1], stages_seen[-1].what:
+        done = [stage.done for stage in stages_seen if stage.what == name]
         assert done == sorted(done) and len(done) > 4 and done[0] == 0.0 and done[-1] == pytest.approx(size)
-        assert {stage[2:] for stage in told if stage.what == name} == {(size, "MB")}
+        assert {stage[2:] for stage in stages_seen if stage.what == name} == {(size, "MB")}
 
 
 # --- the cache
@@ -168,10 +166,10 @@ def test_cache_is_written_once_and_mapped(tmp_path: Path) -> None:
 
 def test_decoding_counts_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "TELL_SECONDS", 0.0)
-    told: list[Stage] = []
-    with listening(told.append):
+    stages_seen: list[Stage] = []
+    with listening(stages_seen.append):
         write_images(tmp_path, SHAPE, [0] * 6, _batches())
-    assert told == [Stage("decoding", done, 6, "images") for done in (0, 4, 6)]
+    assert stages_seen == [Stage("decoding", done, 6, "images") for done in (0, 4, 6)]
 
 
 def test_fingerprint_follows_images_labels_and_shape(tmp_path: Path) -> None:
@@ -182,14 +180,14 @@ def test_fingerprint_follows_images_labels_and_shape(tmp_path: Path) -> None:
         ).fingerprint
 
     labels = [0, 1, 2, 0, 1, 2]
-    found = [
+    fingerprints = [
         fingerprint(SHAPE, labels, IMAGES),
         fingerprint(SHAPE, labels[::-1], IMAGES),
         fingerprint(SHAPE, labels, IMAGES[::-1]),
         fingerprint((6, 1, 1, 4), labels, IMAGES.reshape(6, 1, 1, 4)),
     ]
-    assert len(set(found)) == 4
-    assert fingerprint(SHAPE, labels, IMAGES) == found[0]
+    assert len(set(fingerprints)) == 4
+    assert fingerprint(SHAPE, labels, IMAGES) == fingerprints[0]
 
 
 @pytest.mark.parametrize("labels, images", [([0] * 6, IMAGES[:5]), ([0] * 5, IMAGES), ([0] * 6, IMAGES[:, :, :1])])
@@ -210,44 +208,17 @@ def test_disk_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("side", [1, 1000])
 def test_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int) -> None:
-    """A small file's error comes when it is closed, a large one's when it is written."""
-    write = image_cache._write
-    monkeypatch.setattr(image_cache, "_write", lambda _, *rest: write(Path("/dev/full"), *rest))
+    """A small file fails when it is closed, a large one when it is written."""
+    write = image_cache._write_npy
+    monkeypatch.setattr(image_cache, "_write_npy", lambda _, *rest: write(Path("/dev/full"), *rest))
     with pytest.raises(InputError, match="cannot write .*No space left.*XDG_CACHE_HOME"):
         write_images(tmp_path, (2, 1, side, side), [0, 1], [np.zeros((2, 1, side, side), np.uint8)])
 
 
-def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+def test_partial_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     for name, age in ((".00.images.npy", 7200), (".01.images.npy", 0)):
         (tmp_path / name).write_bytes(b"half")
         time = (tmp_path / name).stat().st_mtime - age
         os.utime(tmp_path / name, (time, time))
     write_images(tmp_path, SHAPE, [0] * 6, _batches())
     assert sorted(path.name for path in tmp_path.iterdir()) == [".01.images.npy", "done.json", "images.npy"]
-
-
-# --- splits that share their images
-
-
-def test_split_dataset_shares_images() -> None:
-    images = torch.arange(200, dtype=torch.uint8).reshape(200, 1, 1, 1)
-    labels = torch.arange(200) % 3
-    dataset = split_dataset("toy", images, labels, n_classes=3)
-    splits = (dataset.train, dataset.val, dataset.test)
-    assert [len(split) for split in splits] == [162, 18, 20]
-    assert sorted(torch.cat([split.rows for split in splits]).tolist()) == list(range(200))
-    assert all(split.images.data_ptr() == images.data_ptr() for split in splits)
-    assert all((split.rows.diff() > 0).all() for split in splits)
-    assert split_dataset("toy", images, labels, n_classes=3).test.rows.tolist() == dataset.test.rows.tolist()
-    assert split_dataset("toy", images.flip(0), labels, n_classes=3).fingerprint != dataset.fingerprint
-    with pytest.raises(ValueError, match="toy: got torch.float32"):
-        split_dataset("toy", images.float(), labels, n_classes=3)
-
-
-def test_only_a_splits_own_rows_move_to_a_device() -> None:
-    images, labels = torch.zeros(100, 3, 4, 4, dtype=torch.uint8), torch.arange(100)
-    split = Split(images, labels, torch.tensor([5, 7, 50]))
-    assert split.to(torch.device("cpu")) is split
-    moved = split.to(torch.device("meta"))
-    assert moved.images.shape == (3, 3, 4, 4) and moved.labels.shape == (3,) and len(moved) == 3
-    assert {moved.images.device.type, moved.labels.device.type, moved.rows.device.type} == {"meta"}

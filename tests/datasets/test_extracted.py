@@ -1,6 +1,7 @@
-"""Official archives that are extracted already, in the small official formats: the same data as from the archive."""
+"""Extracted files of official archives, here small ones, give the same data as the archives."""
 
 import io
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -24,7 +25,7 @@ PLACES = {
 
 
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The numbers of files and bytes of the small archives."""
+    """Expects as many files and bytes as the small archives have."""
     monkeypatch.setattr(eurosat, "COUNTS", dict.fromkeys(eurosat.COUNTS, 4))
     monkeypatch.setattr(cifar100, "N_TRAIN", 40)
     monkeypatch.setattr(cifar100, "N_TEST", 10)
@@ -32,7 +33,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _both(place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Dataset, Dataset, Path]:
-    """From the archive, and with an empty cache from where it is extracted to; the folder."""
+    """Loads the archive, then its extracted files with an empty cache; returns both datasets and the folder."""
     _small(monkeypatch)
     name, (extract_to, folder) = place.split()[0], PLACES[place]
     archive = install(name, monkeypatch)
@@ -62,48 +63,28 @@ def test_extracted_files_are_the_archives_data(place: str, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("no_network")
-def test_the_archive_is_preferred(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    _, _, folder = _both("eurosat", monkeypatch, tmp_path)
-    (folder / "River" / "River_1.jpg").unlink()
-    (data_root() / "eurosat" / "EuroSAT.zip").write_bytes(b"no archive")
-    with pytest.raises(InputError, match=r"EuroSAT\.zip is truncated, damaged or another file"):
-        load_dataset("eurosat")
-
-
-@pytest.mark.usefixtures("no_network")
-def test_missing_extracted_images_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    _, _, folder = _both("eurosat", monkeypatch, tmp_path)
-    (folder / "River" / "River_1.jpg").unlink()
-    for image in (folder / "Forest").iterdir():
-        image.unlink()
-    with pytest.raises(InputError) as caught:
-        load_dataset("eurosat")
-    message = str(caught.value)
-    assert f"{folder} holds 0 of 4 Forest, 3 of 4 River images; expected 40 .jpg files in 10 class folders" in message
-    assert "extract EuroSAT.zip there again, or remove the folder to download it" in message
-
-
-@pytest.mark.usefixtures("no_network")
-def test_an_extracted_image_that_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    _, _, folder = _both("eurosat", monkeypatch, tmp_path)
-    (folder / "River" / "River_1.jpg").write_bytes(b"")
-    with pytest.raises(InputError, match=r"River_1\.jpg cannot be read .*; replace it"):
-        load_dataset("eurosat")
-
-
-@pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize(
-    "place, file, message",
+    "place, changes, message",
     [
-        ("cifar100", "test.bin", r"test\.bin: no such file, expected 30,740 bytes; extract cifar-100-binary"),
-        ("cars3d", "car_001_mesh.mat", r"holds 2 \.mat files, expected 3; extract nips2015-analogy-data"),
+        (
+            "eurosat",
+            {"River/River_1.jpg": None, **{f"Forest/Forest_{number}.jpg": None for number in (1, 2, 3, 4)}},
+            r"eurosat/2750 holds 0 of 4 Forest, 3 of 4 River images; expected 40 \.jpg files in 10 class folders; "
+            r"extract EuroSAT\.zip there again, or remove the folder to download it",
+        ),
+        ("eurosat", {"River/River_1.jpg": b""}, r"River_1\.jpg cannot be read .*; replace it"),
+        ("eurosat", {"../EuroSAT.zip": b"preferred"}, r"EuroSAT\.zip is truncated, damaged or another file"),
+        ("cifar100", {"test.bin": None}, r"test\.bin: no such file, expected 30,740 bytes; extract cifar-100-binary"),
+        ("cars3d", {"car_001_mesh.mat": None}, r"holds 2 \.mat files, expected 3; extract nips2015-analogy-data"),
     ],
 )
-def test_missing_extracted_files_are_said(
-    place: str, file: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_missing_and_broken_files_are_said(
+    place: str, changes: dict[str, bytes | None], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     _, _, folder = _both(place, monkeypatch, tmp_path)
-    (folder / file).unlink()
+    shutil.rmtree(tmp_path / "other-cache")
+    for name, content in changes.items():
+        (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         load_dataset(place)
 
@@ -121,5 +102,5 @@ def test_a_decoded_archive_needs_neither(monkeypatch: pytest.MonkeyPatch) -> Non
     archive = install("eurosat", monkeypatch)
     first = load_dataset("eurosat").fingerprint
     archive.unlink()
-    (archive.parent / "2750").mkdir()  # empty: not looked into
+    (archive.parent / "2750").mkdir()  # an empty folder, which is not read
     assert load_dataset("eurosat").fingerprint == first and cache_root().is_dir()

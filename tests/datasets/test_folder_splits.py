@@ -1,4 +1,4 @@
-"""Which files of `folder:PATH` are used and for what: splits, classes, links, other places; what it says of them."""
+"""Which files of `folder:PATH` are used, and for what: splits, classes, links, moved folders."""
 
 import os
 import shutil
@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 
 from benchmark.datasets import check_dataset_name, load_dataset
-from benchmark.datasets.base import Dataset, Split, describe
+from benchmark.datasets.base import Dataset, Split
 from benchmark.datasets.folders.image_files import list_images
 from benchmark.errors import InputError
 
 
 def _fill(folder: Path, values: range, extension: str = "png") -> None:
-    """Images of one value each."""
+    """Writes one image per value, filled with it."""
     folder.mkdir(parents=True, exist_ok=True)
     for value in values:
         Image.new("L", (9, 9), value).save(folder / f"{value}.{extension}")
@@ -168,7 +168,7 @@ def test_a_file_reached_twice_counts_once(tmp_path: Path) -> None:
     assert sorted(_values(dataset.train) + _values(dataset.val) + _values(dataset.test)) == [*range(20), *range(30, 35)]
     assert dataset.n_classes == 2 and set(dataset.train.labels.tolist()) == {0, 1}
     assert "2 classes: b 20, c 5" in dataset.description and "left out: 7 files reached twice" in dataset.description
-    (root / "c" / "up").symlink_to(root)  # a circle
+    (root / "c" / "up").symlink_to(root)  # a loop
     assert _load(root).fingerprint == dataset.fingerprint
 
 
@@ -225,33 +225,3 @@ def test_the_same_images_elsewhere_are_the_same_data(
 
 def _pixels(split: Split) -> torch.Tensor:
     return split.take(torch.arange(len(split)))
-
-
-# --- descriptions
-
-
-def test_a_description_counts_images_classes_and_splits() -> None:
-    images, labels = torch.zeros(30, 3, 4, 5, dtype=torch.uint8), torch.arange(30) % 3
-    splits = [Split(images, labels, torch.arange(*rows)) for rows in ((0, 24), (24, 27), (27, 29))]
-    assert (
-        describe(splits, 3) == "29 images, RGB 4x5; 3 classes of 9 to 10 images; splits: 24 train, 3 validation, 2 test"
-    )
-    named = describe(splits, 3, ["a", "b\n", "c"], ["more"])
-    assert named.startswith("29 images, RGB 4x5; 3 classes: a 10, b  10, c 9; splits") and named.endswith("; more")
-
-
-def test_of_many_classes_the_first_are_named() -> None:
-    images, labels = torch.zeros(3000, 1, 2, 3, 4, dtype=torch.uint8), torch.arange(3000) % 12
-    split = Split(images, labels, torch.arange(1000))
-    said = describe([split, split, split], 12, [f"k{i:02}" for i in range(12)])
-    assert said.startswith("3,000 images, grey 2x3x4; 12 classes of 249 to 252 images: k00 252, k01 252")
-    assert "k09 249, ...; splits" in said and "k10" not in said
-
-
-@pytest.mark.parametrize("name", ["digits", "tiles", "manifold"])
-def test_every_dataset_describes_itself(name: str) -> None:
-    dataset = load_dataset(name)
-    sizes = [len(split) for split in (dataset.train, dataset.val, dataset.test)]
-    assert dataset.description.startswith(f"{sum(sizes):,} images, grey {dataset.image_shape[1]}x")
-    assert f"{dataset.n_classes} classes of " in dataset.description
-    assert dataset.description.endswith("splits: {:,} train, {:,} validation, {:,} test".format(*sizes))

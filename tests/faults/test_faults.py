@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fault_bench import Skipped, bench
-from faults import FAULTS
 
 from benchmark.store import ResultsStore
 from benchmark.store.doubts import search_flags
 from benchmark.store.folders import SearchFolder
+from tests.faults.__main__ import FAULTS
+from tests.faults.bench import Skipped, bench
 
 # Each start takes seconds, which are Python's imports. So one suite meets all that cuts suites short, and another one,
 # in the company of a third, is stopped while its clock jumps.

@@ -1,4 +1,4 @@
-"""Small archives in the formats of the datasets that are downloaded, for their tests."""
+"""Small archives in the official formats of the downloaded datasets."""
 
 import hashlib
 import io
@@ -68,7 +68,7 @@ def write_cifar100() -> bytes:
 
 
 class Trap:
-    """Unpickled, it makes a folder."""
+    """Makes a folder when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return os.mkdir, (str(data_root() / "trap"),)
@@ -105,7 +105,7 @@ def write_cars3d() -> bytes:
     for car in (2, 0, 1):  # not in the order of their names
         values = 40 * car + 8 * np.arange(2)[:, None] + np.arange(4)
         im = np.broadcast_to(values, (128, 128, 3, 2, 4)).astype(np.uint8)
-        im[::2, ::2, 2] = 255  # the blue plane: a fine pattern, which antialiasing makes even
+        im[::2, ::2, 2] = 255  # a fine pattern in the blue plane, which antialiasing evens out
         file = io.BytesIO()
         savemat(file, {"im": im, "mask": im[:, :, 0] > 0}, do_compression=True)
         members[f"data/cars/car_00{car}_mesh.mat"] = file.getvalue()
@@ -127,7 +127,7 @@ ARCHIVES = {
 
 
 def install(name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Writes the small archive where the official one belongs, and expects its checksum."""
+    """Writes the small archive to the official one's place and replaces the official checksum by its own."""
     module, content = ARCHIVES[name]
     data = content()
     monkeypatch.setattr(module, "ARCHIVE", replace(module.ARCHIVE, checksum=hashlib.md5(data).hexdigest()))

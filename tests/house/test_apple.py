@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.config.protocol import Evaluation, parse_protocol
 from benchmark.datasets.base import Split
 from benchmark.machine import float64_device, resolve_device

@@ -62,7 +62,7 @@ def _sources() -> dict[str, list[str]]:
 def test_every_option_exists(name: str) -> None:
     lines = _sources()[name]
     expected = {
-        PAGE.name: {"--executor", "--address", "--spread", "--population", "--studies", "--dry-run", "--results"},
+        PAGE.name: {"--executor", "--address", "--execution", "--dry-run", "--results"},
         SCRIPT.name: {"--executor", "--address", "--protocol", "--seeds", "--results"},
         MANIFEST.name: {"--executor", "--address", "--device", "--protocol", "--seeds", "--results"},
     }[name]

@@ -22,7 +22,8 @@ FORBIDDEN = {
 # The rooms of each package, modules and folders, from the ground up. Those in one line do not import one another.
 ROOMS = {
     "searchers": [
-        {"registry", "quantities", "space", "parts"},
+        {"registry", "parts"},
+        {"quantities", "space"},
         {"base"},
         {"selection"},
         {"whole_run", "in_training", "experiments"},
@@ -32,13 +33,13 @@ ROOMS = {
         {"text"},
         {"errors"},
         {"stages", "paths", "processes", "machine"},
-        {"store"},
-        {"datasets"},
         {"config"},
+        {"store"},
+        {"datasets", "export"},
         {"backbones"},
         {"metrics"},
         {"training"},
-        {"suite"},
+        {"suite", "export"},
         {"terminal"},
         {"cli"},
         {"__main__"},

@@ -25,7 +25,8 @@ from PIL import Image
 from report_frames import epochs, search, write_store
 
 from benchmark import cli
-from benchmark.backbones.export import FORMAT, build_vae, load_model
+from benchmark.backbones.build import build_vae
+from benchmark.backbones.model_file import FORMAT, load_model
 from benchmark.datasets import DATASETS, load_dataset
 from benchmark.datasets.archives.download import RemoteFile
 from benchmark.datasets.archives.image_cache import cached_images, write_images
@@ -58,7 +59,6 @@ IMPORTERS = {  # of what only these may import
     "socket": {"benchmark/processes.py", "benchmark/suite/executors/node.py", "benchmark/suite/executors/ray_pool.py"},
     "ray": {"benchmark/suite/executors/ray_pool.py"},
     "fsspec": {"benchmark/store/remote.py"},
-    "sqlalchemy": {"benchmark/suite/studies.py"},
 }
 CALLS = re.compile(r"eval|exec|compile|__import__|os\.(system|popen|exec\w+|spawn\w+)|.*\.(extractall|read_pickle)")
 SWITCHES = ("shell", "allow_pickle", "download")
@@ -356,7 +356,6 @@ def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows.append(search("own\x1b[31m", dataset=dataset, backbone=SCRIPT, status="running"))
     write_store(tmp_path / "others", rows, [row for of in rows for row in epochs(of, [8, 7, 6])])
     for folder in (tmp_path / "others/searches").iterdir():
-        (folder / "study.journal").write_bytes(_pickled())
         (folder / "trials/000/checkpoint.pt").write_bytes(_torch_file())
     (tmp_path / "evil.py").write_text(EVIL)
     data_root().mkdir()

@@ -1,4 +1,4 @@
-"""A model without latents and PCA against closed forms and scikit-learn, and when a training is still learning."""
+"""The baselines against closed forms and scikit-learn, and whether a training is still learning."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def _split(images: Tensor) -> Split:
 
 
 def _noise(n: int, *shape: int, seed: int = 0) -> Split:
-    """The later rows of random images, so that rows are not positions."""
+    """Random images. The split starts at row 5, so that rows differ from positions."""
     images = torch.randint(256, (n + 5, *shape), dtype=torch.uint8, generator=Generator().manual_seed(seed))
     return Split(images, torch.zeros(n + 5).long(), torch.arange(5, n + 5))
 
 
 def _rank_three(n: int, seed: int) -> Split:
-    """Three stripes of 4x8 pixels, each of one random brightness, and a black one: exactly rank 3."""
+    """Images of three stripes of random brightness and a black one, so that their rank is 3."""
     weights = torch.randint(256, (n, 3), generator=Generator().manual_seed(seed))
     stripes = torch.cat([weights, torch.zeros(n, 1).long()], 1).repeat_interleave(8, dim=1)
     return _split(stripes.reshape(n, 1, 4, 8).to(torch.uint8))
@@ -55,15 +55,15 @@ def _flat(split: Split) -> np.ndarray:
 def _errors_by_sklearn(fitted: Split, scored: Split, sizes: list[int]) -> list[float]:
     x, mean = _flat(scored), _flat(fitted).mean(0)
     components = PCA(max(sizes), svd_solver="full").fit(_flat(fitted)).components_
-    found = (x - (mean + (x - mean) @ components[:k].T @ components[:k]) for k in sizes)
-    return [float(np.square(difference).sum(1).mean()) for difference in found]
+    differences = (x - (mean + (x - mean) @ components[:k].T @ components[:k]) for k in sizes)
+    return [float(np.square(difference).sum(1).mean()) for difference in differences]
 
 
 @pytest.mark.parametrize("n", [12, 200], ids=["fewer images than pixels", "more images than pixels"])
 def test_three_components_explain_images_of_rank_three(n: int) -> None:
     fitted, scored = _rank_three(n, seed=1), _rank_three(30, seed=2)
     (errors,) = pca_sse(fitted, [scored])
-    assert len(errors) == 4  # 0 to 3 components: there are no more
+    assert len(errors) == 4  # for 0 to 3 components
     assert errors[0] == pytest.approx(np.square(_flat(scored) - _flat(fitted).mean(0)).sum(1).mean())
     assert errors[0] > errors[1] > errors[2] > 0.01 and errors[3] == pytest.approx(0, abs=1e-9)
     assert Baseline(1.0, errors).pca_sse_of(2) == errors[2] and Baseline(1.0, errors).pca_sse_of(50) == errors[3]
@@ -78,7 +78,7 @@ def test_pca_is_that_of_scikit_learn(shape: tuple[int, ...], chunk: int, monkeyp
     for errors, split in zip(pca_sse(fitted, scored), scored, strict=True):
         assert len(errors) == 1 + min(math.prod(shape), 59)
         assert [errors[k] for k in sizes] == pytest.approx(_errors_by_sklearn(fitted, split, sizes), rel=1e-9)
-    assert [len(errors) for errors in pca_sse(fitted, scored, most=8)] == [9, 9]
+    assert [len(errors) for errors in pca_sse(fitted, scored, max_components=8)] == [9, 9]
 
 
 def test_pca_is_fitted_on_a_part_of_many_or_large_images(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,57 +118,57 @@ def _dataset(seed: int = 0) -> Dataset:
 
 
 def test_baselines_are_computed_once_a_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Stage] = []
-    with listening(told.append):
-        found = load_baselines(_dataset())
-    assert {"computing the mean image", "decomposing the images by PCA"} <= {stage.what for stage in told}
+    stages: list[Stage] = []
+    with listening(stages.append):
+        computed = load_baselines(_dataset())
+    assert {"computing the mean image", "decomposing the images by PCA"} <= {stage.what for stage in stages}
     mean = mean_image(_dataset().train)
-    assert found.val.no_latents_nll == nll(mean, _dataset().val)
-    assert found.test == Baseline(nll(mean, _dataset().test), pca_sse(_dataset().train, [_dataset().test])[0])
+    assert computed.val.no_latents_nll == nll(mean, _dataset().val)
+    assert computed.test == Baseline(nll(mean, _dataset().test), pca_sse(_dataset().train, [_dataset().test])[0])
     other = load_baselines(_dataset(seed=1))
-    assert other != found and baselines_file(_dataset()) != baselines_file(_dataset(seed=1))
+    assert other != computed and baselines_file(_dataset()) != baselines_file(_dataset(seed=1))
     file = baselines_file(_dataset())
     file.write_text(file.read_text().replace("0", "1"))  # damaged
-    assert load_baselines(_dataset()) == found
+    assert load_baselines(_dataset()) == computed
     monkeypatch.setattr(baselines, "_compute", None)
-    assert load_baselines(_dataset()) == found
+    assert load_baselines(_dataset()) == computed
 
 
 def test_digits_do_not_notice() -> None:
     dataset = load_dataset("digits")
-    with threadpool_limits(1):  # as when a suite is prepared; threads that wait for each other count as busy
+    with threadpool_limits(1):  # as in a suite; threads that wait for each other use CPU time
         begin = time.process_time()
         load_baselines(dataset)
         assert time.process_time() - begin < 0.2
 
 
 def _history(*losses: float) -> pd.DataFrame:
-    """Epochs with these values of -ELBO, 3 nats of each its KL."""
+    """Epochs with these values of -ELBO, of which the KL is 3 nats."""
     return pd.DataFrame({"recon_nll": [loss - 3 for loss in losses], "kl": 3.0})
 
 
 @pytest.mark.parametrize(
     ("losses", "gain", "error"),
     [
-        ([100, 90, 80], 10 / 20, None),  # of the 20 nats between no latents and the best, 10 in the last epoch
+        ([100, 90, 80], 10 / 20, None),  # latents are worth 20 nats; the last epoch gained 10
         ([100, 80, 81], -1 / 20, None),
         ([100, 80, 80], 0, None),
         ([100, 90], None, None),
         ([100, 90, math.nan], None, None),
         ([100, math.inf, 80], None, None),
-        ([*[100] * 16, 90, 88, 82, 80], (89 - 81) / 20, math.sqrt(2) / 20),  # tenths of two epochs, of variance 2 each
-        ([*[100] * 17, 60, 100, 100], (80 - 100) / 40, 20 / 40),  # one lucky draw
-        ([130, 120, 110], 10 / 0.1, None),  # not yet at the model without latents: 0.1 % of its NLL stands for the gap
+        ([*[100] * 16, 90, 88, 82, 80], (89 - 81) / 20, math.sqrt(2) / 20),  # a tenth is two epochs, with variance 2
+        ([*[100] * 17, 60, 100, 100], (80 - 100) / 40, 20 / 40),  # one epoch was low by chance
+        ([130, 120, 110], 10 / 0.1, None),  # worse than no latents: the worth is 0.1 % of the NLL
         ([100, 100, 100 - 1e-4], 1e-4 / 0.1, None),
     ],
 )
 def test_late_gain(losses: list[float], gain: float | None, error: float | None) -> None:
-    found = late_gain(_history(*losses), no_latents_nll=100.0)
-    assert found == tuple(value if value is None else pytest.approx(value, rel=1e-6) for value in (gain, error))
+    expected = tuple(value if value is None else pytest.approx(value, rel=1e-6) for value in (gain, error))
+    assert late_gain(_history(*losses), no_latents_nll=100.0) == expected
 
 
 def test_noise_is_not_learning() -> None:
-    """A training that has ended learning, seen through noise of 2 % of the gap an epoch, and one that has not."""
+    """Under noise of 2 % of what latents are worth, a finished training is told from one that still learns."""
     rng = np.random.default_rng(0)
     learning = {slope: 0 for slope in (0.0, 0.4)}  # nats an epoch
     for slope in learning:

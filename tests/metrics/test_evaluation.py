@@ -1,4 +1,4 @@
-"""The evaluator against the definitions, one image at a time."""
+"""The evaluator against the definitions of its metrics."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 from torch import Generator, Tensor
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import Split
 from benchmark.metrics.evaluation import Evaluator
@@ -17,7 +17,7 @@ N, LATENTS, CLASSES = 60, 5, 3
 
 
 class Pixels:
-    """Features that are the pixels."""
+    """An extractor whose features are the pixels."""
 
     name = "pixels"
 
@@ -66,7 +66,7 @@ def test_metrics_are_their_definitions(gates: list[bool] | None) -> None:
     assert metrics["fid_features"] == "pixels"
 
     seed = int(torch.randint(2**31, (), generator=generator))
-    points = z.numpy()[:, gate.numpy()].astype(np.float64)  # every image: there are fewer than 500
+    points = z.numpy()[:, gate.numpy()].astype(np.float64)  # all images, since there are fewer than 500
     clusters = KMeans(CLASSES, n_init=1, random_state=seed).fit_predict(points)
     assert metrics["silhouette"] == pytest.approx(silhouette_score(points, clusters), abs=1e-6)
     labels = (np.arange(N) + 10) % CLASSES

@@ -1,4 +1,4 @@
-"""Feature extractors: the classifier trained here, and Inception on weights that the test makes."""
+"""Feature extractors: the classifier, which the test trains, and Inception with random weights."""
 
 import hashlib
 import io
@@ -112,7 +112,7 @@ def test_torn_cache_is_trained_again(damage: str) -> None:
     content = file.read_bytes()
     if damage in ("another network", "a number"):
         torch.save({"weight": torch.zeros(1)} if damage == "another network" else 1, file)
-    elif damage == "a flipped bit":  # of a weight: torch would load the file
+    elif damage == "a flipped bit":  # in a weight: torch would load the file
         place = content.index(first["head.weight"].numpy().tobytes())
         file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
     else:
@@ -120,7 +120,7 @@ def test_torn_cache_is_trained_again(damage: str) -> None:
     second = _weights(_toy())
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert list((cache_root() / "classifiers").iterdir()) == [file]
-    assert file.read_bytes()[:DIGEST_BYTES] == content[:DIGEST_BYTES]  # whole again
+    assert file.read_bytes()[:DIGEST_BYTES] == content[:DIGEST_BYTES]  # the file is complete again
 
 
 @pytest.mark.usefixtures("few_steps")
@@ -129,7 +129,7 @@ def test_the_name_is_that_of_the_weights() -> None:
     assert classifier.load(_toy(), CPU).name == name  # from the cache
     assert load_features(name, _toy(), CPU).name == name
     _forget()
-    assert classifier.load(_toy(), CPU).name == name  # trained anew, to the same bits
+    assert classifier.load(_toy(), CPU).name == name  # trained again to the same bits
     network = classifier.load(_toy(), CPU).network
     weight = network.head.bias.data
     weight[0] = torch.nextafter(weight[0], torch.tensor(9.0))
@@ -157,10 +157,10 @@ def test_searches_with_different_classifiers_are_not_comparable() -> None:
 
 
 def test_preparing_a_suite_names_its_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches of a machine whose torch trains another classifier get another hash, and share no group."""
+    """If another machine trains another classifier, its searches get another hash and thus another group."""
     text = 'dataset = {name = "digits"}\nbackbone = {name = "mlp", hidden = [8]}\nevaluation.features = "classifier"\n'
-    found = []
-    for steps in (5, 6):  # to other weights
+    hashes = []
+    for steps in (5, 6):  # they give different weights
         monkeypatch.setattr(classifier, "STEPS", steps)
         sent: list[tuple[str, Any]] = []
         prepare(SimpleNamespace(send=sent.append), parse_protocol(text, "tiny"), "cpu")
@@ -169,13 +169,13 @@ def test_preparing_a_suite_names_its_classifier(monkeypatch: pytest.MonkeyPatch)
         assert {name.split("/")[0] for name in prepared.shared.cache_files} == {"baselines", "classifiers"}
         (spec,) = plan(prepared.protocol, prepared.fingerprint, ("grid",), (0,))
         assert spec.evaluation.features == classifier.load(load_dataset("digits"), CPU).name
-        found.append((prepared.fingerprint, spec.protocol_hash))
+        hashes.append((prepared.fingerprint, spec.protocol_hash))
         _forget()
-    assert found[0][0] == found[1][0] and found[0][1] != found[1][1]
+    assert hashes[0][0] == hashes[1][0] and hashes[0][1] != hashes[1][1]
 
 
 def test_without_labels_it_learns_clusters() -> None:
-    """Ten far-apart brightnesses, one class: the clusters must be told apart."""
+    """One class with ten different brightnesses: each brightness becomes a cluster."""
     brightness = torch.arange(200) % 10
     noise = torch.randint(10, (200, 1, 16, 16), generator=torch.Generator().manual_seed(0))
     images = (25 * brightness[:, None, None, None] + noise).to(torch.uint8)
@@ -223,13 +223,13 @@ def test_classifier_features_of_broken_images(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="module")
 def random_weights() -> dict[str, Tensor]:
-    """Inception's architecture with random weights: only the official file can be loaded otherwise."""
+    """Weights for Inception, random, since the extractor itself loads only the official file."""
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
         torch.manual_seed(0)
         patch.setattr(feature_extractor_inceptionv3, "load_state_dict_from_url", lambda *args, **kwargs: {})
         patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *args: None)
         weights = FeatureExtractorInceptionV3("random", ["2048"]).state_dict()
-    # torch's default shrinks activations by sqrt(6) a layer: at the last one nothing would be left to compare.
+    # torch's default weights shrink activations by sqrt(6) per layer, which would leave nothing to compare.
     return {key: value * 6**0.5 if value.ndim == 4 else value for key, value in weights.items()}
 
 
@@ -252,7 +252,7 @@ def test_inception_equals_torch_fidelity(weights_file: Path, monkeypatch: pytest
     pixels[2] = pixels[2, :1]  # grey
     (expected,) = reference(pixels)
     jitter = 0.8 * torch.rand(pixels.shape, generator=torch.Generator().manual_seed(1)) - 0.4
-    found = features((pixels + jitter) / 255)  # rounded to the nearest byte
+    found = features((pixels + jitter) / 255)  # the jitter is rounded away
     assert found.shape == (3, 2048) and found.dtype == torch.float32
     assert expected.std(0).max() > 1e-3
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)

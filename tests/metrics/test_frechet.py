@@ -11,7 +11,7 @@ from benchmark.metrics.frechet import feature_stats, frechet_distance
 
 
 def _features(n: int, f: int, seed: int) -> Tensor:
-    """Correlated, non-negative like activations, each seed with its own mean and covariance."""
+    """Correlated, non-negative features, like activations. Each seed has its own mean and covariance."""
     generator = torch.Generator().manual_seed(seed)
     mix = torch.randn(f, f, generator=generator, dtype=torch.float64) / f**0.5
     return torch.relu(torch.randn(n, f, generator=generator, dtype=torch.float64) @ mix + 0.1 * seed)
@@ -33,7 +33,7 @@ def test_equals_torch_fidelity(n_a: int, n_b: int, f: int, dtype: torch.dtype) -
 
 
 def _with_moments(mean: Tensor, scale: Tensor, n: int) -> Tensor:
-    """n features [n, F] of exactly this mean and the covariance diag(scale^2): 2F points +-c e_j, then the mean."""
+    """n features [n, F] with exactly this mean and covariance diag(scale^2): 2F points +-c e_j, then the mean."""
     points = torch.eye(len(mean), dtype=torch.float64) * scale * math.sqrt((n - 1) / 2)
     rest = torch.zeros(n - 2 * len(mean), len(mean), dtype=torch.float64)
     return mean + torch.cat([points, -points, rest])

@@ -53,8 +53,8 @@ def test_silhouettes_equal_scikit_learn(n: int, dim: int, n_blobs: int) -> None:
     latents, labels = _blobs(n, dim, n_blobs)
     expected = silhouette_score(latents.astype(np.float64), labels)
     assert label_silhouette(latents, labels) == pytest.approx(expected, abs=1e-12)
-    found = KMeans(n_blobs, n_init=1, random_state=3).fit_predict(latents.astype(np.float64))
-    expected = silhouette_score(latents.astype(np.float64), found)
+    clusters = KMeans(n_blobs, n_init=1, random_state=3).fit_predict(latents.astype(np.float64))
+    expected = silhouette_score(latents.astype(np.float64), clusters)
     assert kmeans_silhouette(latents, n_blobs, seed=3) == pytest.approx(expected, abs=1e-12)
     assert kmeans_silhouette(latents, n_blobs, seed=3) == kmeans_silhouette(latents, n_blobs, seed=3)
 
@@ -78,10 +78,7 @@ def test_better_separated_scores_higher() -> None:
     [
         (np.zeros((20, 3)), 2),  # collapsed
         (np.repeat(np.eye(3), 10, axis=0), 5),  # 3 distinct points
-        (np.eye(4), 4),  # a cluster for every point
-        (np.eye(4), 9),
-        (np.eye(4), 1),
-        (np.eye(4), 0),
+        *((np.eye(4), n_clusters) for n_clusters in (4, 9, 1, 0)),
         (np.zeros((0, 3)), 2),
         (np.array([[0.0], [1.0], [math.nan], [2.0]]), 2),
         (np.array([[0.0], [1.0], [math.inf], [2.0]]), 2),
@@ -92,22 +89,13 @@ def test_degenerate_latents_have_no_kmeans_silhouette(latents: NDArray[np.float6
 
 
 def test_latents_closer_than_rounding_neither_raise_nor_warn() -> None:
-    latents = 1e-200 * np.arange(10)[:, None]  # distinct, but their squared distances are all 0
+    latents = 1e-200 * np.arange(10)[:, None]  # distinct, but all squared distances round to 0
     assert math.isnan(kmeans_silhouette(latents, 3, seed=0))
 
 
-@pytest.mark.parametrize(
-    "latents, labels",
-    [
-        (np.eye(4), np.zeros(4, int)),
-        (np.eye(4), np.arange(4)),
-        (np.zeros((0, 3)), np.zeros(0, int)),
-        (np.array([[0.0], [1.0], [math.nan], [2.0]]), np.array([0, 0, 1, 1])),
-    ],
-)
-def test_degenerate_labels_have_no_silhouette(latents: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
-    assert math.isnan(label_silhouette(latents, labels))
-
-
-def test_collapsed_latents_with_labels() -> None:
-    assert label_silhouette(np.zeros((6, 2)), np.arange(6) % 2) == 0
+def test_degenerate_labels_have_no_silhouette() -> None:
+    assert math.isnan(label_silhouette(np.eye(4), np.zeros(4, int)))
+    assert math.isnan(label_silhouette(np.eye(4), np.arange(4)))
+    assert math.isnan(label_silhouette(np.zeros((0, 3)), np.zeros(0, int)))
+    assert math.isnan(label_silhouette(np.array([[0.0], [1.0], [math.nan], [2.0]]), np.array([0, 0, 1, 1])))
+    assert label_silhouette(np.zeros((6, 2)), np.arange(6) % 2) == 0  # collapsed latents

@@ -1,4 +1,4 @@
-"""Finer epochs and probes: what the figures of single latents and first epochs are drawn from."""
+"""Short epochs and probes, from which the figures of single latents and of first epochs are drawn."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_probes_and_short_epochs_reach_the_store(tmp_path: Path) -> None:
         assert len(row["probe_mean"]) == len(row["probe_variance"]) == sizes[row["epoch"]]
         assert (np.asarray(row["probe_variance"]) > 0).all()
     by_epoch = [tuple(rows["probe_label"]) for _, rows in probes.groupby("epoch")]
-    assert len(set(by_epoch)) == 1  # the same images every time
+    assert len(set(by_epoch)) == 1  # the same images in every epoch
     assert "probe_mean" not in epochs
     gallery = store.gallery(epochs["search_id"].iloc[0])
     assert gallery is not None and gallery["labels"].shape == gallery["originals"].shape[:1]

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from benchmark import load_model
-from benchmark.backbones.export import build_vae, save_model
+from benchmark.backbones.build import build_vae
+from benchmark.backbones.model_file import save_model
 from benchmark.config.protocol import load_protocol
 from benchmark.store import ResultsStore
 from benchmark.store.rows import EPOCH_COLUMNS
@@ -21,8 +22,6 @@ from reports.papers.asperti.base import MNIST_CONV, MNIST_DENSE, TILES_CONV, TIL
 from reports.papers.asperti.cube import SAMPLED, SLICES, UNSAMPLED, cube_data
 from reports.papers.asperti.curves import RHOS, draw_variances, kl_at_ratio, ratio_data, variances_data
 from reports.papers.asperti.images import (
-    conv_tiles_samples_data,
-    dense_tiles_data,
     draw_pictures,
     too_many_tiles,
     zeroed_data,
@@ -334,14 +333,14 @@ def test_too_many_tiles() -> None:
 def test_images_of_tiles(store: Store) -> None:
     store.add_model(TILES_CONV, [latents()], 4)
     path = store.add(TILES_DENSE, [latents()], epochs=5)
-    samples, inputs = conv_tiles_samples_data(store.runs), dense_tiles_data(store.runs)
+    samples, inputs = (PAPER_ITEMS[f"asperti-figure{n}"].data(store.runs) for n in (12, 9))
     assert samples is not None and inputs is not None
     assert len(samples.frame()) == 20 and "of 1,000 samples" in samples.blocks[0].name
     originals, reconstructions = (block.images for block in inputs.blocks)
     np.testing.assert_allclose(originals + reconstructions, 1, atol=1e-6)
     assert "5 % of the budget" in inputs.blocks[0].name
     (path / "images.npz").unlink()
-    assert dense_tiles_data(store.runs) is None
+    assert PAPER_ITEMS["asperti-figure9"].data(store.runs) is None
 
 
 # ---- all of them
@@ -366,7 +365,7 @@ def test_every_item_is_drawn_from_its_runs_and_none_without(store: Store, tmp_pa
 
 def test_pictures_keep_a_line_that_is_not_full(store: Store) -> None:
     store.add(TILES_DENSE, [latents()])
-    data = dense_tiles_data(store.runs)
+    data = PAPER_ITEMS["asperti-figure9"].data(store.runs)
     assert data is not None
     (ax, _) = draw_pictures(data).axes
     strip = np.asarray(ax.images[0].get_array())

@@ -11,8 +11,9 @@ from report_frames import Row, epochs, group, search
 
 from reports.analysis.stats import mean_interval
 from reports.data.groups import Group
+from reports.drawing.base import Marks
 from reports.drawing.style import paper_style
-from reports.figures.anytime import Anytime, anytime_data, candidates, draw_anytime
+from reports.figures.anytime import anytime_data, candidates, draw_anytime
 
 FLOPS, SECONDS = "training FLOPs", "wall-clock (s)"
 
@@ -35,7 +36,7 @@ def ranked(found: Group, search_id: str) -> list[float]:
     return rows.loc[rows["search_id"] == search_id, "mean_rank"].tolist()
 
 
-def curve(data: Anytime | None, searcher: str, axis: str = FLOPS, line: str = "seed") -> list[list[float]]:
+def curve(data: Marks | None, searcher: str, axis: str = FLOPS, line: str = "seed") -> list[list[float]]:
     assert data is not None
     frame = data.frame()
     rows = frame[(frame["searcher"] == searcher) & (frame["axis"] == axis) & (frame["line"] == line)]

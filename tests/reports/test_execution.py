@@ -115,7 +115,7 @@ def test_figures_tell_executions_apart_and_say_that_times_do_not_compare() -> No
     found = stacked_group()
     data = anytime_data(found)
     assert data is not None
-    assert set(data.curves["searcher"]) == {"grid", "grid (stacked)", "random (stacked)", "random (spread)", "ald"}
+    assert set(data.marks["searcher"]) == {"grid", "grid (stacked)", "random (stacked)", "random (spread)", "ald"}
     for notes in (data.notes, cost_data(found).notes):
         assert any("executed in different ways (sequential, stacked, spread)" in note for note in notes)
 

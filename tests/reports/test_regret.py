@@ -13,8 +13,9 @@ from report_frames import Frames, Row, search
 from reports.analysis.stats import mean_interval
 from reports.data.groups import read_groups
 from reports.data.quantities import CURVES
+from reports.drawing.base import Marks
 from reports.drawing.style import paper_style
-from reports.figures.regret import Regret, draw_regret, regret_data
+from reports.figures.regret import draw_regret, regret_data
 
 _, _, SILHOUETTE, NLL = (metric.heading("classifier") for metric in CURVES)
 
@@ -24,12 +25,12 @@ def trial(of: Row, number: int, nll: float, silhouette: float = 0.0, fid: float 
     return {**keys, "trial": number, "recon_nll": nll, "silhouette": silhouette, "fid_recon": fid, "fid_gen": fid}
 
 
-def regret(searches: list[Row], trials: list[Row]) -> Regret | None:
+def regret(searches: list[Row], trials: list[Row]) -> Marks | None:
     (found,) = read_groups(Frames(searches, trials=trials), "results")
     return regret_data(found)
 
 
-def by_hand() -> Regret:
+def by_hand() -> Marks:
     grid = [search("grid", seed, chosen_trial=1) for seed in (0, 1)]
     ald = [search("ald", seed, latent_dim=9) for seed in (0, 1)]
     trials = [

@@ -10,8 +10,9 @@ from fits import assert_fits
 from report_frames import Row, group, search
 
 from reports.data.quantities import CURVES
+from reports.drawing.base import Marks
 from reports.drawing.style import paper_style
-from reports.figures.tradeoff import Tradeoff, draw_tradeoff, tradeoff_data
+from reports.figures.tradeoff import draw_tradeoff, tradeoff_data
 
 FID, _, SILHOUETTE, NLL = (metric.heading("classifier") for metric in CURVES)
 SEARCHES = [
@@ -22,7 +23,7 @@ SEARCHES = [
 ]
 
 
-def tradeoff(searches: list[Row]) -> Tradeoff:
+def tradeoff(searches: list[Row]) -> Marks:
     data = tradeoff_data(group(searches))
     assert data is not None
     return data

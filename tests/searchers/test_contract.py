@@ -29,7 +29,7 @@ from searchers.base import (
 from searchers.parts.objectives import VAE, Loss
 from searchers.testing import SearcherContract, ToyProblem
 from searchers.testing.contract import run_checks
-from searchers.testing.toy import OPTIMUM
+from searchers.testing.problem import OPTIMUM
 
 OWN = """
 from dataclasses import dataclass

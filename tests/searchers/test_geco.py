@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.backbones.vae import VAE
 from searchers.base import Trial
 from searchers.in_training.geco_l0arm import GATE_SHARPNESS, GATE_START, LAMBDA_BOUNDS, GecoController, GecoL0Arm
 from searchers.parts.gates import antithetic_gates
 from searchers.parts.objectives import kl_per_dim, reparameterise, squared_error
 from searchers.testing import ToyProblem
-from searchers.testing.toy import SSE
+from searchers.testing.problem import SSE
 
 IMAGE_SHAPE = (1, 4, 4)
 LOOSE, TIGHT = 1e6, 1e-6  # tau: always met, never met

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.config.settings import from_mapping
 from benchmark.metrics.latents import posterior_stats
 from searchers.base import KEEP_ALL

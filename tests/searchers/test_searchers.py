@@ -13,8 +13,8 @@ from searchers.in_training.geco_l0arm import GecoL0Arm
 from searchers.in_training.sparsity import Sparsity
 from searchers.quantities import DECISION_METRICS, Weights
 from searchers.testing import SearcherContract, ToyProblem
-from searchers.testing.toy import OPTIMUM, SSE
-from searchers.testing.toy_vae import N_FACTORS
+from searchers.testing.model import N_FACTORS
+from searchers.testing.problem import OPTIMUM, SSE
 from searchers.whole_run.grid import Grid
 from searchers.whole_run.optuna_search import RandomSearch, TPESearch
 

@@ -6,7 +6,7 @@ import pytest
 
 from searchers.in_training.sparsity import Sparsity, SparsityController
 from searchers.testing import ToyProblem
-from searchers.testing.toy import OPTIMUM
+from searchers.testing.problem import OPTIMUM
 
 
 def test_sparsity_waits_for_a_stable_active_set() -> None:

@@ -1,4 +1,4 @@
-"""`make bench`: what training, metrics, searches and populations cost, most of it as ratios.
+"""`make bench`: what training, metrics, searches and stacked trainings cost, most of it as ratios.
 
 Machines are shared and noisy, so what is compared is interleaved in rounds of one process, and each number is printed
 with its spread over the rounds.
@@ -21,16 +21,16 @@ from tests.speed import conv as speed_conv
 from tests.speed import gpu as speed_gpu
 from tests.speed import mlp as speed_mlp
 from tests.speed import overheads as speed_overheads
-from tests.speed import population as speed_population
 from tests.speed import quality as speed_quality
 from tests.speed import scaling as speed_scaling
+from tests.speed import stacked as speed_stacked
 from tests.speed.timing import Effort, Printable, markdown
 
 FULL = Effort()
 SECTIONS: dict[str, Callable[[Effort], Sequence[Printable]]] = {
     "mlp": speed_mlp.measure,
     "conv": speed_conv.measure,
-    "population": speed_population.measure,
+    "stacked": speed_stacked.measure,
     "overheads": speed_overheads.measure,
     "scaling": speed_scaling.measure,
     "quality": speed_quality.measure,

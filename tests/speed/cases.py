@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.backbones.linear import Linear
 from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Training

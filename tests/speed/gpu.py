@@ -10,7 +10,7 @@ from benchmark.training.clock import Clock
 from benchmark.training.cuda_graph import WARM_UP
 from searchers.base import FixedSize
 from tests.speed.cases import CONV, MLP, REMOVED, Case
-from tests.speed.population import stacked
+from tests.speed.stacked import stacked
 from tests.speed.timing import Effort, Measure, Table, interleaved, ratio
 
 COPIED = 2**28  # floats: beyond any cache
@@ -73,7 +73,7 @@ def _recapture(case: Case) -> float:
     state = few.state(device=torch.device("cuda"))
     few.train(state)
     replayed = _seconds(lambda: few.train(state))
-    state.keep_latents(tuple(range(few.latents - REMOVED)))
+    state.remove_all_but(range(few.latents - REMOVED))
     return _seconds(lambda: few.train(state)) - replayed
 
 

@@ -70,7 +70,7 @@ def removal(case: Case) -> tuple[float, float]:
     """Milliseconds to remove latents, and the time of the first step after that over the later ones'."""
     step = replace(case, images=case.training.batch_size, steps=1)
     state = step.state()
-    removed = seconds(lambda: state.keep_latents(tuple(range(case.latents - REMOVED))))
+    removed = seconds(lambda: state.remove_all_but(range(case.latents - REMOVED)))
     first, *later = [seconds(lambda: step.train(state)) for _ in range(11)]
     return 1e3 * removed, first / statistics.median(later)
 

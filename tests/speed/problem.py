@@ -11,7 +11,7 @@ from rich.console import Console
 from sklearn.decomposition import PCA
 from torch import Generator, Tensor
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Named, Training
 from benchmark.datasets import load_dataset

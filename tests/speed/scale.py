@@ -8,13 +8,16 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from benchmark.suite.placement import Placement, longest_first, place
 from rich.progress import track
 
 from benchmark.config.protocol import Named, load_protocol, protocol_names
 from benchmark.machine import environment
-from benchmark.suite.estimate import measured_rate, task_flops
+from benchmark.store.folders import SearchFolder
+from benchmark.store.remote import Results
+from benchmark.suite.estimate import item_flops, measured_rate
+from benchmark.suite.forecast import Placement, longest_first, place
 from benchmark.suite.plan import SearchSpec, plan
+from benchmark.suite.work import make_items
 from benchmark.text import short_number
 from tests.speed.timing import markdown
 
@@ -57,13 +60,15 @@ class Experiment:
         return f"{_options(backbone)} on {'x'.join(map(str, self.shape))}"
 
     def hours(self, speed: float, spread: bool = False) -> list[float]:
-        """Core hours of each task, evaluations included; a search, or where it is spread each training.
+        """Core hours of each task, evaluations included: of searches, or where they are spread of each training too.
 
         speed: training FLOPs per second of a core.
         """
-        specs = [replace(spec, ahead="spread") for spec in self.specs] if spread else self.specs
-        flops = task_flops(specs, self.shape, self.n_images)
-        return [(1 + EVALUATION_SHARE) * task / speed / 3600 for task in flops]
+        specs = [replace(spec, execution="spread") for spec in self.specs] if spread else self.specs
+        results = Results("results")
+        items = make_items([(spec, SearchFolder(results.path / spec.search_id)) for spec in specs], results)
+        flops = item_flops(items, specs, self.shape, self.n_images)
+        return [(1 + EVALUATION_SHARE) * task / speed / 3600 for task in flops if task]
 
 
 def experiments(names: Sequence[str], seeds: Sequence[int] = SEEDS) -> list[Experiment]:

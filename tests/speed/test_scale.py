@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmark.suite.placement import Placement
 
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import make_dataset, split_dataset
+from benchmark.suite.forecast import Placement
 from tests.speed import scale
 from tests.speed.scale import IMAGES, experiments, hours_cells, limit, markdown, paper_protocols, suite_cells
 

@@ -13,8 +13,8 @@ from benchmark.backbones.linear import Linear
 from benchmark.metrics.frechet import feature_stats, frechet_distance
 from tests.speed import __main__ as speed
 from tests.speed import overheads as speed_overheads
-from tests.speed import population as speed_population
 from tests.speed import scaling as speed_scaling
+from tests.speed import stacked as speed_stacked
 from tests.speed.cases import CONV, MLP, Case, as_torch_has_it
 from tests.speed.timing import Effort, Table, interleaved
 
@@ -28,8 +28,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Less of everything; what the bench sets for its whole process is undone."""
     threads = torch.get_num_threads()
     monkeypatch.setattr("benchmark.metrics.classifier.STEPS", 1)
-    monkeypatch.setattr(speed_population, "MEMBERS", (1, 2))
-    monkeypatch.setattr(speed_population, "SEEDS", 1)
+    monkeypatch.setattr(speed_stacked, "MEMBERS", (1, 2))
+    monkeypatch.setattr(speed_stacked, "SEEDS", 1)
     for name in ("IMAGES", "LATENTS", "BATCHES"):
         monkeypatch.setattr(speed_scaling, name, getattr(speed_scaling, name)[:2])
     yield

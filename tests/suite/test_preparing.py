@@ -19,7 +19,9 @@ from benchmark.paths import cache_root, data_root
 from benchmark.suite import runner, worker
 from benchmark.suite.executors.local_pool import OnEnd, OnMessage, OnOffer, Task
 from benchmark.suite.plan import Prepared
-from benchmark.suite.runner import Suite, run_suite, show_plan
+from benchmark.suite.runner import Suite, plan_suite, run_suite
+from benchmark.terminal.plan_table import print_plan
+from benchmark.terminal.screen import TerminalScreen
 from searchers.registry import Entry
 
 PROTOCOL = parse_protocol(
@@ -31,6 +33,7 @@ space.sizes = [2]
 """,
     "tiny",
 )
+SCREEN = TerminalScreen()
 WEIGHTS = Path("inception", inception.WEIGHTS_FILE)
 
 
@@ -163,7 +166,7 @@ def test_the_features_used_instead_are_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(download, "open_url", _no_network)
-    searches = run_suite(Suite(PROTOCOL, ("grid",), (0,), tmp_path / "results", "cpu"))
+    searches = run_suite(Suite(PROTOCOL, ("grid",), (0,), tmp_path / "results", "cpu"), SCREEN)
     assert searches["status"].tolist() == ["done"]
     assert searches["test_fid_features"].str.startswith("classifier").tolist() == [True]
     assert "FIDs are on the classifier's features" in capsys.readouterr().out
@@ -264,7 +267,7 @@ def test_a_dry_run_on_a_gpu_plans_what_runs_have_done_there() -> None:
 @pytest.mark.usefixtures("in_process", "never_made")
 def test_a_dry_run_writes_no_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for results in (tmp_path / "results", f"file://{tmp_path}/store"):
-        show_plan(Suite(PROTOCOL, ("grid",), (0,), results, "cpu"))
+        print_plan(plan_suite(Suite(PROTOCOL, ("grid",), (0,), results, "cpu"), SCREEN))
         assert "1 searches, 0 done" in capsys.readouterr().out
     assert not (tmp_path / "results").exists() and not (tmp_path / "store").exists()
 
@@ -272,8 +275,8 @@ def test_a_dry_run_writes_no_results(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.usefixtures("in_process")
 def test_a_dry_run_knows_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     suite = Suite(PROTOCOL, ("grid",), (0,), tmp_path / "results", "cpu")
-    run_suite(suite)
-    show_plan(suite)
+    run_suite(suite, SCREEN)
+    print_plan(plan_suite(suite, SCREEN))
     assert "1 searches, 1 done" in capsys.readouterr().out
 
 
@@ -286,7 +289,7 @@ def test_a_long_suite_is_announced_before_it_starts(
 ) -> None:
     for line in (None, "this suite is long"):
         monkeypatch.setattr(runner, "long_suite", lambda *_, line=line: line)
-        run_suite(Suite(PROTOCOL, ("grid",), (int(line is not None),), tmp_path / "results", "cpu"))
+        run_suite(Suite(PROTOCOL, ("grid",), (int(line is not None),), tmp_path / "results", "cpu"), SCREEN)
         assert ("this suite is long" in capsys.readouterr().out.splitlines()[:2]) is (line is not None)
 
 
@@ -295,4 +298,4 @@ def test_a_worker_that_dies_while_preparing_is_one_line(monkeypatch: pytest.Monk
         on_end(0, runner.Death("the worker process was killed by SIGKILL"))
 
     with pytest.raises(InputError, match="preparing the data failed: the worker process was killed by SIGKILL"):
-        runner._prepare(PROTOCOL, "cpu", run_tasks)
+        runner._prepare(PROTOCOL, "cpu", run_tasks, SCREEN)

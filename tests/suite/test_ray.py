@@ -65,7 +65,7 @@ def _assert_same(store: ResultsStore, expected: ResultsStore, searchers: str, se
 
 def _assert_tidy(results: Path) -> None:
     names = [path.name for path in results.rglob("*")]
-    assert not [name for name in names if name.startswith((".", "claim-", "ahead", "checkpoint"))]
+    assert not [name for name in names if name.startswith((".", "claim-", "stack-", "optimizer", "checkpoint"))]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def local(work: Path) -> ResultsStore:
 
 @pytest.fixture(scope="module")
 def spread(work: Path) -> ResultsStore:
-    return _run(work, *_command("grid sparsity", "0", "spread", "--spread", "--epochs", "40"))[0]
+    return _run(work, *_command("grid sparsity", "0", "spread", "--execution", "spread", "--epochs", "40"))[0]
 
 
 def test_a_suite_has_the_local_pools_results(work: Path, cluster: RayNodes, local: ResultsStore) -> None:
@@ -138,14 +138,14 @@ def test_results_at_a_url_survive_a_lost_node(work: Path, cluster: RayNodes, spr
     """Each node has files of its own; only what is at the URL is left of a lost one."""
     cluster.add()
     url = f"file://{work / 'store'}"
-    command = _command("grid sparsity", "0", url, "--spread", "--epochs", "40")
+    command = _command("grid sparsity", "0", url, "--execution", "spread", "--epochs", "40")
 
     def both_nodes_are_training() -> bool:
         return len(list((work / "store").glob("searches/*/trials/*/checkpoint.pt"))) >= 2
 
     output = _lose_a_node(work, cluster, *command, when=both_nodes_are_training)
     assert "goes on elsewhere: its node was lost" in output, output
-    _assert_same(ResultsStore(work / "store"), spread, "grid@spread sparsity", "0")
+    _assert_same(ResultsStore(work / "store"), spread, "grid sparsity", "0")
     _assert_tidy(work / "store")
     shown = benchmark("show", url, cwd=work, cache=work / "elsewhere")
     assert shown.returncode == 0 and shown.stdout.count("done") == 2

@@ -10,7 +10,7 @@ import pytest
 from annotated_types import Ge
 from pydantic import Field
 
-from benchmark.backbones.export import make_backbone
+from benchmark.backbones.build import make_backbone
 from benchmark.config.protocol import (
     DEFAULT_SEARCHERS,
     DEFAULT_SEEDS,

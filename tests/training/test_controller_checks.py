@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.store.folders import TrialFolder
 from benchmark.training import checkpoint
 from benchmark.training.state import TrainingState
@@ -18,7 +18,7 @@ from searchers.parts.objectives import VAE, Loss, elbo_loss, kl_per_dim
 from tests.training.test_training import SEED, TRIAL, N, Scripted, _train
 
 SHRINK = {1: Decision(keep=(0, 2, 3))}
-INSTEAD = "; state for each latent cannot follow a removal: close latents in open_latents() and never return keep"
+INSTEAD = "; state for each latent has to follow in latents_kept(): see searchers.base.resize"
 
 
 class Weighted(Scripted):
@@ -55,7 +55,7 @@ class ById(Averaged):
 
 
 class Resized(Weighted):
-    """Removes its own entries too: its optimizer and a resumed training would not know."""
+    """Removes its own entries too, not in `latents_kept`: its optimizer and a resumed training would not know."""
 
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         decision = super().after_epoch(history, model)
@@ -67,7 +67,7 @@ class Resized(Weighted):
 def test_removing_latents_and_closing_them() -> None:
     with pytest.raises(TypeError) as caught:
         _train(Scripted(SHRINK, gate=(True,) * N))
-    assert str(caught.value) == f"Scripted removes latents (Decision.keep) and has open_latents(){INSTEAD}"
+    assert str(caught.value) == f"Scripted changes the latents (Decision) and has open_latents(){INSTEAD}"
 
 
 @pytest.mark.parametrize(("controller", "name"), [(Weighted, "weights"), (Averaged, "average")])
@@ -90,7 +90,7 @@ def test_state_that_fits_is_left_alone() -> None:
 def test_state_that_is_resized() -> None:
     with pytest.raises(TypeError) as caught:
         _train(Resized(SHRINK))
-    got = "weights of Resized changed shape in training; expected the shape that it had at the start"
+    got = "weights of Resized changed shape in training; expected the shape that it had"
     assert str(caught.value) == got + INSTEAD
 
 

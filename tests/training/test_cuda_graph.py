@@ -13,12 +13,12 @@ import torch
 from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
 from benchmark.store.folders import TrialFolder
 from benchmark.suite.population import Population
-from benchmark.suite.problem import Member
+from benchmark.suite.problem import TrainingRun
 from benchmark.training import cuda_graph
 from benchmark.training.cuda_graph import WARM_UP, Replay
 from benchmark.training.loop import run_steps, train_epoch
@@ -217,7 +217,7 @@ def test_latents_removed_in_between_are_recorded_anew(replays: list[int]) -> Non
     losses = []
     for state, noise in ((plain, Generator), (replayed, _OnGPU)):
         losses.append(_train(state, split, (1, 2), noise))
-        state.keep_latents((0, 2, 5))
+        state.remove_all_but((0, 2, 5))
         assert state.replay is None
         losses[-1] += _train(state, split, (3,), noise)
     assert losses[0] == losses[1]
@@ -263,7 +263,7 @@ def _population(folder: Path, device: torch.device = CPU) -> Population:
     for number, n in enumerate((2, N, 4)):
         vae = build_vae("mlp", *BACKBONES["mlp"], n, number).to(device)
         state = new_state(vae, FixedSize(), SETTINGS.learning_rate)
-        members.append(Member(TrialFolder(folder / str(number)), n, (SEED, number), state))
+        members.append(TrainingRun(TrialFolder(folder / str(number)), n, (SEED, number), state))
     return Population(members, SETTINGS, _split(device))
 
 

@@ -12,8 +12,9 @@ import torch
 from commands import TINY, benchmark
 from torch import Generator, Tensor, nn
 
-from benchmark.backbones.export import build_vae, load_model, save_model
+from benchmark.backbones.build import build_vae
 from benchmark.backbones.linear import Linear
+from benchmark.backbones.model_file import load_model, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Evaluation, Named, Protocol, Training, override
 from benchmark.datasets.base import Dataset, make_dataset
@@ -187,10 +188,10 @@ def test_bad_precision_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_stacked_training_in_bf16_is_refused_on_a_cpu(tmp_path: Path) -> None:
-    options = "--population --precision bf16 --searchers grid --seeds 0 --device cpu".split()
+    options = "--execution stacked --precision bf16 --searchers grid --seeds 0 --device cpu".split()
     done = benchmark("run", *options, cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "precision is bf16 and grid@population is stacked, on a CPU; expected one of the two" in done.stderr
+    assert "precision is bf16 and grid is stacked, on a CPU; expected one of the two" in done.stderr
     assert not (tmp_path / "results").exists()
 
 

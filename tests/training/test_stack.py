@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from benchmark.backbones.export import build_vae
+from benchmark.backbones.build import build_vae
 from benchmark.backbones.vae import VAE
 from benchmark.training.loop import autocast
 from benchmark.training.stack import Stack

@@ -1,1 +1,1 @@
-"""Downloads, extracted archives, and the cache of decoded images."""
+"""Downloads, extracted archives and the cache of decoded images."""

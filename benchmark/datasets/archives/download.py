@@ -1,4 +1,4 @@
-"""Files fetched from the web: over https alone, checked by checksum, whole or not there at all."""
+"""Downloads files over https, verifies their checksums, and never leaves a partial file."""
 
 import hashlib
 import http.client
@@ -23,10 +23,10 @@ ALGORITHMS = {32: "md5", 64: "sha256"}
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file, where it is published and what it holds.
+    """A published file.
 
-    path: below data_root(). checksum: MD5 or SHA-256, told apart by their length, in hexadecimal. n_bytes: its size,
-    where it is known; progress is counted by it where the server does not say.
+    path: below data_root(). checksum: MD5 or SHA-256 in hexadecimal; its length tells which. n_bytes: the size, if
+    known; the progress display uses it when the server does not send the size.
     """
 
     path: str
@@ -36,26 +36,26 @@ class RemoteFile:
 
     @property
     def algorithm(self) -> str:
-        """The checksum's algorithm, by hashlib's name."""
+        """The name of the checksum's algorithm in hashlib."""
         return ALGORITHMS[len(self.checksum)]
 
 
 def fetch(name: str, remote: RemoteFile) -> Path:
-    """Where the file of the dataset `name` lies: downloaded if it is missing, and verified either way.
+    """Returns the path of a file of the dataset `name`; downloads it if it is missing, and verifies it always.
 
-    A download that breaks off leaves nothing behind and starts again at the next call. A file published over plain
-    http is never downloaded: the user fetches it. Raises InputError if the file is missing and cannot be had, or if
-    its checksum is wrong.
+    An interrupted download leaves nothing behind and starts again at the next call. A file that is published over plain
+    http is never downloaded; the user fetches it. Raises InputError if the file is missing and cannot be downloaded, or
+    if its checksum is wrong.
     """
     target = data_root() / remote.path
     if not target.is_file():
         _download(name, remote, target)
         return target
-    got = _checksum(target, remote.algorithm)
-    if got != remote.checksum:
+    checksum = _checksum(target, remote.algorithm)
+    if checksum != remote.checksum:
         raise InputError(
             f"{target} is truncated, damaged or another file: {target.stat().st_size} bytes with {remote.algorithm} "
-            f"{got}, expected {remote.checksum} of {remote.url}; delete it to download it again, or replace it"
+            f"{checksum}, expected {remote.checksum} of {remote.url}; delete it to download it again, or replace it"
         )
     return target
 
@@ -69,9 +69,9 @@ def _download(name: str, remote: RemoteFile, target: Path) -> None:
         )
     try:
         with replacing(target) as partial:
-            size, got = _copy(remote, partial)
-            if got != remote.checksum:
-                raise URLError(f"got {size} bytes with {remote.algorithm} {got}, expected {remote.checksum}")
+            size, checksum = _copy(remote, partial)
+            if checksum != remote.checksum:
+                raise URLError(f"got {size} bytes with {remote.algorithm} {checksum}, expected {remote.checksum}")
     except (OSError, http.client.HTTPException) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
@@ -80,7 +80,7 @@ def _download(name: str, remote: RemoteFile, target: Path) -> None:
 
 
 def _copy(remote: RemoteFile, partial: Path) -> tuple[int, str]:
-    """Writes what the address gives to `partial`; its number of bytes and checksum."""
+    """Downloads the file to `partial`; returns its number of bytes and its checksum."""
     digest = hashlib.new(remote.algorithm, usedforsecurity=False)
     size = 0
     begin_stage(f"connecting to {urlsplit(remote.url).hostname}, which may take {TIMEOUT_SECONDS:.0f} s")
@@ -96,7 +96,7 @@ def _copy(remote: RemoteFile, partial: Path) -> tuple[int, str]:
 
 
 class _HttpsOnly(HTTPRedirectHandler):
-    """Follows redirects to https addresses alone."""
+    """Follows redirects only to https addresses."""
 
     def redirect_request(self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str) -> Any:
         if not newurl.startswith("https://"):
@@ -105,7 +105,7 @@ class _HttpsOnly(HTTPRedirectHandler):
 
 
 def open_url(url: str) -> Any:
-    """The response at an https address, to be closed by the caller."""
+    """Opens an https address. The caller closes the response."""
     request = Request(url, headers={"User-Agent": "latentbench"})
     return build_opener(_HttpsOnly).open(request, timeout=TIMEOUT_SECONDS)
 

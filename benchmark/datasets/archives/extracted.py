@@ -1,4 +1,4 @@
-"""Archives that the user, or torchvision, has extracted already."""
+"""Archives that the user or torchvision has already extracted."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,11 +16,11 @@ def cached_archive(
     find: Callable[[Path], list[Path]],
     decode_files: Callable[[Path, list[Path]], None],
 ) -> CachedImages:
-    """The archive's images: from the archive, or without it from the first of the `folders` that exists.
+    """Decodes an archive, or its extracted files if the archive is missing and one of `folders` exists.
 
-    The archive is downloaded if there is neither. version: of the decoding. decode(cache): fills a cache from the
-    archive. find(folder): the files in the order of the archive, InputError where some are missing.
-    decode_files(cache, files): fills a cache with the same images from these files. Nothing is written to the folders.
+    Downloads the archive if both are missing. version: the version of the decoding. decode(cache): fills a cache from
+    the archive. find(folder): lists the files in the order of the archive; raises InputError if some are missing.
+    decode_files(cache, files): fills a cache with the same images from these files. Writes nothing to `folders`.
     """
     dataset = archive.path.partition("/")[0]
     cache = cache_folder(dataset, f"{version}-{archive.checksum}")
@@ -29,4 +29,4 @@ def cached_archive(
         return cached_images(cache, decode)
     files = find(extracted[0])
     key = listing_key(((str(file), file.stat()) for file in files), version)
-    return cached_images(cache_folder(dataset, key), lambda own: decode_files(own, files))
+    return cached_images(cache_folder(dataset, key), lambda folder: decode_files(folder, files))

@@ -1,4 +1,4 @@
-"""Decoded images on disk: written once, then memory-mapped."""
+"""A cache of decoded images on disk: written once, then memory-mapped."""
 
 import contextlib
 import errno
@@ -27,9 +27,10 @@ REMEDY = "free disk space, or set XDG_CACHE_HOME to a folder that has more"
 
 @dataclass(frozen=True)
 class CachedImages:
-    """images: uint8 [N, C, H, W] (video [N, C, T, H, W]), memory-mapped, private: writing to them changes no file.
+    """Decoded images and their labels.
 
-    labels: int64 [N]. fingerprint: a hash of shape, labels and images. notes: what decoding has met, in words.
+    images: uint8 [N, C, H, W] (video [N, C, T, H, W]), memory-mapped; writing to them does not change the file.
+    labels: int64 [N]. fingerprint: a hash of shape, labels and images. notes: remarks of the decoder about the images.
     """
 
     images: Tensor
@@ -39,7 +40,7 @@ class CachedImages:
 
 
 def cached_images(cache: Path, decode: Callable[[Path], None]) -> CachedImages:
-    """What the folder `cache` holds; `decode(cache)` fills it by `write_images` if it is empty or torn."""
+    """Reads the folder `cache`. If it is empty or incomplete, `decode(cache)` first fills it with `write_images`."""
     with contextlib.suppress(OSError, ValueError, KeyError, Damaged):
         return _read(cache)
     decode(cache)
@@ -47,20 +48,20 @@ def cached_images(cache: Path, decode: Callable[[Path], None]) -> CachedImages:
 
 
 def _read(cache: Path) -> CachedImages:
-    """done.json is written last; np.load raises ValueError for an images.npy that is too short."""
-    done = read_json(cache / "done.json")
+    """Raises an error if the cache is incomplete: done.json is written last, and np.load refuses a short images.npy."""
+    content = read_json(cache / "done.json")
     images = torch.from_numpy(np.load(cache / "images.npy", mmap_mode="c"))
-    labels = torch.tensor(done["labels"])
+    labels = torch.tensor(content["labels"])
     if len(images) != len(labels):
         raise ValueError(f"{cache}: {len(images)} images and {len(labels)} labels")
-    return CachedImages(images, labels, done["fingerprint"], tuple(done.get("notes", ())))
+    return CachedImages(images, labels, content["fingerprint"], tuple(content.get("notes", ())))
 
 
 def listing_key(files: Iterable[tuple[str, os.stat_result]], *conditions: object) -> str:
-    """A name for the cache of what is decoded from these files: names, sizes and times, and the `conditions`."""
-    listing = [(name, status.st_size, status.st_mtime_ns) for name, status in files]
-    text = json.dumps([*conditions, listing])
-    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    """A name for the cache of images decoded from these files: a hash of names, sizes, times and `conditions`."""
+    listing = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+    content = json.dumps([*conditions, listing])
+    return hashlib.blake2b(content.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def write_images(
@@ -70,9 +71,9 @@ def write_images(
     batches: Iterable[NDArray[np.uint8]],
     notes: Sequence[str] = (),
 ) -> None:
-    """Fills the folder `cache`, holding one batch in memory at a time.
+    """Fills the folder `cache`, with one batch in memory at a time.
 
-    shape: (N, C, H, W) of all images, video (N, C, T, H, W). batches: consecutive images, [n, C, H, W] each, N in all.
+    shape: of all images, (N, C, H, W), video (N, C, T, H, W). batches: consecutive images, [n, C, H, W] each, N in all.
     notes: as in CachedImages. Raises InputError if the disk is full.
     """
     labels = [int(label) for label in labels]
@@ -81,7 +82,7 @@ def write_images(
     _check_space(cache, math.prod(shape))
     try:
         with replacing(cache / "images.npy") as partial:
-            n_written = _write(partial, shape, batches, digest.update)
+            n_written = _write_npy(partial, shape, batches, digest.update)
             if not n_written == shape[0] == len(labels):
                 raise ValueError(f"{cache}: {n_written} images and {len(labels)} labels, expected {shape[0]} of each")
         write_json(cache / "done.json", {"fingerprint": digest.hexdigest(), "labels": labels, "notes": list(notes)})
@@ -91,10 +92,10 @@ def write_images(
         raise InputError(f"cannot write the decoded images to {cache} ({error.strerror}); {REMEDY}") from error
 
 
-def _write(
+def _write_npy(
     path: Path, shape: tuple[int, ...], batches: Iterable[NDArray[np.uint8]], update: Callable[[memoryview], None]
 ) -> int:
-    """Writes an npy file by plain writes: a mapped file's pages would count as resident, and a full disk would kill."""
+    """Writes an npy file without mapping it: mapped pages would count as memory, and a full disk would kill us."""
     n_written = 0
     advance = begin_stage("decoding", shape[0], "images")
     with path.open("wb") as file:
@@ -110,16 +111,16 @@ def _write(
     return n_written
 
 
-def _check_space(cache: Path, needed: int) -> None:
+def _check_space(cache: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(cache).free
-    if free < needed:
+    if free < n_bytes:
         raise InputError(
-            f"the decoded images take {needed / 1e9:.1f} GB in {cache}, which has {free / 1e9:.1f} GB free; {REMEDY}"
+            f"the decoded images take {n_bytes / 1e9:.1f} GB in {cache}, which has {free / 1e9:.1f} GB free; {REMEDY}"
         )
 
 
 def _remove_abandoned(cache: Path) -> None:
-    """Removes what killed processes left; a file written to lately may be a running process's."""
+    """Removes partial files of killed processes; a recent one may belong to a running process."""
     for partial in cache.glob(".*.images.npy"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - partial.stat().st_mtime > ABANDONED_SECONDS:

@@ -1,1 +1,1 @@
-"""A user's own folder of images."""
+"""Datasets from a user's folder of images."""

@@ -13,28 +13,26 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from benchmark.datasets.archives.image_cache import CachedImages, cached_images, listing_key, write_images
-from benchmark.datasets.base import Dataset, make_dataset
+from benchmark.datasets.base import HELD_OUT_FRACTION, SPLIT_SEED, Dataset, make_dataset
 from benchmark.datasets.folders.image_decoding import FITS, TRANSPARENCY, Fit, Header, read_header, read_square, reason
 from benchmark.datasets.folders.image_files import ImageFile, Listing, counted, list_images, unreadable
 from benchmark.paths import cache_folder
 from benchmark.stages import as_stage
 
-TEST_FRACTION = 0.1
-SPLIT_SEED = 0
 CACHE_VERSION = 3  # raise it when decoding changes
 
 
 def load(path: str, size: Annotated[int, Ge(4)] = 64, fit: Fit = "crop") -> Dataset:
-    """The images under `path` (classes and splits as in `list_images`) as [N, C, size, size], memory-mapped.
+    """Loads the images under `path` as [N, C, size, size], memory-mapped; see `list_images` for classes and splits.
 
-    fit: with `crop` the shorter side is scaled to `size` pixels and the centre is cut out; with `stretch` both sides
-    are scaled, with `pad` the longer one, and what is missing is black. Photographs are turned upright as their EXIF
-    tag says, transparency is laid on white, of several frames the first is taken. C is 1 if every image is grey by its
-    mode or palette, else 3 (RGB). A tenth is the test split where the folder has no splits of its own. Decoded images
-    stay in the cache until a file is added, removed or changed. Raises InputError for images that cannot be read.
+    fit: `crop` scales the shorter side to `size` pixels and cuts out the centre, `stretch` scales both sides, `pad`
+    scales the longer side and adds black bars. Photographs are turned upright by their EXIF tag, transparent images are
+    put on white, and only the first of several frames is used. C is 1 if the mode or palette of every image is grey,
+    else 3 (RGB). If the folder has no splits of its own, a tenth is the test split. The cache is reused until a file is
+    added, removed or changed. Raises InputError for images that cannot be read.
     """
     listing = list_images(path)
-    files = _in_splits(listing.files)
+    files = _in_split_order(listing.files)
     key = listing_key(
         ((file.name, file.stat) for file in files),
         CACHE_VERSION,
@@ -47,11 +45,11 @@ def load(path: str, size: Annotated[int, Ge(4)] = 64, fit: Fit = "crop") -> Data
     return _dataset(path, listing, files, stored, fit)
 
 
-def _in_splits(files: Sequence[ImageFile]) -> list[ImageFile]:
-    """Ordered so that each split is one stretch of the cache: test, val if there is one, train.
+def _in_split_order(files: Sequence[ImageFile]) -> list[ImageFile]:
+    """Orders the files by split: test, val, train.
 
-    Without splits of its own a folder's images are shuffled, and the first are the test split. The order follows names
-    below the folder alone, so that it is the same in another place.
+    Shuffles the images of a folder without splits of its own; the first are then the test split. The order depends only
+    on names below the folder, so that it does not change if the folder moves.
     """
     if files[0].split:
         return list(files)
@@ -60,16 +58,16 @@ def _in_splits(files: Sequence[ImageFile]) -> list[ImageFile]:
 
 
 def _dataset(path: str, listing: Listing, files: Sequence[ImageFile], stored: CachedImages, fit: Fit) -> Dataset:
-    numbers = Counter(file.split for file in files)
-    n_test, n_val = numbers["test"] or round(TEST_FRACTION * len(files)), numbers["val"]
+    counts = Counter(file.split for file in files)
+    n_test, n_val = counts["test"] or round(HELD_OUT_FRACTION * len(files)), counts["val"]
     test, val, train = (
         (stored.images[rows], stored.labels[rows])
         for rows in (slice(n_test), slice(n_test, n_test + n_val), slice(n_test + n_val, None))
     )
-    has_own_splits = bool(numbers["test"])
-    sizes = repr((stored.fingerprint, n_test, n_val)).encode()  # the same images in other splits are other data
-    drawn = "the folder's own splits" + ("" if n_val else ", validation drawn from train")
-    notes = [drawn if has_own_splits else "all splits drawn at random", f"fit {fit}: {FITS[fit]}", *stored.notes]
+    has_own_splits = bool(counts["test"])
+    sizes = repr((stored.fingerprint, n_test, n_val)).encode()  # other splits of the same images are other data
+    own_splits = "the folder's own splits" + ("" if n_val else ", validation drawn from train")
+    notes = [own_splits if has_own_splits else "all splits drawn at random", f"fit {fit}: {FITS[fit]}", *stored.notes]
     notes += [f"left out: {', '.join(listing.left_out)}" if listing.left_out else ""]
     return make_dataset(
         f"folder:{path}",
@@ -84,13 +82,13 @@ def _dataset(path: str, listing: Listing, files: Sequence[ImageFile], stored: Ca
 
 
 def _decode(where: str, files: Sequence[ImageFile], size: int, fit: Fit, cache: Path) -> None:
-    """Writes the images [N, C, size, size] into the cache, one at a time."""
+    """Decodes the images one at a time into the cache, [N, C, size, size]."""
     problems: dict[str, str] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, about what is odd in a file that it reads all the same
+        warnings.simplefilter("ignore")  # Pillow warns about oddities of files that it can read
         headers = _headers(files, problems)
         mode = "L" if all(header.is_grey for header in headers) else "RGB"
-        shape = (len(files), len(mode), size, size)  # as many channels as letters
+        shape = (len(files), len(mode), size, size)  # a mode has one letter per channel
         labels = [file.label for file in files]
         write_images(cache, shape, labels, _squares(where, files, mode, size, fit, problems), _notes(headers))
 
@@ -100,7 +98,7 @@ def _headers(files: Sequence[ImageFile], problems: dict[str, str]) -> list[Heade
     for file in as_stage(files, "reading headers", "images"):
         try:
             headers.append(read_header(file.path))
-        except Exception as error:  # from broken files Pillow's decoders raise all sorts
+        except Exception as error:  # Pillow raises many kinds of errors for broken files
             problems[file.name] = reason(file.path, error)
     return headers
 
@@ -108,7 +106,7 @@ def _headers(files: Sequence[ImageFile], problems: dict[str, str]) -> list[Heade
 def _squares(
     where: str, files: Sequence[ImageFile], mode: str, size: int, fit: Fit, problems: dict[str, str]
 ) -> Iterator[NDArray[np.uint8]]:
-    """All images one by one, [1, C, size, size]; InputError at the end where some could not be read."""
+    """Yields the images, [1, C, size, size] each. Raises InputError at the end if some cannot be read."""
     for file in files:
         if file.name in problems:
             continue

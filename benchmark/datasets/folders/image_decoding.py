@@ -1,4 +1,4 @@
-"""From an image file of any format to a square of pixels."""
+"""Decodes an image file of any format to a square of pixels."""
 
 import logging
 import struct
@@ -19,14 +19,14 @@ FITS: dict[Fit, str] = {
     "stretch": "both sides scaled, proportions not kept",
     "pad": "the longer side scaled, black bars beside",
 }
-TRANSPARENCY = "white"  # a drawing on a transparent ground is mostly dark
+TRANSPARENCY = "white"  # drawings on a transparent background are mostly dark
 GREY_MODES = ("1", "L", "LA", "La")
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its words about a broken file go to the terminal too
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # keeps messages about broken files off the terminal
 
 
 class Header(NamedTuple):
-    """What a file says about its image without being decoded (a palette of greys aside)."""
+    """Facts about an image from its file's header and palette, without decoding its pixels."""
 
     is_grey: bool
     is_transparent: bool
@@ -34,7 +34,7 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """Raises ValueError for pixels of more than 8 bits, and all sorts for broken files."""
+    """Raises ValueError for pixels of more than 8 bits, and many kinds of errors for broken files."""
     with Image.open(path, formats=SAFE_FORMATS) as image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"more than 8 bits a channel (mode {image.mode})")
@@ -48,28 +48,28 @@ def _has_grey_palette(image: Image.Image) -> bool:
 
 
 def read_square(path: Path, mode: str, size: int, fit: Fit) -> NDArray[np.uint8]:
-    """The first frame, turned upright as its EXIF tag says and laid on TRANSPARENCY: uint8 [C, size, size].
+    """Decodes the first frame, turns it upright by its EXIF tag and puts it on TRANSPARENCY: uint8 [C, size, size].
 
-    mode: L or RGB. fit: a key of FITS. Raises all sorts for broken files.
+    mode: L or RGB. fit: a key of FITS. Raises many kinds of errors for broken files.
     """
     with Image.open(path, formats=SAFE_FORMATS) as image:
         image.load()
-        with suppress(SyntaxError, ValueError, struct.error):  # of a broken EXIF block: the image itself is whole
+        with suppress(SyntaxError, ValueError, struct.error):  # a broken EXIF block: the image is fine
             ImageOps.exif_transpose(image, in_place=True)
-        opaque = _laid_on(image, TRANSPARENCY) if image.has_transparency_data else image
+        opaque = _put_on(image, TRANSPARENCY) if image.has_transparency_data else image
         pixels = opaque.convert(mode)
-    square = _fitted(pixels, size, fit)
+    square = _to_square(pixels, size, fit)
     return np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1)
 
 
-def _laid_on(image: Image.Image, colour: str) -> Image.Image:
-    straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)  # premultiplied modes convert to these alone
+def _put_on(image: Image.Image, colour: str) -> Image.Image:
+    straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)  # premultiplied modes convert only to these
     rgba = (image.convert(straight) if straight else image).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, colour), rgba)
 
 
-def _fitted(image: Image.Image, size: int, fit: Fit) -> Image.Image:
-    """All ways scale with antialiasing."""
+def _to_square(image: Image.Image, size: int, fit: Fit) -> Image.Image:
+    """Makes the image a square of `size` pixels by scaling with antialiasing."""
     if fit == "crop":
         return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
     if fit == "stretch":
@@ -82,10 +82,10 @@ def _fitted(image: Image.Image, size: int, fit: Fit) -> Image.Image:
 
 
 def reason(path: Path, error: Exception) -> str:
-    """Why a file cannot be read, in the decoder's words; Pillow keeps them from whoever opens a file."""
+    """Explains why a file cannot be read, in the words of the decoder, which Pillow hides."""
     if not isinstance(error, UnidentifiedImageError):
-        own_words = error.strerror if isinstance(error, OSError) else None  # without the path, which the line names
-        return own_words or str(error) or type(error).__name__
+        without_path = error.strerror if isinstance(error, OSError) else None
+        return without_path or str(error) or type(error).__name__
     with path.open("rb") as file:
         start = file.read(16)
         for name in filter(Image.OPEN.__contains__, SAFE_FORMATS):
@@ -94,14 +94,14 @@ def reason(path: Path, error: Exception) -> str:
                 file.seek(0)
                 try:
                     decoder(file, "")
-                except Exception as refusal:  # of all sorts
+                except Exception as refusal:  # of any kind
                     return f"{name}: {refusal}"
     return "no image format that is known here" if start else "empty file"
 
 
 def _is_accepted(accepts: Callable[[bytes], bool | str], start: bytes) -> bool:
-    """Whether a decoder takes a file that starts so; a text says that the installed Pillow lacks the decoder."""
+    """True if a decoder accepts a file with this start. `accepts` returns a text if Pillow was built without it."""
     try:
         return accepts(start) is True
-    except struct.error:  # too short
+    except struct.error:  # the file is too short
         return False

@@ -1,4 +1,4 @@
-"""Finds the images of `folder:PATH`, their classes and splits, without decoding them and without importing torch."""
+"""Finds the images of `folder:PATH`, their classes and splits, without decoding them or importing torch."""
 
 import os
 import stat
@@ -12,26 +12,26 @@ from typing import NamedTuple
 from benchmark.errors import InputError
 from benchmark.text import printable
 
-# Pillow decodes these itself. It hands PostScript to another program, and has no decoder of its own for HDF5 or GRIB.
-# TGA comes last: it has no mark by which a file of another format is told apart.
+# Pillow decodes these itself. It gives PostScript to another program, and has no decoder for HDF5 or GRIB. TGA is last,
+# since a TGA file has no signature that tells it from other formats.
 SAFE_FORMATS = (
     *("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF", "QOI", "DIB", "DDS", "PCX", "SGI"),
     *("SUN", "XBM", "XPM", "TGA"),
 )
-SPLITS = ("test", "val", "train")  # a file that is reached in two of them belongs to the first
+SPLITS = ("test", "val", "train")  # a file in several of them belongs to the first
 SPLIT_FOLDERS = {
     **{"train": "train", "training": "train", "test": "test", "testing": "test"},
     **{"val": "val", "valid": "val", "validation": "val"},
 }
 MIN_IMAGES = 20  # enough for a training, a validation and a test split of two images each
-MOST_NAMED = 10
+MAX_NAMED = 10  # files, classes or extensions that a message names
 
 
 class ImageFile(NamedTuple):
     """An image file.
 
-    name: its path below the folder, with slashes. label: the number of its class. split: train, val or test, or ""
-    where the folder has no splits of its own.
+    name: its path below the folder, with slashes. label: the number of its class. split: train, val or test, or "" if
+    the folder has no splits of its own.
     """
 
     path: Path
@@ -43,9 +43,10 @@ class ImageFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """files: by split (test, val, train), class and name. classes: their names, "" for a folder without subfolders.
+    """The images of a folder.
 
-    left_out: what is not used and why, such as `3 images beside the class folders`.
+    files: ordered by split (test, val, train), class and name. classes: their names, "" for a folder without
+    subfolders. left_out: files that are not used, and why, such as `3 images beside the class folders`.
     """
 
     files: Sequence[ImageFile]
@@ -53,8 +54,8 @@ class Listing:
     left_out: tuple[str, ...]
 
 
-class _Found(NamedTuple):
-    """A folder's images by class, images beside the class folders, and other files."""
+class _Contents(NamedTuple):
+    """A folder's images by class, the images beside its class folders, and its other files."""
 
     classes: dict[str, list[Path]]
     beside: list[Path]
@@ -62,53 +63,52 @@ class _Found(NamedTuple):
 
 
 def list_images(path: str) -> Listing:
-    """The images under `path`; the labels number the sorted class folders from 0.
+    """Lists the images under `path`; the labels number the sorted class folders from 0.
 
-    As in torchvision's ImageFolder a class is a subfolder, searched at any depth, and images beside the subfolders
-    are left out; a folder whose images all lie in itself is one class. Where there are subfolders train and test,
-    they and val are the splits, and the classes are their subfolders. A file reached twice counts once. Hidden files
-    and folders are ignored. Raises InputError unless `path` is a folder with at least MIN_IMAGES images, if most images
-    lie beside the class folders, and for splits that do not fit together.
+    As in torchvision's ImageFolder, each subfolder is a class with all images at any depth below it, and images beside
+    the subfolders are left out. A folder that has images but no class subfolders is one class. If there are subfolders
+    train and test, these and val are the splits, and their subfolders are the classes. A file that is reached twice
+    counts once. Hidden files and folders are ignored. Raises InputError unless `path` is a folder with at least
+    MIN_IMAGES images, if most images lie beside the class folders, and if the splits do not match.
     """
     root = Path(os.path.expanduser(path))
     if not root.is_dir():
         got = "is not a folder" if root.exists() else "does not exist"
         raise InputError(f"folder:{path}: {root.absolute()} {got}; give a folder of images")
-    found, n_outside = _by_split(f"folder:{path}", root)
-    names = sorted({name for split in found.values() for name in split.classes})
+    where = f"folder:{path}"
+    contents, n_outside = _contents_by_split(where, root)
+    names = sorted({name for in_split in contents.values() for name in in_split.classes})
     labels = {name: label for label, name in enumerate(names)}
     paths = [
         (image, labels[name], split)
-        for split, part in found.items()
-        for name, images in sorted(part.classes.items())
+        for split, in_split in contents.items()
+        for name, images in sorted(in_split.classes.items())
         for image in images
     ]
-    files = _with_stat(f"folder:{path}", root, paths)
-    unique = _once(root, files)
-    beside = [image for part in found.values() for image in part.beside]
+    files = _with_stat(where, root, paths)
+    unique = _without_links(root, files)
+    beside = [image for in_split in contents.values() for image in in_split.beside]
     reasons = (
         counted(len(beside), "image", "beside the class folders"),
         counted(n_outside, "image", "outside the splits' folders"),
         counted(len(files) - len(unique), "file", "reached twice"),
-        _extensions([other for part in found.values() for other in part.others]),
+        _count_extensions([other for in_split in contents.values() for other in in_split.others]),
     )
-    left = tuple(filter(None, reasons))
-    _check_numbers(f"folder:{path}", len(unique), len(beside), left)
-    for split in found:
+    left_out = tuple(filter(None, reasons))
+    _check_numbers(where, len(unique), len(beside), left_out)
+    for split in contents:
         if all(file.split != split for file in unique):
-            raise InputError(
-                f"folder:{path}: {split} has no image that another split has not; expected images of its own"
-            )
-    used = sorted({file.label for file in unique})  # a class may consist of links to another's files
-    renumbered = {label: number for number, label in enumerate(used)}
-    relabelled = [file._replace(label=renumbered[file.label]) for file in unique]
-    return Listing(relabelled, tuple(names[label] for label in used), left)
+            raise InputError(f"{where}: {split} has no image that another split has not; expected images of its own")
+    used_labels = sorted({file.label for file in unique})  # a class of links to another class's files is not used
+    new_labels = {label: number for number, label in enumerate(used_labels)}
+    relabelled = [file._replace(label=new_labels[file.label]) for file in unique]
+    return Listing(relabelled, tuple(names[label] for label in used_labels), left_out)
 
 
-def _by_split(where: str, root: Path) -> tuple[dict[str, _Found], int]:
-    """What the folder holds by split, in the order of SPLITS, and the number of images outside the splits' folders.
+def _contents_by_split(where: str, root: Path) -> tuple[dict[str, _Contents], int]:
+    """The contents of each split, in the order of SPLITS, and the number of images outside the splits' folders.
 
-    It is {"": ...} where the folder has no splits of its own.
+    The only key is "" if the folder has no splits of its own.
     """
     folders: dict[str, Path] = {}
     for entry in _visible(root):
@@ -124,22 +124,22 @@ def _by_split(where: str, root: Path) -> tuple[dict[str, _Found], int]:
             "test, where validation images are drawn from train if val is missing: rename val to test, or add test"
         )
     if not {"train", "test"} <= set(folders):
-        return {"": _look_into(root)}, 0
-    found = {split: _look_into(folders[split]) for split in SPLITS if split in folders}
-    _check_classes(where, folders, found)
+        return {"": _contents(root)}, 0
+    contents = {split: _contents(folders[split]) for split in SPLITS if split in folders}
+    _check_classes(where, folders, contents)
     rest = [entry for entry in _visible(root) if entry not in folders.values()]
     outside = [file for entry in rest for file in (_files_below(entry) if entry.is_dir() else [entry])]
-    return found, sum(map(_is_image, outside))
+    return contents, sum(map(_is_image, outside))
 
 
-def _check_classes(where: str, folders: dict[str, Path], found: dict[str, _Found]) -> None:
-    train = found["train"].classes
-    for split, part in found.items():
-        if not part.classes:
+def _check_classes(where: str, folders: dict[str, Path], contents: dict[str, _Contents]) -> None:
+    train = contents["train"].classes
+    for split, in_split in contents.items():
+        if not in_split.classes:
             raise InputError(f"{where}: {folders[split].name} holds no images; add images, or remove the folder")
-        unknown = sorted(set(part.classes) - set(train))
+        unknown = sorted(set(in_split.classes) - set(train))
         if unknown:
-            got = ", ".join(repr(name) if name else "images outside class folders" for name in unknown[:MOST_NAMED])
+            got = ", ".join(repr(name) if name else "images outside class folders" for name in unknown[:MAX_NAMED])
             expected = ", ".join(repr(name) if name else "images without class folders" for name in sorted(train))
             raise InputError(
                 f"{where}: {folders[split].name} has {got}, which {folders['train'].name} lacks; expected its classes "
@@ -147,7 +147,7 @@ def _check_classes(where: str, folders: dict[str, Path], found: dict[str, _Found
             )
 
 
-def _look_into(folder: Path) -> _Found:
+def _contents(folder: Path) -> _Contents:
     entries = _visible(folder)
     below = {entry.name: _files_below(entry) for entry in entries if entry.is_dir()}
     files = [entry for entry in entries if not entry.is_dir()]
@@ -155,8 +155,8 @@ def _look_into(folder: Path) -> _Found:
     images = list(filter(_is_image, files))
     others = [path for paths in (*below.values(), files) for path in paths if not _is_image(path)]
     if not classes and images:
-        return _Found({"": images}, [], others)
-    return _Found(classes, images, others)
+        return _Contents({"": images}, [], others)
+    return _Contents(classes, images, others)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -164,24 +164,24 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """All files at any depth that are not hidden, sorted."""
-    found: list[Path] = []
-    seen: set[Path] = set()  # links may lead back to a folder above
-    for parent, subfolders, names in os.walk(folder, onerror=_fail, followlinks=True):
-        seen.add(Path(parent).resolve())
-        subfolders[:] = [n for n in subfolders if not n.startswith(".") and Path(parent, n).resolve() not in seen]
-        found += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+    """Lists all files at any depth that are not hidden, sorted."""
+    files: list[Path] = []
+    visited: set[Path] = set()  # a link may point to a folder above itself
+    for parent, subfolders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        visited.add(Path(parent).resolve())
+        subfolders[:] = [n for n in subfolders if not n.startswith(".") and Path(parent, n).resolve() not in visited]
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(files)
 
 
-def _fail(error: OSError) -> None:
+def _raise(error: OSError) -> None:
     raise error
 
 
 @cache
 def image_extensions() -> frozenset[str]:
-    """The file extensions of SAFE_FORMATS, as far as the installed Pillow has their decoders."""
-    from PIL import Image  # it takes a while, which other datasets need not wait for
+    """The file extensions of those SAFE_FORMATS that the installed Pillow can decode."""
+    from PIL import Image  # slow to import, and other datasets do not need it
 
     return frozenset(extension for extension, name in Image.registered_extensions().items() if name in SAFE_FORMATS)
 
@@ -201,29 +201,26 @@ def _with_stat(where: str, root: Path, paths: Iterable[tuple[Path, int, str]]) -
             continue
         if stat.S_ISREG(status.st_mode):
             files.append(ImageFile(path, name, label, split, status))
-        else:  # reading a pipe would wait for ever
+        else:  # reading a pipe might never end
             problems.append((name, "a pipe or device"))
     if problems:
         raise unreadable(where, problems)
     return files
 
 
-def _once(root: Path, files: Sequence[ImageFile]) -> list[ImageFile]:
-    """Each file once, if links lead to it in several places: the first split's, and rather itself than a link."""
-    place = os.path.realpath(root)
-    same: dict[tuple[int, int], list[int]] = {}
+def _without_links(root: Path, files: Sequence[ImageFile]) -> list[ImageFile]:
+    """Keeps one of all links to the same file: prefers the first split, then the file itself over a link to it."""
+    real_root = os.path.realpath(root)
+    positions: dict[tuple[int, int], list[int]] = {}  # by device and inode
     for i, file in enumerate(files):
-        same.setdefault((file.stat.st_dev, file.stat.st_ino), []).append(i)
+        positions.setdefault((file.stat.st_dev, file.stat.st_ino), []).append(i)
 
     def preference(i: int) -> tuple[int, bool, int]:
         file = files[i]
-        return (
-            SPLITS.index(file.split) if file.split else 0,
-            os.path.realpath(file.path) != os.path.join(place, file.name),
-            i,
-        )
+        is_link = os.path.realpath(file.path) != os.path.join(real_root, file.name)
+        return (SPLITS.index(file.split) if file.split else 0, is_link, i)
 
-    kept = [min(numbers, key=preference) if len(numbers) > 1 else numbers[0] for numbers in same.values()]
+    kept = [min(same, key=preference) if len(same) > 1 else same[0] for same in positions.values()]
     return [files[i] for i in sorted(kept)]
 
 
@@ -242,24 +239,24 @@ def _check_numbers(where: str, n_images: int, n_beside: int, left_out: Sequence[
 
 
 def unreadable(where: str, problems: Sequence[tuple[str, str]]) -> InputError:
-    """One line for all files that cannot be read: the first ten, each with the reason, and how many there are."""
-    named = ", ".join(f"{name} ({reason})" for name, reason in problems[:MOST_NAMED])
-    more = f", and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
+    """Makes one error for all files that cannot be read: their number, and the first ten with the reason."""
+    named = ", ".join(f"{name} ({reason})" for name, reason in problems[:MAX_NAMED])
+    more = f", and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
     count = f"{len(problems)} files" if len(problems) > 1 else "1 file"
     expected = "expected images of up to 4 channels of 8 bits; replace or remove them"
     return InputError(f"{where}: {count} cannot be read as an image: {named}{more}; {expected}")
 
 
 def counted(count: int, what: str, where: str) -> str:
-    """`3 images beside the class folders`, `1 image ...`, and nothing for none."""
+    """Writes `3 images beside the class folders`, `1 image ...`, or nothing if the count is 0."""
     return f"{count:,} {what}{'' if count == 1 else 's'} {where}" if count else ""
 
 
-def _extensions(others: Sequence[Path]) -> str:
-    """`3 files that are no images (2 .txt, 1 .csv)`."""
+def _count_extensions(others: Sequence[Path]) -> str:
+    """Writes `3 files of other formats (2 .txt, 1 .csv)`, or nothing if there are none."""
     if not others:
         return ""
     kinds = Counter(printable(other.suffix.lower()) or "without extension" for other in others).most_common()
-    named = ", ".join(f"{count:,} {kind}" for kind, count in kinds[:MOST_NAMED])
-    more = ", ..." if len(kinds) > MOST_NAMED else ""
+    named = ", ".join(f"{count:,} {kind}" for kind, count in kinds[:MAX_NAMED])
+    more = ", ..." if len(kinds) > MAX_NAMED else ""
     return f"{counted(len(others), 'file', 'of other formats')} ({named}{more})"

@@ -1,1 +1,1 @@
-"""Datasets that are computed or bundled: no download."""
+"""Datasets that need no download: computed or bundled."""

@@ -1,4 +1,4 @@
-"""scikit-learn's bundled handwritten digits: the one dataset that needs neither a download nor a generator."""
+"""Handwritten digits that are bundled with scikit-learn."""
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ TEST_SEED = 0
 
 
 def load() -> Dataset:
-    """1,797 grey images [N, 1, 8, 8] of the digits 0-9; 360 of them, stratified by digit, are the test split."""
+    """Loads 1,797 grey images [N, 1, 8, 8] of the digits 0-9; 360 of them, stratified by digit, are the test split."""
     values, digits = load_digits(return_X_y=True)
-    # The values are counts from 0 to 16.
+    # Pixel values are counts from 0 to 16.
     images = torch.from_numpy(np.rint(values * 255 / 16).astype(np.uint8)).reshape(-1, 1, 8, 8)
     labels = torch.from_numpy(digits.astype(np.int64))
     train, test = train_test_split(

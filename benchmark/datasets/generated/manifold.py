@@ -1,4 +1,4 @@
-"""Images on a manifold of known dimension: what a method should find is known."""
+"""Images on a manifold of known dimension, so that the right latent size is known."""
 
 from typing import Annotated
 
@@ -12,20 +12,19 @@ HIDDEN = 64
 GAIN = 1.5
 N_TRAIN, N_TEST = 6_000, 1_000
 SEED = 7
-LatentDim = Annotated[int, Ge(3), Le(HIDDEN)]  # more would not pass the hidden layer
+LatentDim = Annotated[int, Ge(3), Le(HIDDEN)]  # the hidden layer limits the dimension
 
 
 def load(latent_dim: LatentDim = 5) -> Dataset:
-    """7,000 grey images [N, 1, 16, 16] from a fixed random decoder latent_dim-64-256 (tanh, then sigmoid).
+    """Generates 7,000 grey images [N, 1, 16, 16] with a fixed random decoder latent_dim-64-256 (tanh, then sigmoid).
 
-    The true latent dimension is `latent_dim`; the label is the octant of the first three coordinates
-    (8 classes).
+    The true latent dimension is `latent_dim`. The label is the octant of the first three coordinates (8 classes).
     """
     generator = torch.Generator().manual_seed(SEED)
     w1 = torch.randn(latent_dim, HIDDEN, generator=generator) * GAIN / latent_dim**0.5
     w2 = torch.randn(HIDDEN, SIDE * SIDE, generator=generator) * GAIN / HIDDEN**0.5
     z = torch.cat([torch.randn(n, latent_dim, generator=generator) for n in (N_TRAIN, N_TEST)])
-    # In double precision, so that the rounded bytes do not depend on the machine's order of summation.
+    # Double precision: the rounded bytes then do not depend on the order in which a machine sums.
     pixels = torch.sigmoid(2 * torch.tanh(z.double() @ w1.double()) @ w2.double())
     images = (pixels * 255).round().to(torch.uint8).reshape(-1, 1, SIDE, SIDE)
     labels = ((z[:, :3] > 0) * torch.tensor([1, 2, 4])).sum(1)

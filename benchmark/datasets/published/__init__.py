@@ -1,1 +1,1 @@
-"""Datasets that are downloaded from their authors' files."""
+"""Datasets that are decoded from their authors' published files."""

@@ -17,8 +17,8 @@ from benchmark.errors import InputError
 from benchmark.paths import data_root
 from benchmark.stages import begin_stage
 
-# Published over plain http alone, so the user fetches it. The author publishes no checksum; several public loaders
-# check this MD5. The file itself was not at hand.
+# It is published only over plain http, so the user fetches it. The author publishes no checksum; several public loaders
+# check this MD5. We have not seen the file itself.
 ARCHIVE = RemoteFile(
     "cars3d/nips2015-analogy-data.tar.gz",
     "http://www.scottreed.info/files/nips2015-analogy-data.tar.gz",
@@ -31,37 +31,37 @@ SIDE = 64
 
 
 def load() -> Dataset:
-    """17,568 RGB images [N, 3, 64, 64], memory-mapped; the label is the car (183 classes).
+    """Loads 17,568 RGB images [N, 3, 64, 64], memory-mapped; the label is the car (183 classes).
 
-    The 128x128 renderings are resized with antialiasing (Lanczos, as disentanglement_lib does). There is no official
-    split: a tenth, drawn at random with a fixed seed, is the test split, so every split has seen every car. Reads
-    the archive, or the 183 files extracted from it to data_root()/cars3d/data/cars, once; the images stay in the cache
-    (216 MB). Raises InputError if both are missing, the archive's checksum is wrong or a file is missing.
+    The 128x128 renderings are resized with antialiasing (Lanczos, as in disentanglement_lib). There is no official
+    split (see `split_dataset`): every car occurs in every split. Decodes the archive, or the 183 files extracted from
+    it to data_root()/cars3d/data/cars, once; the cache keeps the images (216 MB). Raises InputError if both are
+    missing, the archive's checksum is wrong or an extracted file is missing.
     """
     folders = [data_root() / "cars3d" / FOLDER]
-    stored = cached_archive(ARCHIVE, CACHE_VERSION, _decode, folders, _extracted, _decode_files)
+    stored = cached_archive(ARCHIVE, CACHE_VERSION, _decode, folders, _list_extracted, _decode_files)
     n_cars = int(stored.labels.max()) + 1
     return split_dataset("cars3d", stored.images, stored.labels, n_cars, stored.fingerprint)
 
 
 def _decode(cache: Path) -> None:
-    """One file a car, FOLDER/NAME.mat; the labels number the sorted names. Nothing is extracted to disk."""
-    cars: dict[str, NDArray[np.uint8]] = {}
+    """Reads one file per car, FOLDER/NAME.mat, in memory. The labels number the sorted names."""
+    views_by_name: dict[str, NDArray[np.uint8]] = {}
     archive_path = fetch("cars3d", ARCHIVE)
     advance = begin_stage("reading the archive", unit="cars")
     with tarfile.open(archive_path) as archive:
-        for member in archive:  # in the order of the compressed stream: any other would decompress it again and again
+        for member in archive:  # in the order of the stream: any other order decompresses it many times
             path = PurePosixPath(member.name)
             file = archive.extractfile(member) if path.suffix == ".mat" and str(path.parent) == FOLDER else None
             if file is not None:
                 with file:
-                    cars[path.name] = _views(file.read())
+                    views_by_name[path.name] = _views(file.read())
                 advance(1)
-    _write(cache, [cars[name] for name in sorted(cars)])
+    _write(cache, [views_by_name[name] for name in sorted(views_by_name)])
 
 
-def _extracted(folder: Path) -> list[Path]:
-    """By name. Raises InputError unless every car has its file."""
+def _list_extracted(folder: Path) -> list[Path]:
+    """Lists the files by name. Raises InputError unless there is one per car."""
     files = sorted(folder.glob("*.mat"))
     if len(files) != N_CARS:
         raise InputError(
@@ -81,7 +81,7 @@ def _write(cache: Path, cars: list[NDArray[np.uint8]]) -> None:
 
 
 def _views(content: bytes) -> NDArray[np.uint8]:
-    """The views of one car, [elevations * azimuths, 3, 64, 64], from `im` [H, W, 3, azimuths, elevations]."""
+    """Reads the views of a car, [elevations * azimuths, 3, 64, 64], from `im` [H, W, 3, azimuths, elevations]."""
     im = loadmat(io.BytesIO(content), variable_names=["im"])["im"]
     views = im.transpose(4, 3, 0, 1, 2).reshape(-1, *im.shape[:3])  # [elevations * azimuths, H, W, 3]
     small = [Image.fromarray(view).resize((SIDE, SIDE), Image.Resampling.LANCZOS) for view in views]

@@ -16,7 +16,7 @@ from benchmark.datasets.base import Dataset, make_dataset
 from benchmark.errors import InputError
 from benchmark.paths import data_root
 
-# The binary version with the MD5 of its own page: the python version is pickles, which are never loaded.
+# The binary version, with the MD5 from its web page. The python version consists of pickles, which we never load.
 ARCHIVE = RemoteFile(
     "cifar100/cifar-100-binary.tar.gz",
     "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
@@ -28,21 +28,21 @@ FILES = ("train.bin", "test.bin")
 N_TRAIN, N_TEST = 50_000, 10_000
 N_CLASSES = 100
 SIDE = 32
-RECORD = 2 + 3 * SIDE * SIDE  # bytes: the coarse label, the fine label and the red, green and blue planes, row by row
+RECORD = 2 + 3 * SIDE * SIDE  # bytes: coarse label, fine label, then the red, green and blue planes, row by row
 SCALE = 2
 BATCH = 1000
 
 
 def load() -> Dataset:
-    """60,000 RGB images [N, 3, 64, 64] of the 100 fine classes, memory-mapped, the official 10,000 as the test split.
+    """Loads 60,000 RGB images [N, 3, 64, 64], memory-mapped, in 100 classes; the test split is the official 10,000.
 
-    The 32x32 images are upscaled bilinearly (the paper names the size, not the method). Reads the archive
-    of the binary version, or train.bin and test.bin extracted from it to cifar-100-binary below data_root() or
-    data_root()/cifar100; the archive is downloaded if both are missing. It is read once; the upscaled images stay in
-    the cache (737 MB). Raises InputError if it cannot be had or its checksum is wrong.
+    The label is the fine class. The 32x32 images are upscaled bilinearly; the paper gives the size but not the method.
+    Decodes the binary archive once, or train.bin and test.bin extracted from it to cifar-100-binary in data_root() or
+    data_root()/cifar100, and downloads the archive if both are missing. The cache keeps the upscaled images (737 MB).
+    Raises InputError if the archive cannot be downloaded, its checksum is wrong or an extracted file is incomplete.
     """
     folders = [data_root() / "cifar100" / FOLDER, data_root() / FOLDER]
-    stored = cached_archive(ARCHIVE, CACHE_VERSION, _decode, folders, _extracted, _decode_files)
+    stored = cached_archive(ARCHIVE, CACHE_VERSION, _decode, folders, _list_extracted, _decode_files)
     images, labels = stored.images, stored.labels
     return make_dataset(
         "cifar100",
@@ -55,8 +55,8 @@ def load() -> Dataset:
     )
 
 
-def _extracted(folder: Path) -> list[Path]:
-    """Raises InputError unless both files have as many bytes as in the archive."""
+def _list_extracted(folder: Path) -> list[Path]:
+    """Lists both files. Raises InputError unless they are as large as in the archive."""
     files = [folder / name for name in FILES]
     for file, n_images in zip(files, (N_TRAIN, N_TEST), strict=True):
         got = f"{file.stat().st_size:,} bytes" if file.is_file() else "no such file"
@@ -92,7 +92,7 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def _upscaled(planes: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """From [N, 3 * 32 * 32]. The weights are multiples of 1/16, so float32 is exact and rounds alike everywhere."""
+    """Upscales planes [N, 3 * 32 * 32]. The weights are multiples of 1/16, so float32 is exact on every machine."""
     for start in range(0, len(planes), BATCH):
         small = torch.from_numpy(planes[start : start + BATCH].astype(np.float32)).reshape(-1, 3, SIDE, SIDE)
         large = functional.interpolate(small, scale_factor=SCALE, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""dSprites (Matthey et al., 2017): white shapes on black, one image for every combination of six factors."""
+"""dSprites (Matthey et al., 2017): white shapes on black, one image per combination of six factors."""
 
 import zipfile
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from benchmark.datasets.archives.image_cache import cached_images, write_images
 from benchmark.datasets.base import Dataset, split_dataset
 from benchmark.paths import cache_folder
 
-# The authors publish no checksum; several public loaders check this MD5. The file itself was not at hand.
+# The authors publish no checksum; several public loaders check this MD5. We have not seen the file itself.
 ARCHIVE = RemoteFile(
     "dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
     "https://github.com/google-deepmind/dsprites-dataset/raw/master/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
@@ -26,18 +26,18 @@ BATCH = 4096
 
 
 def load() -> Dataset:
-    """737,280 binary images [N, 1, 64, 64] (0 and 255), memory-mapped; the label is the shape: square, ellipse, heart.
+    """Loads 737,280 images [N, 1, 64, 64] of 0 and 255, memory-mapped; the label is the shape: square, ellipse, heart.
 
-    There is no official split: a tenth, drawn at random with a fixed seed, is the test split. The archive is
-    downloaded if it is missing and read once, in batches; the images stay in the cache (3.0 GB). Raises InputError if
-    it cannot be had, its checksum is wrong or the disk is too small.
+    There is no official split; see `split_dataset`. Downloads the archive if it is missing and decodes it once, in
+    batches; the cache keeps the images (3.0 GB). Raises InputError if the archive cannot be downloaded, its checksum is
+    wrong or the disk is too small.
     """
     stored = cached_images(cache_folder("dsprites", f"{CACHE_VERSION}-{ARCHIVE.checksum}"), _decode)
     return split_dataset("dsprites", stored.images, stored.labels, N_CLASSES, stored.fingerprint)
 
 
 def _decode(cache: Path) -> None:
-    """Reads the keys imgs and latents_classes alone: the key metadata is a pickle, which is never loaded."""
+    """Reads only the keys imgs and latents_classes: the key metadata is a pickle, which we never load."""
     path = fetch("dsprites", ARCHIVE)
     with np.load(path, allow_pickle=False) as arrays:
         labels = arrays["latents_classes"][:, SHAPE_FACTOR].tolist()
@@ -47,7 +47,7 @@ def _decode(cache: Path) -> None:
 
 
 def _read_header(file: IO[bytes]) -> tuple[int, ...]:
-    """The shape of the npy file's array, uint8 in C order; the file's position is then its first byte."""
+    """Reads the shape of the array, uint8 in C order, from an npy file; the file is then at the array's first byte."""
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
         raise ValueError(f"got an npy file of version {version}, expected (1, 0)")

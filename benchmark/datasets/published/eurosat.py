@@ -15,7 +15,7 @@ from benchmark.datasets.base import Dataset, split_dataset
 from benchmark.errors import InputError
 from benchmark.paths import data_root
 
-# The file, the address and the MD5 of torchvision's EuroSAT.
+# torchvision's EuroSAT uses the same file, address and MD5.
 ARCHIVE = RemoteFile(
     "eurosat/EuroSAT.zip",
     "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
@@ -31,34 +31,34 @@ COUNTS = {
 
 
 def load() -> Dataset:
-    """27,000 RGB images [N, 3, 64, 64] of 10 classes, memory-mapped.
+    """Loads 27,000 RGB images [N, 3, 64, 64] of 10 classes, memory-mapped.
 
-    There is no official split: a tenth, drawn at random with a fixed seed, is the test split. Reads the archive
-    data_root()/eurosat/EuroSAT.zip or, without it, the images extracted from it to data_root()/eurosat/2750; the
-    archive is downloaded if both are missing. The decoded images stay in the cache (332 MB). Raises InputError if it
-    cannot be had, its checksum is wrong or extracted images are missing.
+    There is no official split; see `split_dataset`. Decodes the archive data_root()/eurosat/EuroSAT.zip, or without it
+    the images extracted to data_root()/eurosat/2750, and downloads the archive if both are missing. The cache keeps the
+    decoded images (332 MB). Raises InputError if the archive cannot be downloaded, its checksum is wrong or extracted
+    images are missing.
     """
     folder = data_root() / "eurosat" / FOLDER
-    stored = cached_archive(ARCHIVE, CACHE_VERSION, _decode, [folder], _extracted, _write)
+    stored = cached_archive(ARCHIVE, CACHE_VERSION, _decode, [folder], _list_extracted, _write)
     classes = sorted(COUNTS)
     return split_dataset("eurosat", stored.images, stored.labels, len(classes), stored.fingerprint, classes)
 
 
-def _extracted(folder: Path) -> list[Path]:
-    """The images by class and name. Raises InputError unless every class has its number of them."""
-    found = {kind: sorted((folder / kind).glob("*.jpg"), key=lambda file: file.name) for kind in sorted(COUNTS)}
-    problems = [f"{len(found[kind]):,} of {n:,} {kind}" for kind, n in COUNTS.items() if len(found[kind]) != n]
+def _list_extracted(folder: Path) -> list[Path]:
+    """Lists the images by class and name. Raises InputError unless every class has its official number of images."""
+    files = {kind: sorted((folder / kind).glob("*.jpg"), key=lambda file: file.name) for kind in sorted(COUNTS)}
+    problems = [f"{len(files[kind]):,} of {n:,} {kind}" for kind, n in COUNTS.items() if len(files[kind]) != n]
     if problems:
         raise InputError(
             f"eurosat: {folder} holds {', '.join(problems)} images; expected {sum(COUNTS.values()):,} .jpg files in "
             f"{len(COUNTS)} class folders; extract {Path(ARCHIVE.path).name} there again, or remove the folder to "
             "download it"
         )
-    return [file for files in found.values() for file in files]
+    return [file for of_kind in files.values() for file in of_kind]
 
 
 def _decode(cache: Path) -> None:
-    """The archive holds 2750/CLASS/CLASS_NUMBER.jpg; the labels number the sorted class folders."""
+    """Decodes 2750/CLASS/CLASS_NUMBER.jpg of the archive. The labels number the sorted class folders."""
     with zipfile.ZipFile(fetch("eurosat", ARCHIVE)) as archive:
         files = [zipfile.Path(archive, name) for name in archive.namelist() if name.endswith(".jpg")]
         images = [file for file in files if _kind(file) in COUNTS]
@@ -70,14 +70,14 @@ def _kind(file: Path | zipfile.Path) -> str:
 
 
 def _write(cache: Path, files: Sequence[Path | zipfile.Path]) -> None:
-    """Decodes the images, which come by class and name."""
+    """Writes the images, which are sorted by class and name, to the cache."""
     numbers = {kind: number for number, kind in enumerate(sorted(COUNTS))}
     labels = [numbers[_kind(file)] for file in files]
     write_images(cache, (len(files), 3, SIDE, SIDE), labels, map(_pixels, files))
 
 
 def _pixels(file: Path | zipfile.Path) -> NDArray[np.uint8]:
-    """[1, 3, H, W]."""
+    """Decodes an image to [1, 3, H, W]."""
     try:
         with file.open("rb") as content, Image.open(content, formats=["JPEG"]) as image:
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)[None]

@@ -19,19 +19,19 @@ N_CLASSES = 10
 
 
 def load() -> Dataset:
-    """70,000 grey images [N, 1, 28, 28] of the digits 0-9, the official 10,000 as the test split.
+    """Loads 70,000 grey images [N, 1, 28, 28] of the digits 0-9; the test split is the official 10,000.
 
-    Reads data_root()/MNIST/raw/*-ubyte, which may be read-only, and downloads those that are missing. Raises InputError
-    if that fails, or if a file is not a whole idx file.
+    Reads data_root()/MNIST/raw/*-ubyte, which may be read-only, and downloads missing files. Raises InputError if that
+    fails, or if a file is not a complete idx file.
     """
     return load_idx("mnist", torchvision.datasets.MNIST)
 
 
 def load_idx(name: str, source: Any) -> Dataset:
-    """A dataset of MNIST's file layout, 10 classes, read by the torchvision class `source`."""
+    """Loads a dataset of 10 classes in MNIST's file layout with the torchvision class `source`."""
     raw = data_root() / source.__name__ / "raw"
     if not all((raw / file).is_file() for file in _file_names()):
-        _download(name, source, raw)
+        _download_missing(name, source, raw)
     train, test = (_read(source, raw, part) for part in PARTS)
     return make_dataset(name, *train, *test, n_classes=N_CLASSES)
 
@@ -41,7 +41,7 @@ def _file_names() -> list[str]:
 
 
 def _read(source: Any, raw: Path, part: str) -> tuple[Tensor, Tensor]:
-    """Images [N, 1, H, W] uint8 and labels [N] int64 of one part."""
+    """Reads the images, uint8 [N, 1, H, W], and the labels, int64 [N], of one part."""
     image_file, label_file = (raw / file for file in _file_names() if file.startswith(part))
     n_images, n_labels = _check_idx(image_file, 3), _check_idx(label_file, 1)
     if n_images != n_labels:
@@ -55,7 +55,7 @@ def _read(source: Any, raw: Path, part: str) -> tuple[Tensor, Tensor]:
 
 
 def _check_idx(file: Path, dims: int) -> int:
-    """The number of items in an idx file: magic number, `dims` sizes (big-endian 32 bits), then a byte a value."""
+    """Counts the items of an idx file: magic number, `dims` sizes (big-endian, 32 bits), then one byte per value."""
     header_size = 4 * (1 + dims)
     with file.open("rb") as stream:
         header = stream.read(header_size)
@@ -69,8 +69,8 @@ def _check_idx(file: Path, dims: int) -> int:
     return sizes[0]
 
 
-def _download(name: str, source: Any, raw: Path) -> None:
-    """Unpacks the files that are missing from their archives, which are fetched, and checked by torchvision's MD5s."""
+def _download_missing(name: str, source: Any, raw: Path) -> None:
+    """Downloads the archives of missing files, verifies them with torchvision's MD5s and unpacks them."""
     mirror = next(mirror for mirror in source.mirrors if mirror.startswith("https://"))
     try:
         for archive, checksum in source.resources:

@@ -1,4 +1,4 @@
-"""3D Shapes (Burgess & Kim, 2018): a shape in a room, one image for every combination of six factors."""
+"""3D Shapes (Burgess & Kim, 2018): a shape in a room, one image per combination of six factors."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from benchmark.datasets.archives.image_cache import cached_images, write_images
 from benchmark.datasets.base import Dataset, split_dataset
 from benchmark.paths import cache_folder
 
-# The authors publish no checksum; several public loaders check this MD5. The file itself was not at hand.
+# The authors publish no checksum; several public loaders check this MD5. We have not seen the file itself.
 ARCHIVE = RemoteFile(
     "shapes3d/3dshapes.h5",
     "https://storage.googleapis.com/3d-shapes/3dshapes.h5",
@@ -27,11 +27,11 @@ MAX_BATCH = 20_000  # 246 MB
 
 
 def load() -> Dataset:
-    """480,000 RGB images [N, 3, 64, 64], memory-mapped; the label is the object's shape, 0 to 3.
+    """Loads 480,000 RGB images [N, 3, 64, 64], memory-mapped; the label is the object's shape, 0 to 3.
 
-    There is no official split: a tenth, drawn at random with a fixed seed, is the test split. The file is downloaded
-    if it is missing and read once, in batches; the images stay in the cache (5.9 GB). Raises InputError if it cannot
-    be had, its checksum is wrong or the disk is too small.
+    There is no official split; see `split_dataset`. Downloads the file if it is missing and decodes it once, in
+    batches; the cache keeps the images (5.9 GB). Raises InputError if the file cannot be downloaded, its checksum is
+    wrong or the disk is too small.
     """
     stored = cached_images(cache_folder("shapes3d", f"{CACHE_VERSION}-{ARCHIVE.checksum}"), _decode)
     return split_dataset("shapes3d", stored.images, stored.labels, N_CLASSES, stored.fingerprint)
@@ -46,7 +46,7 @@ def _decode(cache: Path) -> None:
 
 
 def _images(images: Any) -> Iterator[NDArray[np.uint8]]:
-    """Batches of whole compressed chunks where memory allows: a chunk cut in two would be decompressed twice."""
+    """Yields batches [n, C, H, W] of whole compressed chunks if memory allows: a split chunk is decompressed twice."""
     chunk = images.chunks[0] if images.chunks else BATCH
     batch = min(-(-BATCH // chunk) * chunk, MAX_BATCH)
     for start in range(0, len(images), batch):

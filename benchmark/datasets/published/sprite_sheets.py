@@ -1,4 +1,4 @@
-"""The Liberated Pixel Cup sheets that the Sprites videos are made of, and their checksums."""
+"""The Liberated Pixel Cup sheets from which the Sprites videos are composed, and their checksums."""
 
 import hashlib
 
@@ -7,8 +7,8 @@ from benchmark.datasets.archives.download import RemoteFile
 REPOSITORY = "https://github.com/YingzhenLi/Sprites"
 COMMIT = "3ce4048c5227802bd8f1888e293fd3afdba91c0c"
 RAW = f"https://raw.githubusercontent.com/YingzhenLi/Sprites/{COMMIT}"
-LAYERS = ("body", "bottomwear", "topwear", "hair", "shoes")  # from the lowest to the uppermost
-# The SHA-256 of the sheets in use, by layer and number: 0 to 5 of each layer, and the shoes' sheet 1.
+LAYERS = ("body", "bottomwear", "topwear", "hair", "shoes")  # from bottom to top
+# The SHA-256 of the sheets that we use, by layer and number: 0 to 5 of each layer, but only sheet 1 of the shoes.
 CHECKSUMS = {
     "body": {
         0: "27d1ac78db37c42f35a20d15c42705efc5e58d47c236cc01423879d4f797f151",

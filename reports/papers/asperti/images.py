@@ -13,10 +13,7 @@ from reports.drawing.images import mosaic
 from reports.drawing.layout import fold, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH
 from reports.papers.asperti.base import (
-    MNIST_CONV,
     MNIST_DENSE,
-    TILES_CONV,
-    TILES_DENSE,
     GreyImages,
     Run,
     decode,
@@ -73,11 +70,6 @@ def draw_pictures(data: Pictures) -> Figure:
     return figure
 
 
-def samples_data(runs: Runs) -> Pictures | None:
-    """Figure 4: samples of the dense network on MNIST."""
-    return _samples(runs, MNIST_DENSE, "Figure 4 of 1812.07238: digits sampled from a space of 16 latents", n=40)
-
-
 def zeroed_data(runs: Runs) -> Pictures | None:
     """Figure 6: samples, and what is decoded when their inactive latents are set to 0."""
     run = find_run(runs, MNIST_DENSE)
@@ -94,31 +86,6 @@ def zeroed_data(runs: Runs) -> Pictures | None:
     return Pictures("Figure 6 of 1812.07238: inactive latents are neglected by the decoder", run, blocks)
 
 
-def conv_samples_data(runs: Runs) -> Pictures | None:
-    """Figure 8: samples of the convolutional network on MNIST."""
-    return _samples(runs, MNIST_CONV, "Figure 8 of 1812.07238: digits sampled, convolutional network", n=40)
-
-
-def dense_tiles_data(runs: Runs) -> Pictures | None:
-    """Figure 9: tiles and their reconstructions by the dense network."""
-    return _reconstructions(runs, TILES_DENSE, "Figure 9 of 1812.07238: tiles, dense network")
-
-
-def dense_tiles_samples_data(runs: Runs) -> Pictures | None:
-    """Figure 10: samples of the dense network on tiles."""
-    return _tile_samples(runs, TILES_DENSE, "Figure 10 of 1812.07238: tiles sampled, dense network")
-
-
-def conv_tiles_data(runs: Runs) -> Pictures | None:
-    """Figure 11: tiles and their reconstructions by the convolutional network."""
-    return _reconstructions(runs, TILES_CONV, "Figure 11 of 1812.07238: tiles, convolutional network")
-
-
-def conv_tiles_samples_data(runs: Runs) -> Pictures | None:
-    """Figure 12: samples of the convolutional network on tiles."""
-    return _tile_samples(runs, TILES_CONV, "Figure 12 of 1812.07238: tiles sampled, convolutional network")
-
-
 def too_many_tiles(images: GreyImages) -> float:
     """The share of images [N, H, W] in [0, 1] with more white than the data's three tiles and a half have.
 
@@ -128,15 +95,17 @@ def too_many_tiles(images: GreyImages) -> float:
     return float((tiles > _MOST_TILES + 0.5).mean())
 
 
-def _samples(runs: Runs, need: Need, title: str, n: int) -> Pictures | None:
+def samples_data(need: Need, title: str, runs: Runs) -> Pictures | None:
+    """Forty images decoded from the prior, by the run of a need."""
     run = find_run(runs, need)
     if run is None:
         return None
-    images = decode(runs, run, _prior(n, len(final_latents(runs, run))))
+    images = decode(runs, run, _prior(4 * _LINE, len(final_latents(runs, run))))
     return Pictures(title, run, (Block(f"decoded from N(0, 1); {run.note}", images),))
 
 
-def _tile_samples(runs: Runs, need: Need, title: str) -> Pictures | None:
+def tile_samples_data(need: Need, title: str, runs: Runs) -> Pictures | None:
+    """Tiles decoded from the prior, and how many of them have too many tiles."""
     run = find_run(runs, need)
     if run is None:
         return None
@@ -148,7 +117,8 @@ def _tile_samples(runs: Runs, need: Need, title: str) -> Pictures | None:
     return Pictures(title, run, (Block(name, images[: 2 * _LINE]),))
 
 
-def _reconstructions(runs: Runs, need: Need, title: str) -> Pictures | None:
+def reconstructions_data(need: Need, title: str, runs: Runs) -> Pictures | None:
+    """Test images and their reconstructions."""
     run = find_run(runs, need)
     gallery = None if run is None else runs.store.gallery(run.search_id)
     if run is None or gallery is None:

@@ -1,14 +1,13 @@
-"""Reads a table that is damaged again and again: `python -m fault_tables RESULTS COUNT SEED`."""
+"""Reads a table that is damaged again and again: `python -m tests.faults.tables RESULTS COUNT SEED`."""
 
 import random
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-from fault_files import DAMAGES, damage
-
 from benchmark.errors import Damaged
 from benchmark.store import ResultsStore
+from tests.faults.files import DAMAGES, damage
 
 
 def main(results: str, count: str, seed: str) -> None:

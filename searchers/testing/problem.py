@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Controller, Decision, Posterior, SearchSpace, Trial
 from searchers.quantities import DECISION_METRICS
-from searchers.testing.toy_vae import N_IMAGES, ToyVAE, one_thread, toy_images
+from searchers.testing.model import N_IMAGES, ToyVAE, one_thread, toy_images
 
 OPTIMUM = 8
 SPACE = SearchSpace(2, 32, (2, 4, 8, 16, 32))

@@ -12,10 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from commands import environment
-
 from benchmark.store.claims import PREFIX
 from benchmark.store.folders import SearchFolder
+from tests.helpers.commands import environment
 
 TESTS = Path(__file__).parent
 LIMIT_SECONDS = 300  # a command that takes longer hangs
@@ -36,7 +35,7 @@ class Run:
         self._counter.touch()
         own = {"FAULT_FOLDER": str(results), "FAULT_COUNTER": str(self._counter), MARK: stem.name, **settings}
         env = environment(root / "cache")
-        env["PYTHONPATH"] = os.pathsep.join([str(root / "shim"), str(TESTS), env["PYTHONPATH"]])
+        env["PYTHONPATH"] = os.pathsep.join([str(root / "shim"), env["PYTHONPATH"]])
         # A shell starts background commands with Ctrl-C ignored, and what is ignored is inherited.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         with self._output.open("w") as output, self._errors.open("w") as errors:

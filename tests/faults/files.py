@@ -13,15 +13,14 @@ import subprocess
 import time
 from pathlib import Path
 
-from fault_bench import Skipped, Try
-from fault_processes import Problems
-from fault_run import Run
-
 from benchmark.store.folders import SearchFolder
+from tests.faults.bench import Skipped, Try
+from tests.faults.processes import Problems
+from tests.faults.run import Run
 
 FULL = "No space left on device"
-IN_SEARCH = ("search.json", "study.journal", "model.pt", "images.npz")
-IN_TRIAL = ("checkpoint.pt", "epochs.arrow", "trial.json", "request.json", "model.pt")
+IN_SEARCH = ("search.json", "model.pt", "images.npz")
+IN_TRAINING = ("checkpoint.pt", "epochs.arrow", "trial.json", "request.json", "model.pt")
 DAMAGES = ("torn", "flipped", "emptied")
 READERS = {  # which files they cannot do without
     "benchmark show {results}": ("search.json",),
@@ -95,9 +94,14 @@ def _protect(one: Try, on: bool) -> None:
 
 
 def damaged(one: Try) -> Problems:
-    """A damaged file in every search, of a killed suite or a done one: each is named once, and its search redone."""
+    """A damaged file in every search, of a killed suite or a done one: each is named once, and its search redone.
+
+    In a shared training too, where a search still needs it.
+    """
     searches = _leave_results(one)
+    needed = sorted({path for search in searches for path in _needed_trainings(search)})
     damages = [damage_one(search, one.rng) for search in searches]
+    damages += [_damage_some([path / name for name in IN_TRAINING], one.rng) for path in needed[:1]]
     with one.suite() as run:
         problems = run.end(0) + one.bench.compare(one.results)
     for path, notable in damages:
@@ -131,7 +135,19 @@ def damage(path: Path, kind: str, rng: random.Random) -> None:
 def damage_one(search: Path, rng: random.Random) -> tuple[Path, bool]:
     """Damages a random file of a search: which, and whether that must be noticed."""
     trials = list((search / "trials").glob("*"))
-    paths = [search / name for name in IN_SEARCH] + [trial / name for trial in trials for name in IN_TRIAL]
+    paths = [search / name for name in IN_SEARCH] + [trial / name for trial in trials for name in IN_TRAINING]
+    return _damage_some(paths, rng)
+
+
+def _needed_trainings(search: Path) -> list[Path]:
+    """The folders of the shared trainings that a search which was killed goes on with."""
+    trials = [trial for trial in SearchFolder(search).trials() if not (trial.path / "trial.json").exists()]
+    keys = [(trial.request() or {}).get("shared") for trial in trials]
+    folders = [search.parents[1] / "trainings" / key for key in keys if key]
+    return [folder for folder in folders if (folder / "epochs.arrow").exists()]
+
+
+def _damage_some(paths: list[Path], rng: random.Random) -> tuple[Path, bool]:
     path = rng.choice(sorted(path for path in paths if path.exists() and path.stat().st_size))
     used, before = _is_used(path), path.read_bytes()
     damage(path, rng.choice(DAMAGES), rng)
@@ -142,7 +158,7 @@ def _is_used(path: Path) -> bool:
     """Whether a file's content counts: it is not one that is written anew when its interrupted search goes on."""
     if path.name in ("search.json", "trial.json", "request.json", "checkpoint.pt"):
         return True
-    in_trial = path.parent.parent.name == "trials"
+    in_trial = path.parent.parent.name in ("trials", "trainings")
     return (path.parent / "trial.json").exists() if in_trial else SearchFolder(path.parent).status() == "done"
 
 

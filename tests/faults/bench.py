@@ -12,10 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-from fault_run import TESTS, Run
-from fault_state import differences, read_state
-
 from benchmark.store.folders import SearchFolder
+from tests.faults.run import TESTS, Run
+from tests.faults.state import differences, read_state
 
 SEARCHERS = ("grid", "random", "tpe", "ald", "geco-l0arm", "sparsity")
 DISK_MEGABYTES = 64
@@ -64,7 +63,7 @@ class Bench:
         self.root = root
         self.undisturbed = root / "undisturbed"
         (root / "shim").mkdir(parents=True)
-        shutil.copy(TESTS / "fault_shim.py", root / "shim" / "sitecustomize.py")
+        shutil.copy(TESTS / "shim.py", root / "shim" / "sitecustomize.py")
         (root / "protocol.toml").write_text(PROTOCOL)
         start = time.monotonic()
         with self.suite(self.undisturbed) as run:
@@ -76,7 +75,7 @@ class Bench:
         self.state = read_state(self.undisturbed)
 
     def suite(self, results: Path, jobs: int = 2, **settings: str) -> Run:
-        """Starts a suite of all searchers. settings: environment variables, such as those of `fault_shim`."""
+        """Starts a suite of all searchers. settings: environment variables, such as those of `tests.faults.shim`."""
         command = f"benchmark run --protocol protocol.toml --seeds 0 --jobs {jobs} --device cpu --results".split()
         return Run(self.root, results, [*command, str(results), "--searchers", *SEARCHERS], **settings)
 

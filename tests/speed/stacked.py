@@ -8,7 +8,7 @@ import torch
 
 from benchmark.store.folders import TrialFolder
 from benchmark.suite.population import Population
-from benchmark.suite.problem import Member
+from benchmark.suite.problem import TrainingRun
 from tests.speed.cases import CONV, CPU, MLP, Case, Loop, in_turn, ours, together
 from tests.speed.timing import Effort, Measure, Table, interleaved, ratio, with_threads
 
@@ -28,7 +28,7 @@ def measure(effort: Effort) -> list[Table]:
 def stacked(cases: Sequence[Case], device: torch.device = CPU) -> Loop:
     """Trainings that differ in size and seed alone, as one model."""
     members = [
-        Member(TrialFolder(Path("never-written")), case.latents, (seed, 0), case.state(device=device))
+        TrainingRun(TrialFolder(Path("never-written")), case.latents, (seed, 0), case.state(device=device))
         for seed, case in enumerate(cases)
     ]
     population = Population(members, cases[0].settings, cases[0].split(device))
@@ -45,7 +45,7 @@ def _against_alone(title: str, cases: Sequence[Case], effort: Effort) -> Table:
         "all": with_threads(effort.threads, model.rate),
         "processes": lambda: together(shares, AT_LEAST * effort.scale)[0],
     }
-    rates = interleaved(f"population: {title}", effort.rounds or 3, measures)
+    rates = interleaved(f"stacked: {title}", effort.rounds or 3, measures)
     rows = {
         "in turn, 1 thread: images/s together": rates["alone"],
         "stacked, 1 thread: images/s together": rates["one"],
@@ -63,5 +63,5 @@ def _growth(case: Case, effort: Effort) -> Table:
         f"{count} stacked, 1 thread: images/s together": with_threads(1, stacked([case] * count).rate)
         for count in MEMBERS
     }
-    rows = interleaved("population: members", effort.rounds or 3, measures)
+    rows = interleaved("stacked: members", effort.rounds or 3, measures)
     return Table(f"mlp: the number of trainings, {case.latents} latents each", rows)

@@ -1,5 +1,4 @@
-"""The fault harness: `python tests/faults/faults.py [FAULT ...]`
-disturbs suites in every way that we know of, and counts.
+"""The fault harness: `python -m tests.faults [FAULT ...]` disturbs suites in every way that we know of, and counts.
 
 A try has survived when the suite, run again where it was cut short, has the same results as an undisturbed one, bit
 for bit apart from times, memory and machine, and nothing else is left: no file, no claim, no process.
@@ -15,9 +14,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from fault_bench import Skipped, Tally, Try, bench
-from fault_files import damaged, full_disk, read_damaged, read_only
-from fault_processes import (
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tests.faults.bench import Skipped, Tally, Try, bench
+from tests.faults.files import damaged, full_disk, read_damaged, read_only
+from tests.faults.processes import (
     Problems,
     accompanied,
     clock_jumps,
@@ -28,8 +29,7 @@ from fault_processes import (
     terminated,
     worker_lost,
 )
-from fault_run import Run
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tests.faults.run import Run
 
 Fault = Callable[[Path, int, int], tuple[int, int]]
 """Gets a folder to work in, how many tries, and a seed; returns how many were tried and how many survived."""
@@ -67,7 +67,7 @@ def damaged_tables(folder: Path, count: int, seed: int) -> tuple[int, int]:
     tally = Tally(folder, count, seed)
     for one in tally.tries():
         shutil.copytree(one.bench.undisturbed, one.results)
-        with Run(one.bench.root, one.results, ["fault_tables", str(one.results), str(count), str(seed)]) as run:
+        with Run(one.bench.root, one.results, ["tests.faults.tables", str(one.results), str(count), str(seed)]) as run:
             tally.count(one, run.end(0), tried=count)
     return tally.outcome
 

@@ -11,10 +11,9 @@ import torch
 
 from benchmark.store import ResultsStore
 
-FRAMES = ("searches", "trials", "epochs", "latents", "probes")
+FRAMES = ("searches", "trials", "epochs", "latents", "probes", "curves")
 TIMES = ("train_seconds", "eval_seconds", "wall_seconds")
 LONG_SECONDS = 1800  # nothing here takes half an hour
-JOURNAL_OWN = ("worker_id", "study_name", "datetime_start", "datetime_complete")
 
 State = dict[str, str]
 """By name, a digest of every file and of every column of every frame, apart from times, memory and machine."""
@@ -31,8 +30,9 @@ def read_state(results: Path) -> State:
             elif name != "peak_memory_bytes" and not name.startswith("env_"):
                 state[f"{frame}: {name}"] = _digest(column.tolist())
     for path in results.rglob("*"):
-        if not path.is_dir():
-            state[str(path.relative_to(results))] = _digest(_content(path))
+        name = path.relative_to(results)
+        if not path.is_dir():  # a shared training's damage is found by the next search that needs it
+            state[str(name)] = _digest(None if name.parts[0] == "trainings" else _content(path))
     return state
 
 
@@ -54,9 +54,6 @@ def _content(path: Path) -> Any:
             return dict(arrays)
     if path.name == "request.json":
         return json.loads(path.read_text())
-    if path.name == "study.journal":
-        entries = map(json.loads, path.read_text().splitlines())
-        return [{name: value for name, value in entry.items() if name not in JOURNAL_OWN} for entry in entries]
     return None
 
 

@@ -10,12 +10,11 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from fault_bench import Try
-from fault_run import Run
-
 from benchmark.store import ResultsStore
 from benchmark.store.claims import Watch
 from benchmark.store.folders import SearchFolder
+from tests.faults.bench import Try
+from tests.faults.run import Run
 
 Problems = list[str] | None
 

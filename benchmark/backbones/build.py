@@ -1,0 +1,39 @@
+"""Builds backbones and VAEs by name."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+
+from benchmark.backbones import BACKBONES
+from benchmark.backbones.checks import ImageShape, Init
+from benchmark.backbones.vae import VAE
+from benchmark.config.settings import from_mapping
+from benchmark.errors import InputError
+from searchers.registry import unknown_name
+
+
+class Backbone(Protocol):
+    """A builder of networks: a frozen dataclass whose fields are its options."""
+
+    @property
+    def init(self) -> Init:
+        """The initial weights: `torch` for PyTorch's own, `scaled` for those of `initialise`."""
+
+    def build(self, image_shape: ImageShape, latent_dim: int) -> VAE:
+        """Builds the network for images of this shape and initialises it from torch's global generator."""
+
+
+def make_backbone(name: str, options: Mapping[str, Any]) -> Backbone:
+    """Makes the backbone `name` with these options. Raises InputError if the name or an option is unknown."""
+    if name not in BACKBONES:
+        raise InputError(unknown_name("backbone", name, BACKBONES))
+    backbone: Backbone = from_mapping(BACKBONES[name].load(), options, f"backbone {name}")
+    return backbone
+
+
+def build_vae(name: str, options: Mapping[str, Any], image_shape: ImageShape, latent_dim: int, seed: int) -> VAE:
+    """Builds a VAE whose initial weights depend only on the seed; torch's global generator does not change."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make_backbone(name, options).build(image_shape, latent_dim)

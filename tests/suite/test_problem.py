@@ -1,0 +1,428 @@
+"""The searcher contract as real runs: all that a method may ask for, and that a kill changes no bit of its results."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small_bench import DATASET, EVALUATOR, SETTINGS, Killed, SmallResults, assert_same, spec_of
+from torch import Generator, Tensor, nn
+
+from benchmark.suite import problem as problem_module
+from benchmark.training.clock import Clock
+from benchmark.training.loop import train
+from benchmark.training.model_view import ModelView
+from benchmark.training.state import TrainingState
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Model, Problem, Searcher, resize
+from searchers.parts.objectives import VAE, Loss, bernoulli_nll, elbo_loss, kl_per_dim, reparameterise
+from searchers.quantities import METRICS
+
+START = 5  # latents
+
+
+class Scripted(Controller):
+    """Does what `decisions` says after each epoch; a weight of each latent's KL is trained and follows the latents."""
+
+    decisions: dict[int, Decision] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.linspace(0.5, 1.5, START))
+
+    def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
+        weighted = (kl_per_dim(*vae.encode(x)) * self.weights.square()).sum() / len(x)
+        return Loss(elbo_loss(vae, x, generator).total + weighted)
+
+    def latents_kept(self, indices: Sequence[int], n_added: int) -> None:
+        resize(self.weights, indices, torch.full((n_added,), 2.0))
+
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
+        return self.decisions.get(len(history), KEEP_ALL)
+
+    def traces(self) -> dict[str, float]:
+        return {"weight": float(self.weights.detach().sum())}
+
+
+class Growing(Scripted):
+    decisions = {1: Decision(add=2), 3: Decision(add=1)}
+
+
+class Shrinking(Scripted):
+    decisions = {1: Decision(keep=(0, 2, 4)), 2: Decision(keep=(1, 2), add=3)}
+
+
+class Replacing(Scripted):
+    """As many latents as before, but others."""
+
+    decisions = {2: Decision(keep=(1, 2, 3, 4), add=1)}
+
+
+class LearnedPrior(Controller):
+    """A learned variance of each latent's prior; the first latent goes after the second epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_variance = nn.Parameter(torch.linspace(-1, 1, START))
+
+    def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
+        mean, logvar = vae.encode(x)
+        nll = bernoulli_nll(vae.decode(reparameterise(mean, logvar, generator)), x)
+        return Loss(nll + kl_to(mean, logvar, self.log_variance).sum() / len(x))
+
+    def latents_kept(self, indices: Sequence[int], n_added: int) -> None:
+        resize(self.log_variance, indices, torch.zeros(n_added))
+
+    def prior_variance(self) -> Tensor:
+        return self.log_variance.exp()
+
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
+        return Decision(keep=(1, 2, 3, 4)) if len(history) == 2 else KEEP_ALL
+
+
+def kl_to(mean: Tensor, logvar: Tensor, prior: Tensor) -> Tensor:
+    """KL(N(mean, exp(logvar)) || N(0, exp(prior))), [B, n]."""
+    return 0.5 * ((mean.square() + logvar.exp()) / prior.exp() - 1 + prior - logvar)
+
+
+class Looking(Controller):
+    """Evaluates prefixes, and keeps the latents that move the images most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("variance", torch.zeros(START))
+
+    def latents_kept(self, indices: Sequence[int], n_added: int) -> None:
+        resize(self.variance, indices, torch.zeros(n_added))
+
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
+        mean, _ = model.posterior()
+        self.variance.copy_(mean.var(0))
+        for size in (1, 3):
+            assert set(model.evaluate(range(size))) == set(METRICS)
+        if len(history) != 2:
+            return KEEP_ALL
+        return Decision(keep=tuple(sorted(model.sensitivity(20).topk(4).indices.tolist())))
+
+    def traces(self) -> dict[str, float]:
+        return {"variance": float(self.variance.sum())}
+
+
+@dataclass(frozen=True)
+class InTraining(Searcher):
+    """One training with a controller."""
+
+    controller: str = "Growing"
+
+    def search(self, problem: Problem) -> Choice:
+        return Choice(problem.train(START, globals()[self.controller]()))
+
+
+@dataclass(frozen=True)
+class Continuing(Searcher):
+    """Trains on from its trainings, shared or not, and looks at their posteriors and prefixes."""
+
+    continues = True
+
+    def search(self, problem: Problem) -> Choice:
+        first = problem.train(6, epochs=2)
+        fewer = problem.train(3, epochs=2, start=(first, (0, 2, 5)))
+        problem.evaluate(fewer, [0, 1])
+        on = problem.train(3, Shrinks(), epochs=3, start=(fewer, None))
+        metrics = [problem.evaluate(on, range(size))["recon_nll"] for size in (1, 2)]
+        _, logvar = problem.encode(on, 7)
+        last = problem.train(2, epochs=2, start=(on, [0, 1]))
+        return Choice(last if min(metrics) < math.inf and logvar.shape == (7, 2) else on)
+
+
+class Shrinks(Controller):
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
+        return Decision(keep=(0, 2)) if len(history) == 1 else KEEP_ALL
+
+
+@dataclass(frozen=True)
+class TwoNN(Searcher):
+    """The images' intrinsic dimension (Facco et al. 2017), and a training of that size and of twice that."""
+
+    def search(self, problem: Problem) -> Choice:
+        x = problem.images(150).flatten(1).double()
+        first, second = torch.cdist(x, x).fill_diagonal_(math.inf).topk(2, largest=False).values.unbind(1)
+        dimension = len(x) / float(torch.log(second / first).sum())
+        trials = [problem.train(problem.space.clip(round(size))) for size in (dimension, 2 * dimension)]
+        return Choice(min(trials, key=lambda trial: trial.history["recon_nll"].iloc[-1]))
+
+
+RUNS = {  # a searcher, and where it is killed: after this epoch of this training
+    "Growing": (InTraining("Growing"), [(0, 2), (0, 4)]),
+    "Shrinking": (InTraining("Shrinking"), [(0, 1), (0, 3)]),
+    "Replacing": (InTraining("Replacing"), [(0, 2)]),
+    "LearnedPrior": (InTraining("LearnedPrior"), [(0, 2), (0, 3)]),
+    "Looking": (InTraining("Looking"), [(0, 2), (0, 4)]),
+    "Continuing": (Continuing(), [(0, 1), (1, 1), (2, 1), (3, 1), (3, 2)]),
+    "TwoNN": (TwoNN(), [(1, 2)]),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SmallResults]:
+    """Each run, undisturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    results = {name: SmallResults(folder / name) for name in RUNS}
+    for name, (searcher, _) in RUNS.items():
+        results[name].search(searcher)
+    return results
+
+
+@pytest.mark.parametrize(("name", "killed_at"), [(name, at) for name, (_, ats) in RUNS.items() for at in ats])
+def test_killed_and_resumed_equals_undisturbed(
+    name: str, killed_at: tuple[int, int], tmp_path: Path, whole: dict[str, SmallResults]
+) -> None:
+    results = SmallResults(tmp_path)
+    with pytest.raises(Killed):
+        results.search(RUNS[name][0], killed_at=killed_at)
+    done = results.epochs.copy()
+    assert done[-1] == killed_at
+    before = results.store.curves()
+    results.epochs.clear()
+    results.search(RUNS[name][0])
+    assert not {(trial, epoch) for trial, epoch in results.epochs if (trial, epoch) in done} - _last(whole[name])
+    assert_same(results, whole[name])
+    after = results.store.curves().merge(before, on=["trial", "epoch", "size", "eval_seconds"])
+    assert len(after) == len(before)  # what has been evaluated is read back, its time included
+    assert results.notices == []
+
+
+def _last(results: SmallResults) -> set[tuple[int, int]]:
+    """The last epochs of trainings, which are reported when a finished one is read back."""
+    return set(results.store.trials()[["trial", "n_epochs"]].itertuples(index=False, name=None))
+
+
+def _sizes(results: SmallResults) -> list[int]:
+    return results.store.epochs()["latent_dim"].tolist()
+
+
+def test_latents_come_and_go(whole: dict[str, SmallResults]) -> None:
+    assert _sizes(whole["Growing"]) == [5, 7, 7, 8] and _sizes(whole["Shrinking"]) == [5, 3, 5, 5]
+    ids = whole["Growing"].store.latents().query("epoch == 4")["latent_id"]
+    assert ids.tolist() == list(range(8))
+    ids = whole["Shrinking"].store.latents().query("epoch == 4")["latent_id"]
+    assert ids.tolist() == [2, 4, 5, 6, 7]
+    for name in ("Growing", "Shrinking"):
+        (trial,) = whole[name].store.trials().itertuples()
+        assert trial.start_latent_dim == START and trial.latent_dim == _sizes(whole[name])[-1]
+
+
+def _states(controller: Controller) -> tuple[TrainingState, list[TrainingState]]:
+    """A training of START latents: its end, and copies of its state after each epoch."""
+    bench, states = SmallResults(Path("unused")).bench(spec_of()), []
+    state = bench.run(SmallResults(Path("unused")).folder(spec_of()).trial(0), 0, START, controller).state
+
+    def copied(state: TrainingState) -> None:
+        states.append(copy.deepcopy(state))
+
+    train(state, SETTINGS, DATASET.train, EVALUATOR, (3, START), Clock(EVALUATOR.device), copied)
+    return state, states
+
+
+@pytest.mark.parametrize("controller", [Growing, Shrinking, Replacing])
+def test_a_controllers_parameters_and_their_moments_follow_the_latents(controller: type[Scripted]) -> None:
+    """Also where there are as many latents as before."""
+    changed: list[dict[str, Tensor]] = []
+
+    class Watched(controller):  # type: ignore[misc, valid-type]
+        def latents_kept(self, indices: Sequence[int], n_added: int) -> None:
+            changed.append(self.snapshot(indices, n_added))
+            super().latents_kept(indices, n_added)
+
+        def snapshot(self, indices: Sequence[int], n_added: int) -> dict[str, Tensor]:
+            own = self.state[0].optimizer.state[self.weights]
+            fresh = torch.zeros(n_added)
+            moments = {name: torch.cat([own[name][list(indices)], fresh]) for name in ("exp_avg", "exp_avg_sq")}
+            return moments | {"weights": torch.cat([self.weights.detach()[list(indices)], fresh + 2])}
+
+    bench, results = Watched(), SmallResults(Path("unused"))
+    bench.state = []
+    state = results.bench(spec_of()).run(results.folder(spec_of()).trial(0), 0, START, bench).state
+    bench.state.append(state)
+    found: list[dict[str, Tensor]] = []
+
+    def look(state: TrainingState) -> None:
+        if len(state.rows) in controller.decisions:
+            own = state.optimizer.state[bench.weights]
+            moments = {name: own[name].clone() for name in ("exp_avg", "exp_avg_sq")}
+            found.append(moments | {"weights": bench.weights.detach().clone()})
+
+    train(state, SETTINGS, DATASET.train, EVALUATOR, (3, START), Clock(EVALUATOR.device), look)
+    assert len(found) == len(changed) == len(controller.decisions)
+    for own, expected in zip(found, changed, strict=True):
+        for name, value in expected.items():
+            assert torch.equal(own[name], value), name
+        assert (own["exp_avg_sq"] > 0).any() and own["weights"].unique().numel() > 2
+
+
+def test_what_is_added_changes_nothing_at_first() -> None:
+    _, states = _states(Growing())
+    grown, x = states[0].vae, DATASET.val.take(torch.arange(20)).float() / 255
+    without = copy.deepcopy(grown)
+    without.keep_latents(range(START))
+    mean, _ = grown.encode(x)
+    assert grown.latent_dim == START + 2 and (mean[:, START:].std(0) > 0).all()
+    assert torch.equal(grown.decode(mean), without.decode(mean[:, :START]))
+    assert not torch.equal(states[1].vae.decoder_in.weight[:, START:], grown.decoder_in.weight[:, START:])
+
+
+def test_a_learned_prior_is_folded_into_the_model(whole: dict[str, SmallResults]) -> None:
+    """Metrics before and after agree, with the closed form too, and samples are of N(0, 1)."""
+    state, states = _states(LearnedPrior())
+    unfolded, controller = states[-1].vae.eval(), states[-1].controller
+    variance = controller.prior_variance().detach()
+    assert state.vae.latent_dim == 4 and (variance - 1).abs().max() > 0.3
+    x = DATASET.val.take(torch.arange(len(DATASET.val))).float() / 255
+    kl = kl_to(*unfolded.encode(x), variance.log()).sum() / len(x)
+    assert state.rows[-1]["kl"] == pytest.approx(float(kl), rel=1e-4)
+    assert float(kl_per_dim(*state.vae.encode(x)).sum() / len(x)) == pytest.approx(float(kl), rel=1e-4)
+    z = torch.randn(9, 4, generator=Generator().manual_seed(0))
+    torch.testing.assert_close(state.vae.eval().decode(z), unfolded.decode(z * variance.sqrt()))
+
+    results = whole["LearnedPrior"]
+    problem = results.problem(spec_of())
+    trial = problem.train(START, LearnedPrior())
+    metrics, last = problem.evaluate(trial, range(4)), trial.history.iloc[-1]
+    for name in ("recon_nll", "kl", "fid_gen", "fid_recon", "recon_sse"):
+        assert metrics[name] == pytest.approx(last[name], rel=1e-5), name
+    assert last["kl"] == pytest.approx(float(kl), rel=1e-4)
+    (results.folder(spec_of()).path / "curves.arrow").unlink()  # as it was
+
+
+def test_prefixes_are_rows_of_curves_and_charged(whole: dict[str, SmallResults]) -> None:
+    curves, epochs = (getattr(whole["Looking"].store, frame)() for frame in ("curves", "epochs"))
+    assert curves[["epoch", "size"]].to_numpy().tolist() == [[epoch, size] for epoch in (1, 2, 3, 4) for size in (1, 3)]
+    assert (curves["trial"] == 0).all() and (curves["search_id"] == spec_of().search_id).all()
+    looked = curves.groupby("epoch")["eval_seconds"].sum()
+    assert (epochs.set_index("epoch")["eval_seconds"] > looked).all()
+    nll = curves.pivot(index="epoch", columns="size", values="recon_nll")
+    assert nll.loc[4, 3] < nll.loc[4, 1] and (nll.loc[:, 3] >= epochs.set_index("epoch")["recon_nll"] - 0.1).all()
+    spent, search = epochs["eval_seconds"].sum(), whole["Looking"].store.searches().iloc[0]
+    assert search["eval_seconds"] == pytest.approx(spent)  # each evaluation once
+
+
+def test_a_prefix_is_the_model_without_the_rest() -> None:
+    state, _ = _states(Looking())
+    view = ModelView(state.vae, EVALUATOR, Clock(EVALUATOR.device), lambda: Generator().manual_seed(1))
+    metrics = view.evaluate([1, 2])
+    gated = EVALUATOR.evaluate(state.vae, torch.tensor([False, True, True, False]), Generator().manual_seed(1))[0]
+    assert metrics == {name: gated[name] for name in METRICS} and view.curve[0]["size"] == 2
+    assert metrics != view.evaluate([0, 1])
+    for wrong in ([], [0, 0], [4], [-1]):
+        with pytest.raises(ValueError, match=r"expected different ones in 0\.\.3"):
+            view.evaluate(wrong)
+
+
+def test_sensitivity_is_the_jacobians() -> None:
+    state, _ = _states(Looking())
+    view = ModelView(state.vae, EVALUATOR, Clock(EVALUATOR.device), Generator)
+    z = EVALUATOR.posterior(state.vae, 6).mean
+
+    def pixels(z: Tensor) -> Tensor:
+        return torch.sigmoid(state.vae.decode(z[None]))[0].flatten()
+
+    jacobians = torch.stack([torch.autograd.functional.jacobian(pixels, one) for one in z])  # [6, pixels, n]
+    torch.testing.assert_close(view.sensitivity(6), jacobians.square().sum(1).mean(0), rtol=1e-4, atol=1e-7)
+    assert view.sensitivity(3).shape == (4,) and not torch.equal(view.sensitivity(3), view.sensitivity(6))
+    assert len(view.seconds) == 4 and view.posterior().mean.shape == (len(EVALUATOR.split), 4)
+
+
+# --- training on
+
+
+def test_training_on_is_charged_its_own_epochs(whole: dict[str, SmallResults]) -> None:
+    trials, search = whole["Continuing"].store.trials(), whole["Continuing"].store.searches().iloc[0]
+    assert trials["n_epochs"].tolist() == [2, 2, 3, 2] and search["n_epochs"] == 9
+    assert trials["start_latent_dim"].tolist() == [6, 3, 3, 2] and trials["latent_dim"].tolist() == [6, 3, 2, 2]
+    assert trials["images_seen"].nunique() == 2 and search["images_seen"] == trials["images_seen"].sum()
+    assert search["train_seconds"] == pytest.approx(trials["train_seconds"].sum())
+    curves = whole["Continuing"].store.curves()
+    assert curves[["trial", "epoch", "size"]].to_numpy().tolist() == [[1, 2, 2], [2, 3, 1], [2, 3, 2]]
+    assert search["eval_seconds"] == pytest.approx(trials["eval_seconds"].sum() + curves["eval_seconds"].sum())
+    assert whole["Continuing"].store.epochs()["wall_seconds"].is_monotonic_increasing
+    names = {path.name for path in (whole["Continuing"].path / "searches").rglob("*")}
+    assert not names & {"optimizer.pt", "checkpoint.pt"}
+
+
+@pytest.mark.parametrize("keep", [None, (0, 2, 5)])
+def test_training_on_starts_with_the_others_model_and_moments(
+    keep: tuple[int, ...] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[TrainingState] = []
+
+    def watched(state: TrainingState, *rest: Any) -> None:
+        seen.append(copy.deepcopy(state))
+        train(state, *rest)
+        seen.append(copy.deepcopy(state))
+
+    monkeypatch.setattr(problem_module, "train", watched)
+    problem = SmallResults(tmp_path).problem(spec_of(), keeps_optimizers=True)
+    first = problem.train(6, epochs=2)
+    on = problem.train(6 if keep is None else 3, epochs=2, start=(first, keep))
+    _, end, start, _ = seen
+    if keep is not None:
+        end.remove_all_but(keep)
+    for (name, own), other in zip(start.vae.named_parameters(), end.vae.parameters(), strict=True):
+        assert torch.equal(own, other), name
+        moments, others = start.optimizer.state[own], end.optimizer.state[other]
+        assert all(torch.equal(moments[key], others[key]) for key in ("step", "exp_avg", "exp_avg_sq")), name
+    assert start.latent_ids == list(range(start.vae.latent_dim)) and start.rows == [] and start.train_flops == 0
+    assert on.history["train_loss"].iloc[0] < first.history["train_loss"].iloc[0]
+
+
+def test_a_training_without_moments_is_repeated_unless_it_was_the_searchers_own(tmp_path: Path) -> None:
+    """A suite before has done the shared one, without a searcher that goes on; its copy costs nothing."""
+    earlier = SmallResults(tmp_path)
+    earlier.problem(spec_of("other")).train(6, epochs=2)
+    results, whole = SmallResults(tmp_path), SmallResults(tmp_path / "whole")
+    for one in (results, whole):
+        one.search(Continuing())
+    assert [line.partition(" ")[2] for line in results.notices] == [
+        "repeats a training that kept no optimizer state, to go on from it"
+    ]
+    assert whole.notices == [] and results.epochs.count((0, 1)) == 0
+    models, others = results.models(), whole.models()
+    assert all(torch.equal(value, others[name]) for name, value in models.items() if name[0] != "0")
+    problem = SmallResults(tmp_path / "without").problem(spec_of())
+    own = problem.train(START, Growing())
+    with pytest.raises(ValueError, match="kept no optimizer state; set `continues` on the searcher"):
+        problem.train(own.latent_dim, start=(own, None))
+    with pytest.raises(ValueError, match="got latent_dim 3 and 2 latents to keep"):
+        problem.train(3, start=(own, (0, 1)))
+
+
+# --- data
+
+
+def test_posteriors_are_of_the_first_validation_images(whole: dict[str, SmallResults], tmp_path: Path) -> None:
+    problem = SmallResults(tmp_path).problem(spec_of())
+    trial = problem.train(4, epochs=1)
+    mean, logvar = problem.encode(trial, 7)
+    x = EVALUATOR.split.take(torch.arange(7)).float() / 255
+    torch.testing.assert_close((mean, logvar), problem.model(trial).encode(x))
+    assert problem.encode(trial, 10**6).mean.shape == (len(EVALUATOR.split), 4)
+
+
+def test_images_are_training_images_of_the_seed(tmp_path: Path) -> None:
+    results = SmallResults(tmp_path)
+    first, again, other = (results.problem(spec_of(seed=seed)).images(40) for seed in (3, 3, 4))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    known = {tuple(image) for image in (DATASET.train.images[DATASET.train.rows].flatten(1)).tolist()}
+    drawn = {tuple(image) for image in (first * 255).round().to(torch.uint8).flatten(1).tolist()}
+    assert first.shape == (40, 1, 4, 4) and drawn <= known and len(drawn) > 35 and first.max() <= 1
+    assert len(results.problem(spec_of()).images(10**6)) == len(DATASET.train)
+
+
+def test_twonn_finds_the_dimension_of_the_images(whole: dict[str, SmallResults]) -> None:
+    assert whole["TwoNN"].store.trials()["start_latent_dim"].tolist() in ([2, 3], [2, 4], [2, 5])
+    assert np.isfinite(whole["TwoNN"].store.epochs()["recon_nll"]).all()
