@@ -183,6 +183,15 @@ def _choosing(searches: pd.DataFrame) -> pd.DataFrame:
     return searches[(base == "ald") & ~ignored]
 
 
+def _start_size(search: pd.Series) -> int | None:
+    """The setting, which results of version 0.1 call latent_dim, or else the largest size of the space."""
+    for name in ("setting_start_latent_dim", "setting_latent_dim"):
+        if str(search.get(name)).isdecimal():
+            return int(search[name])
+    largest = str(search.get("space")).partition(" to ")[2].partition(";")[0]
+    return int(largest) if largest else None
+
+
 def _seeds_row(dataset: str, done: pd.DataFrame, alike: pd.DataFrame) -> dict[str, object]:
     """Makes a row of the searches of one condition, preferably with several seeds, then of the largest budget."""
     drawn = of_one_condition(done, complete=lambda rows: min(2, rows["seed"].nunique()))
@@ -192,7 +201,7 @@ def _seeds_row(dataset: str, done: pd.DataFrame, alike: pd.DataFrame) -> dict[st
     return {
         "dataset": printed_name(dataset),
         "searcher": first["searcher"],
-        "start size": int(first["setting_latent_dim"]),
+        "start size": _start_size(first),
         "seeds": len(drawn),
         "failed or running": len(unfinished),
         "mean size [dimensions]": mean,

@@ -38,7 +38,7 @@ STOPPED = [0.0] * 9 + [1.0] * 11  # after epoch 10, at size 5
 
 def of(dataset: str, searcher: str, seed: int = 0, **values: Any) -> Row:
     keys = {"dataset": dataset, "protocol": f"ald-{dataset}", "protocol_hash": f"h-{dataset}", "epochs": 200}
-    settings = {"latent_dim": 64, "stop_rule": searcher != FULL, "retrain": searcher == RETRAINED}
+    settings = {"start_latent_dim": 64, "stop_rule": searcher != FULL, "retrain": searcher == RETRAINED}
     return search(searcher, seed, **{**keys, "settings": settings, **values})
 
 
@@ -277,17 +277,17 @@ def test_the_papers_protocols_can_reach_two_latents() -> None:
         protocol = load_protocol(name)
         settings = protocol.searchers[FULL]
         assert settings["stop_rule"] is False and protocol.searchers[RETRAINED]["retrain"] is True
-        assert round(settings["budget"] * protocol.training.epochs) >= 5 * (settings["latent_dim"] - 2)
+        assert round(settings["budget"] * protocol.training.epochs) >= 5 * (settings["start_latent_dim"] - 2)
 
 
 def test_from_a_real_run(tmp_path: Path) -> None:
     variants = f"""
 [searchers."{RETRAINED}"]
-latent_dim = 8
+start_latent_dim = 8
 patience = 2
 retrain = true
 [searchers."{FULL}"]
-latent_dim = 8
+start_latent_dim = 8
 patience = 1
 stop_rule = false
 budget = 2.0
