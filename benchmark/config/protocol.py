@@ -181,11 +181,10 @@ def _without_none(table: Table) -> Table:
 
 
 def _make_protocol(table: Table, name: str) -> Protocol:
+    """name: the file's, unless the table has a name."""
     where = f"protocol {name}"
-    if "name" in table:
-        raise InputError(f"{where}: name is {table['name']!r}; a protocol's name is its file's: remove the setting")
     named = {key: _named(table, key, where) for key in ("dataset", "backbone")}
-    protocol = cast(Protocol, from_mapping(Protocol, {**table, **named, "name": name}, where))
+    protocol = cast(Protocol, from_mapping(Protocol, {"name": name, **table, **named}, where))
     for searcher in protocol.searchers:
         base = searcher.partition("@")[0]
         if base not in SEARCHERS and ":" not in base:

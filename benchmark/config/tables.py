@@ -61,7 +61,9 @@ def parse_table(text: str, name: str, beside: Path = Path(), extended_by: tuple[
         return table
     if not isinstance(base, str):
         raise InputError(f"protocol {name}: extends is {base!r}; expected the name of one protocol")
-    return laid_over(read_table(protocol_file(base, beside), extended_by), table)
+    below = read_table(protocol_file(base, beside), extended_by)
+    below.pop("name", None)
+    return laid_over(below, table)
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:

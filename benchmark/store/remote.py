@@ -62,6 +62,12 @@ class Results:
             with _access("read", self.url):
                 pull(f"{self.url}/searches/{search_id}", self.path / "searches" / search_id, skip=PRIVATE)
 
+    def publish_beside(self, parts: Sequence[str]) -> None:
+        """Copies files and folders beside the searches to the URL, by prefixes of their paths. Raises InputError."""
+        if self.url is not None:
+            with _access("write", self.url):
+                Mirror(self.url, self.path, parts).push()
+
     def publish(self, search_id: str) -> None:
         """Copies a search's search.json to the URL. Raises InputError."""
         if self.url is not None:

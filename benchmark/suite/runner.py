@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from benchmark.store.atomic_files import Checked
 from benchmark.store.checked_files import checked_files
 from benchmark.store.claims import Watch, clear
 from benchmark.store.folders import SearchFolder
+from benchmark.store.kept import KEPT, keep_protocol
 from benchmark.store.remote import Results
 from benchmark.suite.dispatch import Dispatch
 from benchmark.suite.display import Screen
@@ -78,6 +79,9 @@ def run_suite(suite: Suite, screen: Screen) -> pd.DataFrame:
         if line is not None:
             screen.line(line)
         n_trainings = [len(spec.expected()) for spec in open_specs]
+        asked = replace(suite.protocol, run=suite.searchers, seeds=suite.seeds)
+        keep_protocol(results.path, asked, specs[0].protocol_hash)
+        results.publish_beside(KEPT)
         with screen.searches(open_specs, n_trainings, len(specs) - len(pending)) as display:
             if cluster is not None:
                 cluster.on_status = display.status

@@ -21,7 +21,7 @@ from searchers.parts.objectives import (
     kl_per_dim,
     reparameterise,
 )
-from searchers.parts.ranges import Count, Positive, Size
+from searchers.parts.ranges import Count, Positive
 from searchers.quantities import ACTIVE
 
 
@@ -38,23 +38,22 @@ class Phase(IntEnum):
 class LatentNoise(Searcher):
     """Section VI-A's experiment; numbers in epochs, `noise_step` in units of z.
 
-    latent_dim: the size in training. warm_up: plain ELBO training. Then the inactive latents are held at 0 in the
+    The size is the space's largest. warm_up: plain ELBO training. Then the inactive latents are held at 0 in the
     decoder, and an active one gets Gaussian noise added to its z in training, whose sd rises by `noise_step` every
     epoch until the latent's reconstruction gain is below its KL. There the noise stays for `hold` epochs, and is then
     removed. The paper does not say which active latent it takes; here it is the one of the median KL (of an even number
     the lower), as the least may be about to die by itself.
     """
 
-    latent_dim: Size = 16
     warm_up: Count = 30
     noise_step: Positive = 0.2
     hold: Count = 20
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
-        return [Expected(self.latent_dim, epochs)]
+        return [Expected(space.high, epochs)]
 
     def search(self, problem: Problem) -> Choice:
-        return Choice(problem.train(self.latent_dim, LatentNoiseController(self)))
+        return Choice(problem.train(problem.space.high, LatentNoiseController(self, problem.space.high)))
 
 
 class LatentNoiseController(Controller):
@@ -73,14 +72,14 @@ class LatentNoiseController(Controller):
     kl_sum: Tensor
     steps: Tensor
 
-    def __init__(self, settings: LatentNoise) -> None:
+    def __init__(self, settings: LatentNoise, latent_dim: int) -> None:
         super().__init__()
         self.settings = settings
         self.register_buffer("phase", torch.tensor(int(Phase.WARM_UP)))
         self.register_buffer("phase_epochs", torch.tensor(0))  # completed in this phase
         self.register_buffer("noise_sd", torch.tensor(0.0))
         self.register_buffer("noisy", torch.tensor(-1))  # the latent's index, -1 before the choice
-        self.register_buffer("is_open", torch.ones(settings.latent_dim, dtype=torch.bool))
+        self.register_buffer("is_open", torch.ones(latent_dim, dtype=torch.bool))
         self.register_buffer("gain_sum", torch.tensor(0.0))
         self.register_buffer("kl_sum", torch.tensor(0.0))
         self.register_buffer("steps", torch.tensor(0))

@@ -19,16 +19,16 @@ from searchers.quantities import DECISION_METRICS
 class ALD(Searcher):
     """Settings of section 3.3, numbers in epochs or latents.
 
-    latent_dim: the size to start from. patience: epochs between two removals. window: epochs of the stop rule's
-    slopes. slow_window: epochs of the silhouette slope that slows removal from `decrease` to `slow_decrease` latents.
-    removal: which latents go, `random` as in the paper or `kl`: those of the lowest mean KL.
+    start_latent_dim: the size to start from; None: the space's largest. patience: epochs between two removals. window:
+    epochs of the stop rule's slopes. slow_window: epochs of the silhouette slope that slows removal from `decrease` to
+    `slow_decrease` latents. removal: which latents go, `random` as in the paper or `kl`: those of the lowest mean KL.
     stop_rule: False goes on removing when the stop rule has fired, and ends `patience` epochs after `min_latent_dim` is
     reached (figure 2). budget: of this training, as a share of the full number of epochs; above 1 for slow removal to
     get that far.
     retrain: True then trains a model of the size found from scratch and chooses that one (figure 3).
     """
 
-    latent_dim: Size = 64
+    start_latent_dim: Size | None = None
     patience: Count = 5
     decrease: Count = 5
     slow_decrease: Count = 1
@@ -41,21 +41,21 @@ class ALD(Searcher):
     retrain: bool = False
 
     def __post_init__(self) -> None:
-        if self.latent_dim < self.min_latent_dim:
-            raise ValueError(
-                f"latent_dim is {self.latent_dim} and min_latent_dim {self.min_latent_dim}; "
-                "expected latent_dim >= min_latent_dim"
-            )
+        if self.start_latent_dim is not None and self.start_latent_dim < self.min_latent_dim:
+            got = f"start_latent_dim is {self.start_latent_dim} and min_latent_dim {self.min_latent_dim}"
+            raise ValueError(f"{got}; expected min_latent_dim <= start_latent_dim")
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
-        first = Expected(self.latent_dim, self._epochs(epochs))
-        return [first, Expected(self.latent_dim, epochs)] if self.retrain else [first]
+        start = self.start_latent_dim or space.high
+        first = Expected(start, self._epochs(epochs))
+        return [first, Expected(start, epochs)] if self.retrain else [first]
 
     def _epochs(self, full: int) -> int:
         return max(1, round(self.budget * full))
 
     def search(self, problem: Problem) -> Choice:
-        trial = problem.train(self.latent_dim, ALDController(self, problem.seed), self._epochs(problem.epochs))
+        start = self.start_latent_dim or problem.space.high
+        trial = problem.train(start, ALDController(self, problem.seed), self._epochs(problem.epochs))
         diverged = not np.isfinite(trial.history["train_loss"].iloc[-1])  # it then found no size
         settled = trial.latent_dim == self.min_latent_dim or not trial.history["ctl_removing"].iloc[-1]
         chosen = problem.train(trial.latent_dim) if self.retrain and not diverged else trial

@@ -35,53 +35,59 @@ ERROR_DECAY = 0.95  # of the moving average that becomes tau, section IV-D
 
 @dataclass(frozen=True)
 class GecoL0Arm(Searcher):
-    """latent_dim: the size to start from.
+    """start_latent_dim: the size to start from; None: the space's largest.
 
     tau: the bound on the squared error summed over the pixels, mean over images. Without one, a baseline training of
-    `baseline_latent_dim` latents sets it, and its cost counts. baseline: `elbo`, a plain VAE's validation error, which
+    `baseline_latent_dim` latents (None: half of those at the start, as in section IV-D) sets it, and its cost counts.
+    baseline: `elbo`, a plain VAE's validation error, which
     a search of the same budget can reach early enough to close gates; or `geco`, section IV-D's: the training error
     at tau = 0. baseline_budget: the baseline's share of the full number of epochs.
     estimator: of the gates' gradient: `arm`, the paper's, or one it is said to outperform (section II-B).
     """
 
-    latent_dim: Size = 32
+    start_latent_dim: Size | None = None
     tau: Positive | None = None
-    baseline_latent_dim: Size = 16
+    baseline_latent_dim: Size | None = None
     baseline: Literal["elbo", "geco"] = "elbo"
     baseline_budget: Share = 1.0
     estimator: Estimator = "arm"
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
-        gated = Expected(self.latent_dim, epochs)
-        baseline = Expected(self.baseline_latent_dim, self._baseline_epochs(epochs), certain=self.baseline == "elbo")
+        start = self.start_latent_dim or space.high
+        gated = Expected(start, epochs)
+        baseline = Expected(self._baseline_size(start), self._baseline_epochs(epochs), certain=self.baseline == "elbo")
         return [gated] if self.tau is not None else [baseline, gated]
+
+    def _baseline_size(self, start: int) -> int:
+        return self.baseline_latent_dim or max(2, start // 2)
 
     def _baseline_epochs(self, full: int) -> int:
         return max(1, round(self.baseline_budget * full))
 
     def search(self, problem: Problem) -> Choice:
-        tau = self.tau if self.tau is not None else self._baseline_error(problem)
-        trial = problem.train(self.latent_dim, GecoController(self.latent_dim, tau, estimator=self.estimator))
-        return Choice(trial, settled=self._settled(trial.history))
+        start = self.start_latent_dim or problem.space.high
+        tau = self.tau if self.tau is not None else self._baseline_error(problem, self._baseline_size(start))
+        trial = problem.train(start, GecoController(start, tau, estimator=self.estimator))
+        return Choice(trial, settled=_settled(trial.history, start))
 
-    def _settled(self, history: pd.DataFrame) -> bool:
-        """Whether gates have closed, as many in each of the last epochs, and none is on its way.
-
-        None closes before the bound on the error is met.
-        """
-        open_gates, mass = history["ctl_open_gates"].tail(LAST_EPOCHS), history["ctl_gate_mass"].iloc[-1]
-        is_stable = len(open_gates) == LAST_EPOCHS and open_gates.nunique() == 1
-        return bool(is_stable and open_gates.iloc[-1] < self.latent_dim and abs(mass - open_gates.iloc[-1]) < 0.5)
-
-    def _baseline_error(self, problem: Problem) -> float:
+    def _baseline_error(self, problem: Problem, n: int) -> float:
         """Raises FloatingPointError where the baseline's training diverged."""
-        n = self.baseline_latent_dim
         controller = None if self.baseline == "elbo" else GecoController(n, tau=0.0, gated=False)
         history = problem.train(n, controller, self._baseline_epochs(problem.epochs)).history
         errors = history["recon_sse"].tail(LAST_EPOCHS) if controller is None else history["ctl_error_average"].tail(1)
         if not np.isfinite(errors).all():
             raise FloatingPointError(f"the baseline's error is {errors.iloc[-1]}; lower the learning rate")
         return float(errors.mean())
+
+
+def _settled(history: pd.DataFrame, start: int) -> bool:
+    """Whether gates have closed, as many in each of the last epochs, and none is on its way.
+
+    None closes before the bound on the error is met.
+    """
+    open_gates, mass = history["ctl_open_gates"].tail(LAST_EPOCHS), history["ctl_gate_mass"].iloc[-1]
+    is_stable = len(open_gates) == LAST_EPOCHS and open_gates.nunique() == 1
+    return bool(is_stable and open_gates.iloc[-1] < start and abs(mass - open_gates.iloc[-1]) < 0.5)
 
 
 class GecoController(Controller):

@@ -12,24 +12,25 @@ from searchers.parts.ranges import Count, Positive, Size
 
 @dataclass(frozen=True)
 class Sparsity(Searcher):
-    """latent_dim: the size to start from. stable_epochs: how long the active set must not change before a removal.
+    """start_latent_dim: the size to start from; None: the space's largest. stable_epochs: how long the active set must
+    not change before a removal.
 
     A latent is inactive when var(mean_j) < max_mean_variance and mean(var_j) > min_variance_mean over the
     validation data (the paper's table I: 1e-4 and 0.96 or more). Where fewer than two are active at the end, the two of
     the highest KL stay: no smaller size can be trained.
     """
 
-    latent_dim: Size = 64
+    start_latent_dim: Size | None = None
     stable_epochs: Count = 5
     max_mean_variance: Positive = 0.01
     min_variance_mean: Positive = 0.9
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
-        return [Expected(self.latent_dim, epochs)]
+        return [Expected(self.start_latent_dim or space.high, epochs)]
 
     def search(self, problem: Problem) -> Choice:
         controller = SparsityController(self, problem.epochs)
-        trial = problem.train(self.latent_dim, controller)
+        trial = problem.train(self.start_latent_dim or problem.space.high, controller)
         return Choice(trial, settled=controller.settled(trial.history))
 
 

@@ -68,15 +68,6 @@ def elbo_loss(vae: VAE, x: Tensor, generator: Generator) -> Loss:
     return Loss(bernoulli_nll(logits, x) + kl_per_dim(mean, logvar).sum() / len(x))
 
 
-def unsampled_loss(vae: VAE, x: Tensor) -> Loss:
-    """-log p(x | z = mean) + sum_j mean_j^2 / 2: no sampling, the penalty on the means kept; nats per image.
-
-    The KL's terms in the variance are gone with the sampling, so nothing trains the variances (1812.07238, figure 3 B).
-    """
-    mean, _ = vae.encode(x)
-    return Loss(bernoulli_nll(vae.decode(mean), x) + 0.5 * mean.square().sum() / len(x))
-
-
 @contextmanager
 def frozen_batchnorm_statistics(model: object) -> Iterator[None]:
     """Within it, BatchNorm layers in training mode leave their running statistics as they are."""

@@ -9,7 +9,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.study import StudyDirection
 
 from searchers.base import Choice, Expected, Problem, Searcher, SearchSpace
-from searchers.parts.ranges import Count, Size
+from searchers.parts.ranges import Count
 from searchers.quantities import DECISION_METRICS, HIGHER_IS_BETTER, Weights, last_means
 from searchers.selection import choose
 
@@ -17,49 +17,44 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every stu
 
 
 @dataclass(frozen=True)
-class SizeRange:
-    """A log-uniform range of sizes, low <= size <= high, and how many of them to train."""
-
-    low: Size = 2
-    high: Size = 64
-    n_trials: Count = 5
-
-    def __post_init__(self) -> None:
-        if self.low > self.high:
-            raise ValueError(f"low is {self.low} and high {self.high}; expected low <= high")
-
-
-@dataclass(frozen=True)
 class RandomSearch(Searcher):
-    """Different sizes drawn by Optuna's RandomSampler: a size that comes again is drawn anew while others are left."""
+    """Different sizes drawn log-uniformly from the space by Optuna's RandomSampler; one that comes again is left out.
 
-    sizes: SizeRange = SizeRange()
+    weights: of the metrics in the choice. n_trials: how many sizes to train, all if there are fewer; None: as many as
+    the space has sizes for grid search.
+    """
+
     weights: Weights = Weights()
+    n_trials: Count | None = None
 
-    def _drawn(self, seed: int) -> tuple[int, ...]:
+    def _drawn(self, space: SearchSpace, seed: int) -> tuple[int, ...]:
         study = optuna.create_study(sampler=RandomSampler(seed=seed))
+        n_trials = min(self.n_trials or len(space.sizes), space.high - space.low + 1)
         drawn: dict[int, None] = {}  # in the order in which they came
-        while len(drawn) < min(self.sizes.n_trials, self.sizes.high - self.sizes.low + 1):
-            drawn[_propose(study.ask(), self.sizes)] = None
+        while len(drawn) < n_trials:
+            drawn[_propose(study.ask(), space)] = None
         return tuple(drawn)
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
-        return [Expected(size, epochs, certain=True) for size in self._drawn(seed)]
+        return [Expected(size, epochs, certain=True) for size in self._drawn(space, seed)]
 
     def search(self, problem: Problem) -> Choice:
-        return choose([problem.train(size) for size in self._drawn(problem.seed)], self.weights)
+        return choose([problem.train(size) for size in self._drawn(problem.space, problem.seed)], self.weights)
 
 
 @dataclass(frozen=True)
 class TPESearch(Searcher):
-    """Sizes proposed by Optuna's multi-objective TPESampler after `n_startup` random ones."""
+    """Sizes of the space proposed by Optuna's multi-objective TPESampler after `n_startup` random ones.
 
-    sizes: SizeRange = SizeRange()
+    weights and n_trials: as in RandomSearch.
+    """
+
     weights: Weights = Weights()
+    n_trials: Count | None = None
     n_startup: Count = 3
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
-        return [Expected(self.sizes.high, epochs)] * self.sizes.n_trials
+        return [Expected(space.high, epochs)] * (self.n_trials or len(space.sizes))
 
     def search(self, problem: Problem) -> Choice:
         directions = [
@@ -69,9 +64,9 @@ class TPESearch(Searcher):
         sampler = TPESampler(seed=problem.seed, n_startup_trials=self.n_startup)
         study = optuna.create_study(sampler=sampler, directions=directions)
         trials = []
-        for _ in range(self.sizes.n_trials):
+        for _ in range(self.n_trials or len(problem.space.sizes)):
             proposal = study.ask()
-            trial = problem.train(_propose(proposal, self.sizes))
+            trial = problem.train(_propose(proposal, problem.space))
             values = list(last_means(trial.history).values())
             if np.isfinite(values).all():
                 study.tell(proposal, values)
@@ -81,5 +76,5 @@ class TPESearch(Searcher):
         return choose(trials, self.weights)
 
 
-def _propose(proposal: optuna.Trial, sizes: SizeRange) -> int:
-    return proposal.suggest_int("latent_dim", sizes.low, sizes.high, log=True)
+def _propose(proposal: optuna.Trial, space: SearchSpace) -> int:
+    return proposal.suggest_int("latent_dim", space.low, space.high, log=True)

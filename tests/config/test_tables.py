@@ -132,7 +132,6 @@ def test_override() -> None:
         ("training.epochs=many", "training: epochs is 'many'; expected int"),
         ("trainng.epochs=3", "unknown setting 'trainng'; did you mean 'training'?"),
         ("training.bach_size=3", "training: unknown setting 'bach_size'; did you mean 'batch_size'?"),
-        ("name=mine", "a protocol's name is its file's"),
     ],
 )
 def test_override_that_does_not_fit(assignment: str, message: str) -> None:

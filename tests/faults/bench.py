@@ -35,27 +35,18 @@ learning_rate = 0.005
 features = "classifier"
 silhouette_images = 50
 probe_images = 3
-[searchers.grid]
-latent_dims = [2, 4]
-[searchers.random.sizes]
+[space]
 low = 2
 high = 16
-n_trials = 2
+sizes = [2, 4]
 [searchers.tpe]
 n_startup = 1
-[searchers.tpe.sizes]
-low = 2
-high = 16
-n_trials = 2
 [searchers.ald]
-latent_dim = 16
 patience = 2
 decrease = 4
 [searchers.geco-l0arm]
-latent_dim = 16
 tau = 3.5
 [searchers.sparsity]
-latent_dim = 16
 stable_epochs = 1
 max_mean_variance = 0.1
 min_variance_mean = 0.7

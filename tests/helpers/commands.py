@@ -21,21 +21,16 @@ epochs = {epochs}
 batch_size = 32
 [evaluation]
 features = "classifier"
-[searchers.grid]
-latent_dims = [2, 4, 8]
-[searchers.random.sizes]
+[space]
 low = 2
 high = 16
-n_trials = 3
+sizes = [2, 4, 8]
 [searchers.ald]
-latent_dim = 24
+start_latent_dim = 24
 patience = 3
 decrease = 4
 [searchers.geco-l0arm]
-latent_dim = 16
 tau = 2.6
-[searchers.sparsity]
-latent_dim = 16
 """
 
 

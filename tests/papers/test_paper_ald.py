@@ -28,7 +28,7 @@ from reports.papers.ald import (
     figure_4_data,
     seeds_data,
 )
-from reports.papers.base import Runs
+from reports.papers.base import StoreFrames
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import write_papers
 
@@ -38,7 +38,7 @@ STOPPED = [0.0] * 9 + [1.0] * 11  # after epoch 10, at size 5
 
 def of(dataset: str, searcher: str, seed: int = 0, **values: Any) -> Row:
     keys = {"dataset": dataset, "protocol": f"ald-{dataset}", "protocol_hash": f"h-{dataset}", "epochs": 200}
-    settings = {"latent_dim": 64, "stop_rule": searcher != FULL, "retrain": searcher == RETRAINED}
+    settings = {"start_latent_dim": 64, "stop_rule": searcher != FULL, "retrain": searcher == RETRAINED}
     return search(searcher, seed, **{**keys, "settings": settings, **values})
 
 
@@ -50,9 +50,9 @@ def full(dataset: str, seed: int = 0, **values: Any) -> tuple[Row, list[Row]]:
     return row, logged
 
 
-def store(root: Path, *parts: tuple[Row, list[Row]]) -> Runs:
+def store(root: Path, *parts: tuple[Row, list[Row]]) -> StoreFrames:
     write_store(root, [row for row, _ in parts], [epoch for _, logged in parts for epoch in logged])
-    return Runs(ResultsStore(root))
+    return StoreFrames(ResultsStore(root))
 
 
 def texts(figure: Figure) -> list[str]:
@@ -277,17 +277,17 @@ def test_the_papers_protocols_can_reach_two_latents() -> None:
         protocol = load_protocol(name)
         settings = protocol.searchers[FULL]
         assert settings["stop_rule"] is False and protocol.searchers[RETRAINED]["retrain"] is True
-        assert round(settings["budget"] * protocol.training.epochs) >= 5 * (settings["latent_dim"] - 2)
+        assert round(settings["budget"] * protocol.training.epochs) >= 5 * (settings["start_latent_dim"] - 2)
 
 
 def test_from_a_real_run(tmp_path: Path) -> None:
     variants = f"""
 [searchers."{RETRAINED}"]
-latent_dim = 8
+start_latent_dim = 8
 patience = 2
 retrain = true
 [searchers."{FULL}"]
-latent_dim = 8
+start_latent_dim = 8
 patience = 1
 stop_rule = false
 budget = 2.0
@@ -296,7 +296,7 @@ budget = 2.0
     arguments = ["--protocol", "tiny.toml", "--searchers", FULL, RETRAINED, "--seeds", 0]
     done = benchmark("run", *arguments, cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 0, done.stdout + done.stderr
-    runs = Runs(ResultsStore(tmp_path / "results"))
+    runs = StoreFrames(ResultsStore(tmp_path / "results"))
     names, out = ["ald-figure2", "ald-figure3"], tmp_path / "papers"
     assert list(write_papers(names, runs, out).written) == names and len(list(out.iterdir())) == 6
     shrinking, both = figure_2_data(runs), figure_3_data(runs)

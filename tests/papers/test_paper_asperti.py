@@ -29,12 +29,13 @@ from reports.papers.asperti.images import (
 from reports.papers.asperti.noise import NOISE, draw_noise, noise_data
 from reports.papers.asperti.plane import MNIST_2D, positions_data, trajectories_data
 from reports.papers.asperti.tables import table_1_data, table_2_data
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import write_papers
-from searchers.parts.objectives import kl_per_dim, unsampled_loss
+from searchers.base import SearchSpace
+from searchers.experiments.unsampled import Unsampled, UnsampledGrid
+from searchers.parts.objectives import kl_per_dim
 from searchers.testing import ToyProblem
-from searchers.whole_run.grid import Grid
 
 ITEMS = [name for name in PAPER_ITEMS if name.startswith("asperti-")]
 SHAPE = (1, 28, 28)
@@ -50,10 +51,12 @@ class Store:
         (root / "searches").mkdir(parents=True)
 
     @property
-    def runs(self) -> Runs:
-        return Runs(ResultsStore(self.root))
+    def runs(self) -> StoreFrames:
+        return StoreFrames(ResultsStore(self.root))
 
-    def add(self, need: Need, rows: list[dict[str, Any]], epochs: int = 100, seed: int = 0, **search: Any) -> Path:
+    def add(
+        self, need: RequiredRuns, rows: list[dict[str, Any]], epochs: int = 100, seed: int = 0, **search: Any
+    ) -> Path:
         """A finished search of one training with a gallery; its folder."""
         name = f"{need.protocol}-{len(list((self.root / 'searches').iterdir()))}"
         folder = ResultsStore(self.root).folder(name)
@@ -71,7 +74,7 @@ class Store:
         np.savez(folder.path / "images.npz", originals=images, reconstructions=255 - images, samples=images)
         return folder.path
 
-    def add_model(self, need: Need, rows: list[dict[str, Any]], latent_dim: int, **search: Any) -> Path:
+    def add_model(self, need: RequiredRuns, rows: list[dict[str, Any]], latent_dim: int, **search: Any) -> Path:
         """The same with a model."""
         path = self.add(need, rows, **search)
         vae = build_vae("mlp", {"hidden": [8]}, SHAPE, latent_dim, seed=1)
@@ -381,15 +384,13 @@ def test_unsampled_loss_by_hand() -> None:
     mean, _ = vae.encode(x)
     p = torch.sigmoid(vae.decode(mean))
     nll = -(x * p.log() + (1 - x) * (1 - p).log()).flatten(1).sum(1)
-    loss = unsampled_loss(vae, x).total
+    loss = Unsampled().loss(vae, x, torch.Generator()).total
     torch.testing.assert_close(loss, (nll + 0.5 * mean.square().sum(1)).mean())
     loss.backward()
     assert vae.logvar_head.weight.grad is None and vae.mean_head.weight.grad is not None
 
 
-def test_grid_without_sampling_trains_every_size_so() -> None:
-    toys = [ToyProblem(epochs=1), ToyProblem(epochs=1)]
-    for toy, sampling in zip(toys, (True, False), strict=True):
-        Grid(latent_dims=(2, 3), sampling=sampling).search(toy)
-    assert [asked[:3] for asked in toys[0].asked] == [(2, 1, None), (3, 1, None)]
-    assert [asked[:3] for asked in toys[1].asked] == [(2, 1, "Unsampled"), (3, 1, "Unsampled")]
+def test_every_size_of_the_space_is_trained_without_sampling() -> None:
+    toy = ToyProblem(epochs=1, space=SearchSpace(2, 3, (2, 3)))
+    UnsampledGrid().search(toy)
+    assert [asked[:3] for asked in toy.asked] == [(2, 1, "Unsampled"), (3, 1, "Unsampled")]

@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 from report_frames import Row, epochs, search, write_store
 
 from benchmark.config.protocol import load_protocol
-from benchmark.config.tables import protocol_file
 from benchmark.store import ResultsStore
 from benchmark.suite.plan import make_searcher
 from reports.drawing.style import STOP_RED, paper_style
-from reports.papers.base import Runs
+from reports.papers.base import StoreFrames
 from reports.papers.geco import (
     FIGURE_1,
     FIGURE_2,
@@ -33,6 +32,7 @@ from reports.papers.geco import (
     table_1_data,
 )
 from reports.papers.registry import PAPER_ITEMS
+from searchers.base import Expected
 
 Part = tuple[Row, list[Row]]
 
@@ -46,9 +46,9 @@ def gated(row: Row, gates: list[int], batches: int, trial: int = 0, **values: An
     ]
 
 
-def store(root: Path, *parts: Part) -> Runs:
+def store(root: Path, *parts: Part) -> StoreFrames:
     write_store(root, [row for row, _ in parts], [epoch for _, logged in parts for epoch in logged])
-    return Runs(ResultsStore(root))
+    return StoreFrames(ResultsStore(root))
 
 
 def drawn(figure: Figure) -> Figure:
@@ -149,7 +149,7 @@ def bounded(tau: int, size: int, seed: int = 0, **values: Any) -> Part:
     return row, gated(row, [32, size], 843)
 
 
-def label_galleries(runs: Runs, labels: list[int]) -> None:
+def label_galleries(runs: StoreFrames, labels: list[int]) -> None:
     """Gives each gallery these labels, images whose first pixel is their place, and tau added to it by the model."""
     for _, row in runs.searches.iterrows():
         path = runs.store.folder(row["search_id"]).path / "images.npz"
@@ -248,15 +248,17 @@ def test_table_1_says_reduced_failed_and_running(tmp_path: Path) -> None:
 
 
 def test_table_1_is_the_papers() -> None:
-    """The bundled protocols quote its MSE column, typed in on its own, and start from twice n."""
+    """The bundled protocols take tau from its MSE column, and start from twice n."""
     for dataset, of_n in TABLE_1.items():
         need = TABLE_1_NEEDS[dataset]
-        protocol, text = load_protocol(need.protocol), protocol_file(need.protocol).read_text()
+        protocol = load_protocol(need.protocol)
         assert protocol.run == need.searchers and protocol.dataset.name == dataset
         assert protocol.searchers["geco-l0arm"]["tau"] == of_n[30][0]
-        for n, (mse, *sizes) in of_n.items():
-            assert protocol.searchers[f"geco-l0arm@n{n}"]["latent_dim"] == 2 * n
-            assert f"the paper's MSE: {mse:g}\n" in text and sizes == sorted(sizes, reverse=True)
+        for n, (_, *sizes) in of_n.items():
+            searcher = make_searcher("geco-l0arm", protocol.searchers[f"geco-l0arm@n{n}"])
+            baseline, gated = searcher.expected(protocol.space, 400, seed=0)
+            assert (baseline.latent_dim, baseline.epochs, gated.latent_dim) == (n, 200, 2 * n)
+            assert sizes == sorted(sizes, reverse=True)
 
 
 def test_nothing_of_it_is_there(tmp_path: Path) -> None:
@@ -279,7 +281,7 @@ def test_the_new_protocols() -> None:
     one, two = load_protocol(FIGURE_1.protocol), load_protocol(FIGURE_2.protocol)
     assert one.dataset.name == two.dataset.name == "dsprites" and one.backbone.name == two.backbone.name == "geco-conv"
     watched_search = make_searcher("geco-l0arm", one.searchers["geco-l0arm"])
-    assert (watched_search.latent_dim, watched_search.tau, watched_search.n_trainings) == (10, 20, 1)
+    assert watched_search.tau == 20 and watched_search.expected(one.space, 100, 0) == [Expected(10, 100)]
     training = one.training.with_epochs(663_552)  # dSprites without its test and validation images
     assert training.epochs == 100 and training.steps_per_epoch(663_552) == 500  # a hundred points
     assert [make_searcher(name, two.searchers[name]).tau for name in FIGURE_2.searchers] == [25, 35]

@@ -35,7 +35,8 @@ class Run:
     def __init__(self, settings: ALD, curves: Mapping[str, Curve] | Curve, seed: int = 0) -> None:
         self.controller = ALDController(settings, seed)
         self.curves = curves if isinstance(curves, Mapping) else dict.fromkeys(DECISION_METRICS, curves)
-        self.latent_dim = settings.latent_dim
+        assert settings.start_latent_dim is not None
+        self.latent_dim = settings.start_latent_dim
         self.rows: list[dict[str, object]] = []
         self.decisions: dict[int, Decision] = {}
         self.removed: dict[int, int] = {}
@@ -56,7 +57,7 @@ class Run:
         return self
 
 
-MANY = ALD(latent_dim=200)
+MANY = ALD(start_latent_dim=200)
 
 
 def test_stop_rule_fires_at_its_epoch() -> None:
@@ -107,7 +108,7 @@ def test_slow_for_good_and_not_before_its_window() -> None:
 
 
 def test_settings_are_followed() -> None:
-    settings = ALD(latent_dim=100, patience=3, decrease=7, slow_decrease=2, window=6, slow_window=4)
+    settings = ALD(start_latent_dim=100, patience=3, decrease=7, slow_decrease=2, window=6, slow_window=4)
     curves = {**dict.fromkeys(DECISION_METRICS, lambda t: abs(t - 20.0)), "silhouette": lambda t: t if t > 9 else -t}
     run = Run(settings, curves).until(40)
     # the silhouette's last four epochs rise at 12; a window of six rises first at 24 (symmetric about 22.5 > 20: at 23)
@@ -115,10 +116,10 @@ def test_settings_are_followed() -> None:
 
 
 def test_never_below_two_latents() -> None:
-    run = Run(ALD(latent_dim=9), falling).until(50)
+    run = Run(ALD(start_latent_dim=9), falling).until(50)
     assert run.removed == {5: 5, 10: 2} and run.latent_dim == 2
     assert run.traces[50]["removing"] > 0  # the floor held, not the stop rule
-    assert Run(ALD(latent_dim=9, min_latent_dim=6), falling).until(50).latent_dim == 6
+    assert Run(ALD(start_latent_dim=9, min_latent_dim=6), falling).until(50).latent_dim == 6
 
 
 def _history(epochs: int, latent_dim: int, seed: int = 0) -> pd.DataFrame:
@@ -148,7 +149,7 @@ def test_random_removal_follows_from_seed_and_epoch_alone() -> None:
 def test_random_removal_is_uniform() -> None:
     counts = np.zeros(10)
     for seed in range(400):
-        for latent in _removed(ALDController(ALD(latent_dim=10, decrease=3), seed), _history(5, 10)):
+        for latent in _removed(ALDController(ALD(start_latent_dim=10, decrease=3), seed), _history(5, 10)):
             counts[latent] += 1
     assert counts.sum() == 1200
     assert abs(counts - 120).max() < 4 * np.sqrt(400 * 0.3 * 0.7)
@@ -157,7 +158,7 @@ def test_random_removal_is_uniform() -> None:
 def test_kl_removes_the_least_informative() -> None:
     history = _history(5, 20)
     kl = history["latent_kl"].iloc[-1]
-    controller = ALDController(ALD(latent_dim=20, removal="kl"), seed=0)
+    controller = ALDController(ALD(start_latent_dim=20, removal="kl"), seed=0)
     assert _removed(controller, history) == tuple(sorted(np.argsort(kl)[:5].tolist()))
     assert kl[list(_removed(controller, history))].max() < np.sort(kl)[5]
 
@@ -170,7 +171,7 @@ def test_state_survives_a_resume(removal: str, cut: int) -> None:
     def silhouette(t: np.ndarray) -> np.ndarray:
         return -abs(t - 12.0) if t < 30 else abs(t - 40.0) - 28
 
-    settings = ALD(latent_dim=150, removal=removal)
+    settings = ALD(start_latent_dim=150, removal=removal)
     curves = {
         **dict.fromkeys(DECISION_METRICS, lambda t: abs(t - 40.0) if t <= 60 else 80.0 - t),
         "silhouette": silhouette,
@@ -200,7 +201,7 @@ def test_without_the_stop_rule_removal_goes_on_as_before() -> None:
 
 
 def test_without_the_stop_rule_a_training_ends_after_the_smallest_size() -> None:
-    settings = ALD(latent_dim=13, min_latent_dim=3, stop_rule=False)
+    settings = ALD(start_latent_dim=13, min_latent_dim=3, stop_rule=False)
     run = Run(settings, falling).until(14)
     assert run.removed == {5: 5, 10: 5} and run.latent_dim == 3
     last = run.controller.after_epoch(
@@ -226,7 +227,7 @@ class Rising(ToyProblem):
         return row | dict.fromkeys(DECISION_METRICS, float(row["epoch"]))
 
 
-QUICK = ALD(latent_dim=20, patience=3, window=6)
+QUICK = ALD(start_latent_dim=20, patience=3, window=6)
 
 
 def test_retraining_trains_the_size_found_from_scratch() -> None:
@@ -260,7 +261,7 @@ def test_without_the_stop_rule_and_with_a_longer_budget_two_latents_are_reached(
 
 
 def test_it_is_settled_once_its_stop_rule_has_fired() -> None:
-    ald = ALD(latent_dim=32, window=10)
+    ald = ALD(start_latent_dim=32, window=10)
     before, after = (ald.search(Rising(epochs=epochs)) for epochs in (9, 10))
     assert after.trial.history["ctl_stopped"].iloc[-1] == 1
     assert (before.settled, after.settled) == (False, True)

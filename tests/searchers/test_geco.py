@@ -302,7 +302,7 @@ def test_state_survives_a_round_trip() -> None:
 )
 def test_geco_without_tau_pays_for_a_baseline(baseline: str, gated_training: set[str]) -> None:
     toy = ToyProblem(epochs=8)
-    searcher = GecoL0Arm(latent_dim=8, baseline_latent_dim=4, baseline=baseline, baseline_budget=0.75)
+    searcher = GecoL0Arm(start_latent_dim=8, baseline_latent_dim=4, baseline=baseline, baseline_budget=0.75)
     choice = searcher.search(toy)
     assert [asked[:2] for asked in toy.asked] == [(4, 6), (8, 8)] and choice.trial.number == 1
     first, second = (trial.history for trial in toy.trials)
@@ -331,4 +331,4 @@ def test_geco_is_settled_where_gates_have_closed_and_none_is_on_its_way(
             history = pd.DataFrame({"ctl_open_gates": map(float, open_gates), "ctl_gate_mass": mass})
             return Trial(0, open_gates[-1], history)
 
-    assert GecoL0Arm(latent_dim=8, tau=SSE).search(Recorded()).settled is settled
+    assert GecoL0Arm(start_latent_dim=8, tau=SSE).search(Recorded()).settled is settled

@@ -26,7 +26,7 @@ IMAGE_SHAPE = (1, 8, 8)
 N_FACTORS, N_IMAGES, BATCH, LATENTS = 3, 1024, 64, 6
 WARM_UP, HOLD, RECOVERY = 40, 25, 13
 CHECKPOINTED = ("vae", "controller", "optimizer")
-SETTINGS = LatentNoise(latent_dim=LATENTS, warm_up=WARM_UP, noise_step=0.4, hold=HOLD)
+SETTINGS = LatentNoise(warm_up=WARM_UP, noise_step=0.4, hold=HOLD)
 
 
 class SmallTraining:
@@ -38,7 +38,7 @@ class SmallTraining:
         mixing = torch.randn(N_FACTORS, math.prod(IMAGE_SHAPE), generator=generator)
         self.images = torch.sigmoid(2 * factors @ mixing).unflatten(1, IMAGE_SHAPE)
         self.seed = seed
-        self.controller = LatentNoiseController(SETTINGS)
+        self.controller = LatentNoiseController(SETTINGS, LATENTS)
         self.vae = build_vae("mlp", {"hidden": [64]}, IMAGE_SHAPE, LATENTS, seed)
         self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=3e-3)
         self.rows: list[dict[str, Any]] = []
@@ -172,9 +172,7 @@ class LinearVAE:
 
 
 def _controller(**settings: Any) -> LatentNoiseController:
-    return LatentNoiseController(
-        LatentNoise(**{"latent_dim": 3, "warm_up": 1, "noise_step": 0.5, "hold": 2, **settings})
-    )
+    return LatentNoiseController(LatentNoise(**{"warm_up": 1, "noise_step": 0.5, "hold": 2, **settings}), latent_dim=3)
 
 
 def _row(mean_variance: list[float], kl: list[float]) -> pd.DataFrame:
@@ -251,9 +249,7 @@ def test_nothing_to_make_noisy() -> None:
         _controller().after_epoch(_row([0.0, 1e-3, 0.01], [0.0, 0.0, 0.0]), None)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"latent_dim": 1}, {"warm_up": 0}, {"hold": 0}, {"noise_step": 0.0}, {"noise_step": math.inf}]
-)
+@pytest.mark.parametrize("settings", [{"warm_up": 0}, {"hold": 0}, {"noise_step": 0.0}, {"noise_step": math.inf}])
 def test_settings_out_of_range(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(settings))} is .*; expected"):
         from_mapping(LatentNoise, settings, "noise")

@@ -16,17 +16,15 @@ from searchers.testing import SearcherContract, ToyProblem
 from searchers.testing.model import N_FACTORS
 from searchers.testing.problem import OPTIMUM, SSE
 from searchers.whole_run.grid import Grid
-from searchers.whole_run.optuna_search import RandomSearch, SizeRange, TPESearch
-
-SIZES = SizeRange(low=2, high=32, n_trials=6)
+from searchers.whole_run.optuna_search import RandomSearch, TPESearch
 
 
 class TestGrid(SearcherContract):
-    searcher, answer = Grid(latent_dims=(2, 4, 8, 16, 32)), OPTIMUM
+    searcher, answer = Grid(), OPTIMUM
 
 
 class TestRandom(SearcherContract):
-    searcher = RandomSearch(SIZES)
+    searcher = RandomSearch(n_trials=6)
 
     def test_it_chooses_the_drawn_size_that_is_closest_to_the_optimum(self) -> None:
         for seed in self.seeds:
@@ -40,12 +38,12 @@ class TestRandom(SearcherContract):
 
 
 class TestTPE(TestRandom):
-    searcher = TPESearch(SIZES, n_startup=3)
+    searcher = TPESearch(n_trials=6)
 
 
 class TestALD(SearcherContract):
     # 32 - 5 after epoch 5; the silhouette rises with that, so - 1 after epoch 10
-    searcher, answer = ALD(latent_dim=32), 26
+    searcher, answer = ALD(), 26
 
     def test_the_seed_matters(self) -> None:
         ids = [self.search(seed)[1].trial.history["latent_id"].iloc[-1].tolist() for seed in (0, 1)]
@@ -53,11 +51,11 @@ class TestALD(SearcherContract):
 
 
 class TestGecoL0Arm(SearcherContract):
-    searcher, answer, epochs = GecoL0Arm(latent_dim=8, tau=SSE), N_FACTORS, 60
+    searcher, answer, epochs = GecoL0Arm(start_latent_dim=8, tau=SSE), N_FACTORS, 60
 
 
 class TestSparsity(SearcherContract):
-    searcher, answer = Sparsity(latent_dim=32), OPTIMUM
+    searcher, answer = Sparsity(), OPTIMUM
 
 
 def test_no_searcher_is_left_out() -> None:
@@ -91,19 +89,19 @@ def test_weights_favour_a_metric(searcher: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "epochs", "settled"),
     [
-        ("sparsity", {"latent_dim": 32}, 12, True),
-        ("sparsity", {"latent_dim": 32}, 7, False),  # stable in its last epoch, whose removal is not carried out
-        ("sparsity", {"latent_dim": 32}, 4, False),
-        ("sparsity", {"latent_dim": 8}, 5, True),  # nothing is to be removed
-        ("sparsity", {"latent_dim": 8}, 4, False),
-        ("ald", {"latent_dim": 32}, 12, False),  # the stop rule needs 20 epochs
-        ("ald", {"latent_dim": 6, "min_latent_dim": 2}, 5, False),
-        ("ald", {"latent_dim": 6, "min_latent_dim": 2}, 6, True),  # it can go no lower
-        ("geco-l0arm", {"latent_dim": 8, "tau": SSE}, 60, True),
-        ("geco-l0arm", {"latent_dim": 8, "tau": SSE}, 2, False),
-        ("geco-l0arm", {"latent_dim": 8, "tau": 1e-9}, 12, False),  # the bound is never met
-        ("grid", {"latent_dims": (2, 4)}, 12, None),
-        ("random", {"sizes": SIZES}, 12, None),
+        ("sparsity", {}, 12, True),
+        ("sparsity", {}, 7, False),  # stable in its last epoch, whose removal is not carried out
+        ("sparsity", {}, 4, False),
+        ("sparsity", {"start_latent_dim": 8}, 5, True),  # nothing is to be removed
+        ("sparsity", {"start_latent_dim": 8}, 4, False),
+        ("ald", {}, 12, False),  # the stop rule needs 20 epochs
+        ("ald", {"start_latent_dim": 6, "min_latent_dim": 2}, 5, False),
+        ("ald", {"start_latent_dim": 6, "min_latent_dim": 2}, 6, True),  # it can go no lower
+        ("geco-l0arm", {"start_latent_dim": 8, "tau": SSE}, 60, True),
+        ("geco-l0arm", {"start_latent_dim": 8, "tau": SSE}, 2, False),
+        ("geco-l0arm", {"start_latent_dim": 8, "tau": 1e-9}, 12, False),  # the bound is never met
+        ("grid", {"sizes": (2, 4)}, 12, None),
+        ("random", {}, 12, None),
     ],
 )
 def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool | None) -> None:
@@ -113,14 +111,14 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
 @pytest.mark.parametrize(
     "name, settings, setting",
     [
-        ("grid", {"latent_dims": ()}, "latent_dims"),
-        ("grid", {"latent_dims": (1, 4)}, "latent_dims"),
-        ("grid", {"latent_dims": (4, 4)}, "latent_dims"),
-        ("random", {"sizes": {"low": 1}}, "low"),
-        ("random", {"sizes": {"low": 9, "high": 8}}, "high"),
-        ("tpe", {"sizes": {"n_trials": 0}}, "n_trials"),
+        ("grid", {"sizes": ()}, "sizes"),
+        ("grid", {"sizes": (1, 4)}, "sizes"),
+        ("grid", {"sizes": (4, 4)}, "sizes"),
+        ("random", {"n_trials": 0}, "n_trials"),
+        ("tpe", {"n_trials": 0}, "n_trials"),
         ("tpe", {"n_startup": 0}, "n_startup"),
-        ("ald", {"latent_dim": 1}, "latent_dim"),
+        ("ald", {"start_latent_dim": 1}, "start_latent_dim"),
+        ("ald", {"start_latent_dim": 3, "min_latent_dim": 4}, "start_latent_dim"),
         ("ald", {"min_latent_dim": 1}, "min_latent_dim"),
         ("ald", {"patience": 0}, "patience"),
         ("ald", {"decrease": 0}, "decrease"),
@@ -133,13 +131,13 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("grid", {"weights": {"fid_gen": -1.0}}, "fid_gen"),
         ("grid", {"weights": {"fid_gen": math.nan}}, "fid_gen"),
         ("grid", {"weights": dict.fromkeys(DECISION_METRICS, 0.0)}, "weights"),
-        ("geco-l0arm", {"latent_dim": 1}, "latent_dim"),
+        ("geco-l0arm", {"start_latent_dim": 1}, "start_latent_dim"),
         ("geco-l0arm", {"baseline_latent_dim": 1}, "baseline_latent_dim"),
         ("geco-l0arm", {"baseline": "vae"}, "baseline"),
         ("geco-l0arm", {"baseline_budget": 0.0}, "baseline_budget"),
         ("geco-l0arm", {"tau": 0.0}, "tau"),
         ("geco-l0arm", {"tau": math.nan}, "tau"),
-        ("sparsity", {"latent_dim": 1}, "latent_dim"),
+        ("sparsity", {"start_latent_dim": 1}, "start_latent_dim"),
         ("sparsity", {"stable_epochs": 0}, "stable_epochs"),
         ("sparsity", {"max_mean_variance": 0.0}, "max_mean_variance"),
         ("sparsity", {"min_variance_mean": math.nan}, "min_variance_mean"),

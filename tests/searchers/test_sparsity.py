@@ -11,7 +11,7 @@ from searchers.testing.problem import OPTIMUM
 
 def test_sparsity_waits_for_a_stable_active_set() -> None:
     """The toy's latents die in epoch 3: with 5 stable epochs, those of 3 to 7, they go after epoch 7."""
-    choice = Sparsity(latent_dim=32).search(ToyProblem())
+    choice = Sparsity(start_latent_dim=32).search(ToyProblem())
     assert choice.trial.history["latent_dim"].tolist() == [32] * 7 + [OPTIMUM] * 5
     assert choice.trial.history["latent_id"].iloc[-1].tolist() == list(range(OPTIMUM))
     assert choice.trial.history["ctl_active"].tolist() == [32] * 2 + [OPTIMUM] * 10
@@ -20,7 +20,7 @@ def test_sparsity_waits_for_a_stable_active_set() -> None:
 
 def test_sparsity_removes_what_is_off_and_stable() -> None:
     """A latent is off where its mean hardly varies and its variance is near 1; one change starts the count anew."""
-    controller = SparsityController(Sparsity(latent_dim=4, stable_epochs=3), epochs=12)
+    controller = SparsityController(Sparsity(start_latent_dim=4, stable_epochs=3), epochs=12)
     off, off_for_now = [1e-4, 1e-4, 0.5, 0.9], [1e-4, 1e-4, 1e-4, 0.9]  # var(mean)
     noise = [0.99, 0.4, 0.95, 0.95]  # mean(var): the second and third are in use by one of the two
     rows = [
@@ -37,7 +37,7 @@ def test_sparsity_removes_what_is_off_and_stable() -> None:
 )
 def test_sparsity_leaves_two_latents(mean_variance: list[float], kept: tuple[int, ...]) -> None:
     """With fewer than two active ones it waits for the last epoch but one; an active one stays, then the highest KL."""
-    controller = SparsityController(Sparsity(latent_dim=4, stable_epochs=1), epochs=6)
+    controller = SparsityController(Sparsity(start_latent_dim=4, stable_epochs=1), epochs=6)
     row = {"latent_dim": 4, "latent_mean_variance": np.array(mean_variance), "latent_variance_mean": np.ones(4)}
     row["latent_kl"] = np.array([0.0, 3e-3, 1e-3, 2e-3])
     decisions = [controller.after_epoch(pd.DataFrame([row] * epoch), None).keep for epoch in range(1, 6)]
@@ -47,7 +47,7 @@ def test_sparsity_leaves_two_latents(mean_variance: list[float], kept: tuple[int
 
 def test_sparsity_answers_two_where_fewer_latents_are_in_use() -> None:
     toy = ToyProblem(epochs=12, optimum=1)
-    choice = Sparsity(latent_dim=32).search(toy)
+    choice = Sparsity(start_latent_dim=32).search(toy)
     assert choice.trial.history["ctl_active"].tolist() == [32] * 2 + [1] * 10
     assert choice.trial.history["latent_dim"].tolist() == [32] * 11 + [2]
     assert choice.latent_dim == 2 and choice.settled is True

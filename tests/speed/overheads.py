@@ -39,8 +39,8 @@ epoch_batches = 10
 features = "classifier"
 max_images = 100
 silhouette_images = 50
-[searchers.grid]
-latent_dims = [16]
+[space]
+sizes = [16]
 """
 
 

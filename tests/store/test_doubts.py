@@ -41,10 +41,9 @@ batch_size = 8
 learning_rate = 0.03
 [evaluation]
 features = "classifier"
-[searchers.sparsity]
-latent_dim = 16
-[searchers.grid]
-latent_dims = [2, 16]
+[space]
+high = 16
+sizes = [2, 16]
 """
 HOT = """
 [dataset]
@@ -57,8 +56,9 @@ epochs = 3
 learning_rate = 0.9
 [evaluation]
 features = "classifier"
-[searchers.grid]
-latent_dims = [2, 16]
+[space]
+high = 16
+sizes = [2, 16]
 """
 SHORT = """
 [dataset]
@@ -69,8 +69,9 @@ name = "mlp"
 hidden = [128]
 [training]
 epochs = 12
-[searchers.sparsity]
-latent_dim = 16
+[space]
+high = 16
+sizes = [16]
 """
 LEARNED = """
 [dataset]
@@ -85,8 +86,8 @@ schedule = "cosine"
 learning_rate = 3e-3
 [evaluation]
 features = "classifier"
-[searchers.grid]
-latent_dims = [3]
+[space]
+sizes = [3]
 """
 UNLEARNED = LEARNED.replace("epochs = 10", "epochs = 4").replace("cosine", "constant").replace("3e-3", "1e-4")
 FEW = {"fid_images": 144, "test_fid_images": 360, "n_fid_features": 64}

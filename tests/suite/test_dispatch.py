@@ -24,8 +24,8 @@ PROTOCOL = """
 dataset = {name = "digits"}
 backbone = {name = "mlp", hidden = [8]}
 resources = {max_retries = 2}
-searchers.grid = {latent_dims = [2, 4]}
-searchers."grid@again" = {latent_dims = [4, 8]}
+space = {sizes = [2, 4]}
+searchers."grid@again" = {sizes = [4, 8]}
 training = {epochs = 2}
 """
 LOST = Death("its node was lost", lost=True)

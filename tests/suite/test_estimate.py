@@ -35,7 +35,7 @@ from benchmark.terminal.plan_table import print_plan, summary
 from benchmark.training.loop import train_epoch
 from benchmark.training.rng import Purpose, stream
 from benchmark.training.state import new_state
-from searchers.base import FixedSize
+from searchers.base import FixedSize, SearchSpace
 
 SHAPE, N_IMAGES = (1, 8, 8), 100
 MLP = Named("mlp", {"hidden": [16, 16]})
@@ -46,16 +46,15 @@ BACKBONES = {
     "asperti-conv": (Named("asperti-conv"), (1, 28, 28)),
     "video": (Named("video", {"channels": 4, "n_blocks": 1}), (3, 2, 16, 16)),
 }
+SPACE = SearchSpace(2, 16, (2, 4, 8))
 SETTINGS: dict[str, dict[str, Any]] = {
-    "grid": {"latent_dims": [2, 4, 8]},
-    "grid@more": {"latent_dims": [4, 12]},
-    "grid@unsampled": {"latent_dims": [2, 4], "sampling": False},
-    "random": {"sizes": {"low": 2, "high": 16, "n_trials": 4}},
-    "tpe": {"sizes": {"low": 2, "high": 16, "n_trials": 4}},
-    "ald": {"latent_dim": 12},
-    "ald@long": {"latent_dim": 12, "budget": 1.5},
-    "geco-l0arm": {"latent_dim": 10, "baseline_latent_dim": 6},
-    "sparsity": {"latent_dim": 9},
+    "grid@more": {"sizes": [4, 12]},
+    "random": {"n_trials": 4},
+    "tpe": {"n_trials": 4},
+    "ald": {"start_latent_dim": 12},
+    "ald@long": {"start_latent_dim": 12, "budget": 1.5},
+    "geco-l0arm": {"start_latent_dim": 10, "baseline_latent_dim": 6},
+    "sparsity": {"start_latent_dim": 9},
 }
 
 
@@ -63,7 +62,7 @@ def specs_of(
     *searchers: str, seeds: Sequence[int] = (0,), execution: str = "sequential", device: str = "cpu"
 ) -> list[SearchSpec]:
     training = Training(epochs=3, batch_size=16).with_epochs(N_IMAGES)
-    protocol = Protocol("toy", Named("digits"), MLP, training=training, searchers=SETTINGS)
+    protocol = Protocol("toy", Named("digits"), MLP, training=training, space=SPACE, searchers=SETTINGS)
     return plan(protocol, "", searchers, seeds, device, execution)
 
 
@@ -135,7 +134,7 @@ def test_a_batch_is_never_larger_than_the_split() -> None:
     "searcher, sizes",
     [
         ("grid", (2, 4, 8)),
-        ("grid@unsampled", (2, 4)),
+        ("searchers.experiments.unsampled:UnsampledGrid", (2, 4, 8)),
         ("tpe", (16,) * 4),
         ("ald", (12,)),
         ("ald@long", (12,)),

@@ -183,7 +183,6 @@ def test_how_trainings_are_carried_out_belongs_to_searchers_that_know_them() -> 
     protocol = parse_protocol(TINY.format(epochs=2), "tiny")
     specs = plan(protocol, "", ("grid", "sparsity"), (0,), execution="stacked")
     assert [(spec.searcher, spec.execution) for spec in specs] == [("grid", "stacked"), ("sparsity", "sequential")]
-    unsampled = parse_protocol(TINY.format(epochs=2) + '[searchers."grid@unsampled"]\nsampling = false\n', "tiny")
-    for names in (("ald",), ("grid@unsampled",)):
+    for names in (("ald",), ("searchers.experiments.unsampled:UnsampledGrid",)):
         with pytest.raises(InputError, match=f"spread concerns searchers whose sizes are known.*got {names[0]}; "):
-            plan(unsampled, "", names, (0,), execution="spread")
+            plan(protocol, "", names, (0,), execution="spread")

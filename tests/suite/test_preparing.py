@@ -29,7 +29,7 @@ PROTOCOL = parse_protocol(
 dataset.name = "digits"
 backbone = {name = "mlp", hidden = [8]}
 training.epochs = 1
-searchers.grid.latent_dims = [2]
+space.sizes = [2]
 """,
     "tiny",
 )

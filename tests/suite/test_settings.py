@@ -141,8 +141,8 @@ def test_bundled_protocol(name: str) -> None:
         make_searcher(searcher, protocol.searchers.get(searcher, {}))
     specs = plan(protocol, "f", protocol.run, protocol.seeds)
     assert len({spec.search_id for spec in specs}) == len(specs) == len(protocol.run) * len(protocol.seeds) > 0
-    whole_run = [make_searcher(s, protocol.searchers[s]) for s in ("grid", "random", "tpe") if s in protocol.searchers]
-    assert len({len(searcher.expected(protocol.space, 3, 0)) for searcher in whole_run}) <= 1  # one budget for them
+    for name in (*SEARCHERS, *protocol.run):  # no table's start may lie below what it can shrink to
+        assert make_searcher(name, protocol.searchers.get(name, {})).expected(protocol.space, 3, 0)
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -157,11 +157,11 @@ MINIMAL = '[dataset]\nname = "digits"\n[backbone]\nname = "mlp"\n'
 
 
 def test_parse_protocol() -> None:
-    text = f'summary = "s"\n{MINIMAL}hidden = [9]\n[training]\nepochs = 7\n[searchers.grid]\nlatent_dims = [2, 3]\n'
+    text = f'summary = "s"\n{MINIMAL}hidden = [9]\n[training]\nepochs = 7\n[searchers.grid]\nsizes = [2, 3]\n'
     protocol = parse_protocol(text, "mine")
     assert (protocol.name, protocol.summary, protocol.training) == ("mine", "s", Training(epochs=7))
     assert protocol.backbone == Named("mlp", {"hidden": [9]}) and protocol.dataset == Named("digits")
-    assert make_searcher("grid", protocol.searchers["grid"]) == Grid(latent_dims=(2, 3))
+    assert make_searcher("grid", protocol.searchers["grid"]) == Grid(sizes=(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_unknown_protocol_and_searcher() -> None:
         searcher_class("searchers.base:Trial")
     with pytest.raises(InputError, match=r"searcher ald: unknown setting 'patince'; did you mean 'patience'\?"):
         make_searcher("ald", {"patince": 3})
-    with pytest.raises(InputError, match=r"searcher random: sizes: low is 1"):
-        make_searcher("random", {"sizes": {"low": 1}})
+    with pytest.raises(InputError, match=r"searcher random: weights: fid_gen is -1"):
+        make_searcher("random", {"weights": {"fid_gen": -1}})
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ CONDITIONS: dict[str, Change] = {
 OWN: dict[str, Change] = {
     "seed": lambda: _spec(BASE, seed=1),
     "searcher": lambda: _spec(BASE, "sparsity"),
-    "setting": lambda: _spec(replace(BASE, searchers={"ald": {"latent_dim": 16, "patience": 6}})),
+    "setting": lambda: _spec(replace(BASE, searchers={"ald": {"patience": 6}})),
 }
 
 
@@ -274,11 +274,11 @@ def test_protocol_hashes_differ_with_the_conditions() -> None:
 
 
 def test_spelt_out_defaults_are_the_same_search() -> None:
-    spelt = replace(BASE, searchers={"ald": {**BASE.searchers["ald"], "patience": 5, "removal": "random"}})
+    spelt = replace(BASE, searchers={"ald": {"patience": 5, "removal": "random"}})
     assert _spec(spelt).search_id == _spec(BASE).search_id
     assert _spec(replace(BASE, name="renamed", summary="x")).search_id == _spec(BASE).search_id
     settings = _spec(BASE).settings
-    assert settings["window"] == 20 and settings["latent_dim"] == 16
+    assert settings["window"] == 20 and settings["start_latent_dim"] is None
 
 
 def test_names_that_are_no_file_names() -> None:

@@ -106,7 +106,7 @@ def test_contract_columns_and_sums(folder: Path) -> None:
         name for name in epochs.columns if name.startswith("ctl_")
     }
     assert set(trials.columns) == {*KEYS, *TRIAL_COLUMNS}
-    assert set(searches.columns) >= {*KEYS, *SEARCH_COLUMNS, "env_torch", "env_threads", "setting_latent_dims"}
+    assert set(searches.columns) >= {*KEYS, *SEARCH_COLUMNS, "env_torch", "env_threads", "setting_start_latent_dim"}
     done = searches[searches["status"] == "done"].set_index("search_id")
     for search_id, search in done.iterrows():
         own = trials[trials["search_id"] == search_id]

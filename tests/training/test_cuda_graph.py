@@ -26,12 +26,12 @@ from benchmark.training.rng import Purpose, stream
 from benchmark.training.state import TrainingState, new_state
 from searchers.base import KEEP_ALL, Controller, Decision, FixedSize, Model
 from searchers.experiments.latent_noise import LatentNoise, LatentNoiseController
+from searchers.experiments.unsampled import Unsampled
 from searchers.in_training.ald import ALD, ALDController
 from searchers.in_training.geco_l0arm import GecoController
 from searchers.in_training.sparsity import Sparsity, SparsityController
 from searchers.parts.gate_estimators import ESTIMATORS
 from searchers.parts.objectives import VAE, Loss
-from searchers.whole_run.grid import Unsampled
 
 CPU = torch.device("cpu")
 N, BATCH, STEPS = 6, 16, 8
@@ -337,7 +337,7 @@ def test_capturable() -> None:
         Unsampled(),
     ):
         assert controller.capturable is True, controller
-    for other in (OwnLoss(), OwnAfterStep(), LatentNoiseController(LatentNoise()), Eager()):
+    for other in (OwnLoss(), OwnAfterStep(), LatentNoiseController(LatentNoise(), N), Eager()):
         assert other.capturable is False, other
 
 

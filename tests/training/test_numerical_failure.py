@@ -42,40 +42,31 @@ hidden = [16]
 epochs = 6
 batch_size = 8
 learning_rate = {rate}
-[searchers.grid]
-latent_dims = [2, 4]
-[searchers.random]
-sizes = {{high = 8, n_trials = 2}}
-[searchers.tpe]
-sizes = {{high = 8, n_trials = 2}}
+[space]
+low = 2
+high = 8
+sizes = [2, 4]
 [searchers.ald]
-latent_dim = 8
 patience = 1
 window = 2
 slow_window = 2
 [searchers."ald@floor"]
-latent_dim = 3
+start_latent_dim = 3
 patience = 1
 decrease = 50
 stop_rule = false
 [searchers.sparsity]
-latent_dim = 8
 stable_epochs = 1
 [searchers."sparsity@blind"]  # every latent counts as inactive
-latent_dim = 8
 stable_epochs = 1
 max_mean_variance = 1e9
 min_variance_mean = 1e-9
 [searchers.geco-l0arm]
-latent_dim = 8
 [searchers."geco-l0arm@geco"]
-latent_dim = 8
 baseline = "geco"
 [searchers."geco-l0arm@never"]
-latent_dim = 8
 tau = 1e-9
 [searchers."geco-l0arm@always"]
-latent_dim = 8
 tau = 1e9
 """
 MODULE = '''
@@ -320,5 +311,5 @@ def test_a_diverged_baseline_sets_no_bound(baseline: str) -> None:
 
         problem.train = diverging  # type: ignore[method-assign]
     with pytest.raises(FloatingPointError, match=r"the baseline's error is (nan|inf); lower the learning rate"):
-        GecoL0Arm(latent_dim=8, baseline=baseline).search(problem)
+        GecoL0Arm(start_latent_dim=8, baseline=baseline).search(problem)
     assert len(problem.asked) == 1  # no gated training without a bound

@@ -1,0 +1,28 @@
+"""What a suite ran with, kept beside its results: the complete protocol and the installed packages."""
+
+import hashlib
+from pathlib import Path
+
+from benchmark.config.protocol import Protocol
+from benchmark.config.resolved import packages, protocol_toml
+from benchmark.store.atomic_files import replacing
+
+KEPT = ("protocols/", "packages.txt")  # below a results folder
+
+
+def keep_protocol(results: Path, protocol: Protocol, protocol_hash: str) -> Path:
+    """Writes KEPT below a results folder, atomically; the path of the protocol's file.
+
+    protocol_hash: of the suite's searches. Protocols that differ in what it leaves out, such as the settings of a
+    searcher, get files of their own.
+    """
+    text = "# To repeat the suite: latentbench run --protocol {this file}\n" + protocol_toml(protocol)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    names = (f"protocol-{protocol_hash}.toml", f"protocol-{protocol_hash}-{digest}.toml")
+    paths = [results / "protocols" / name for name in names]
+    is_other = paths[0].is_file() and paths[0].read_text(encoding="utf-8") != text
+    path = paths[1] if is_other else paths[0]
+    for target, content in ((path, text), (results / "packages.txt", packages())):
+        with replacing(target) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return path

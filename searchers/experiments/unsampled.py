@@ -1,0 +1,49 @@
+"""Trainings without sampling, to compare the latent spaces with a VAE's (1812.07238, figure 3 B).
+
+No search for a size: it is run by its name, `searchers.experiments.unsampled:UnsampledGrid`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from torch import Generator, Tensor
+
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
+from searchers.parts.objectives import VAE, Loss, bernoulli_nll
+from searchers.quantities import Weights
+from searchers.selection import choose
+
+
+@dataclass(frozen=True)
+class UnsampledGrid(Searcher):
+    """One training without sampling for each of the space's sizes; the choice is grid search's.
+
+    Evaluation samples all the same, with variances that nothing has trained, so only the posterior means and the
+    decoder say something.
+    """
+
+    def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
+        return [Expected(size, epochs) for size in space.sizes]
+
+    def search(self, problem: Problem) -> Choice:
+        return choose([problem.train(size, Unsampled()) for size in problem.space.sizes], Weights())
+
+
+class Unsampled(Controller):
+    """Training at one size without sampling."""
+
+    def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
+        """-log p(x | z = mean) + sum_j mean_j^2 / 2: no sampling, the penalty on the means kept; nats per image.
+
+        The KL's terms in the variance are gone with the sampling, so nothing trains the variances.
+        """
+        mean, _ = vae.encode(x)
+        return Loss(bernoulli_nll(vae.decode(mean), x) + 0.5 * mean.square().sum() / len(x))
+
+    @property
+    def capturable(self) -> bool:
+        return True
+
+    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
+        return KEEP_ALL
