@@ -51,7 +51,13 @@ UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "y
 IMPORTERS = {  # of what only these may import
     # the code's own commit, from git; commands that the speed bench times
     "subprocess": {"benchmark/provenance.py", "tests/speed/overheads.py"},
-    "importlib": {"searchers/registry.py", "benchmark/provenance.py", "tests/speed/trainers.py"},  # Entry; versions
+    # registries; versions
+    "importlib": {
+        "searchers/registry.py",
+        "benchmark/provenance.py",
+        "benchmark/config/resolved.py",
+        "tests/speed/trainers.py",
+    },
     "urllib": {"benchmark/datasets/archives/download.py"},
     "http": {"benchmark/datasets/archives/download.py"},
     "requests": set(),
