@@ -15,7 +15,7 @@ from benchmark.store.remote import local_results
 from benchmark.terminal.command import OneLineParser, exit_code
 from benchmark.text import is_url
 from reports.data.groups import read_groups
-from reports.papers.base import Runs
+from reports.papers.base import StoreFrames
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import write_papers
 from reports.terminal import print_paper_list, print_papers, print_summary
@@ -24,12 +24,12 @@ from searchers.registry import unknown_name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write what was asked for and print what was written; return the exit code, 2 for bad input."""
+    """Writes what was asked for, prints what was written, and returns the exit code: 2 for bad input."""
     return exit_code(lambda: report(_parser().parse_args(arguments)), "error")
 
 
 def report(options: argparse.Namespace) -> int:
-    """What `latentbench report` does with its options; 0, or InputError and OSError where it cannot."""
+    """Carries out `latentbench report` with its options and returns 0. Raises InputError or OSError where it cannot."""
     out: Path = options.out or Path("results" if is_url(options.results) else options.results) / "report"
     store = ResultsStore(local_results(options.results))
     if options.figures is None and not options.list:
@@ -39,7 +39,7 @@ def report(options: argparse.Namespace) -> int:
     unknown = [name for name in options.figures or () if name not in PAPER_ITEMS]
     if unknown:
         raise InputError(unknown_name("figure", unknown[0], PAPER_ITEMS) + "; see: python -m reports --list")
-    runs = Runs(store)
+    runs = StoreFrames(store)
     if options.list:
         print_paper_list(runs)
     else:

@@ -13,7 +13,7 @@ from rich.text import Text
 from reports.analysis.comparison import active_range, counts, plus_minus, ratio_or_dash, size_range
 from reports.data.quantities import RECON_NLL, WALL_SECONDS
 from reports.drawing.base import Report
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import PaperReport
 
@@ -54,12 +54,12 @@ def print_papers(report: PaperReport, out: Path, console: Console | None = None)
         what = "more runs for" if name in report.written else "no runs for"
         first, *others = dict.fromkeys(need.protocol for need in needs)
         searchers = [searcher for need in needs if need.protocol == first for searcher in need.searchers]
-        command = Need(first, tuple(searchers)).command(report.results)
+        command = RequiredRuns(first, tuple(searchers)).command(report.results)
         also = f"; or with {', '.join(others)}" if others else ""
         console.print(Text(f"{what} {name}; make them with: {command}{also}"), soft_wrap=True)
 
 
-def print_paper_list(runs: Runs, console: Console | None = None) -> None:
+def print_paper_list(runs: StoreFrames, console: Console | None = None) -> None:
     """Print every item: name, paper, needed protocols, and whether the store has their runs."""
     console = console or Console()
     console.width = max(console.width, _LIST_WIDTH)  # rather a wrapped line than a name in pieces

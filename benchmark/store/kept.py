@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 
-from benchmark import __version__
 from benchmark.config.protocol import Protocol
 from benchmark.config.resolved import packages, protocol_toml
 from benchmark.store.atomic_files import replacing
@@ -17,8 +16,7 @@ def keep_protocol(results: Path, protocol: Protocol, protocol_hash: str) -> Path
     protocol_hash: of the suite's searches. Protocols that differ in what it leaves out, such as the settings of a
     searcher, get files of their own.
     """
-    text = f"# latentbench {__version__}; to repeat the suite: latentbench run --protocol {{this file}}\n"
-    text += protocol_toml(protocol)
+    text = "# To repeat the suite: latentbench run --protocol {this file}\n" + protocol_toml(protocol)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     names = (f"protocol-{protocol_hash}.toml", f"protocol-{protocol_hash}-{digest}.toml")
     paths = [results / "protocols" / name for name in names]

@@ -23,7 +23,6 @@ from benchmark.store.atomic_files import remove_folder
 from benchmark.store.folders import SearchFolder, TrialFolder, read_rows, summarise, write_rows
 from benchmark.suite.plan import SearchSpec
 from benchmark.suite.shared_trainings import SharedFolder
-from benchmark.suite.work import SharedTraining
 from benchmark.training import checkpoint
 from benchmark.training.clock import Clock
 from benchmark.training.loop import train
@@ -126,13 +125,12 @@ class Bench:
         return record
 
 
-def train_shared(bench: Bench, training: SharedTraining, report: Report, notice: Notice) -> bool:
+def train_shared(bench: Bench, shared: SharedFolder, latent_dim: int, epochs: int, report: Report) -> bool:
     """Does a plain training unless it has finished; returns False if another process is at it."""
-    shared = SharedFolder(training.path, notice)
     with shared.claimed() as free:
         if free and shared.finished() is None:
-            run = bench.run(shared.files, 0, training.latent_dim, FixedSize())
-            bench.train(run, training.epochs, Clock(bench.device), report)
+            run = bench.run(shared.files, 0, latent_dim, FixedSize())
+            bench.train(run, epochs, Clock(bench.device), report)
     return free
 
 
@@ -236,10 +234,9 @@ class BenchProblem:
 
     def _await(self, shared: SharedFolder, latent_dim: int, epochs: int, report: Report) -> dict[str, Any]:
         """The record of a shared training, done here unless another process is at it."""
-        training = SharedTraining(self.spec, latent_dim, epochs, shared.files.path)
         told = False
         while (record := shared.finished()) is None:
-            if not train_shared(self._bench, training, report, self._notice):
+            if not train_shared(self._bench, shared, latent_dim, epochs, report):
                 if not told:
                     self._notice(f"{self.spec.search_id} waits for a training that another search does")
                 told = True

@@ -44,7 +44,7 @@ from benchmark.suite.executors.local_pool import Sender
 from benchmark.suite.plan import Prepared, SearchSpec, Shared
 from benchmark.suite.population import train_stacked
 from benchmark.suite.problem import Bench, BenchProblem, train_shared
-from benchmark.suite.shared_trainings import TAKEN_OVER
+from benchmark.suite.shared_trainings import TAKEN_OVER, SharedFolder
 from benchmark.suite.work import SearchTask, SharedTraining
 from benchmark.text import features_kind, one_line, printable
 from benchmark.training.rng import Purpose, stream
@@ -164,7 +164,8 @@ def train_ahead(
                     data.notice,
                 )
             else:
-                train_shared(benches[0], first, data.report, data.notice)
+                shared = SharedFolder(first.path, data.notice)
+                train_shared(benches[0], shared, first.latent_dim, first.epochs, data.report)
         except BrokenPipeError:
             raise
         except Exception as error:  # the searches will meet the same error

@@ -19,13 +19,13 @@ _MACHINE = ["env_device", "env_cpu", "env_threads"]
 
 
 def stat(quantity: Quantity, name: str) -> str:
-    """Column of the comparison that holds a quantity's mean, sd, low, high or, of a cost, vs_grid..., with the unit."""
+    """Names the comparison's column of a quantity's mean, sd, low or high or, of a cost, vs_grid..., with the unit."""
     unit = f" [{quantity.unit}]" if quantity.unit and not name.startswith("vs_grid") else ""
     return f"{_measured(quantity)}_{name}{unit}"
 
 
 def _measured(quantity: Quantity) -> str:
-    """The column of a group's searches that holds it: costs as they are, metrics on the test split."""
+    """Names the column of a group's searches that holds a quantity; metrics are those on the test split."""
     return quantity.column if quantity in COSTS else quantity.tested
 
 
@@ -46,7 +46,7 @@ def comparison(groups: Sequence[Group]) -> pd.DataFrame:
 
 
 def _row(group: Group, searcher: str) -> dict[str, object]:
-    own = group.of(searcher)
+    searches = group.of(searcher)
     done = _comparable(group, group.of(searcher, "done"))
     row: dict[str, object] = {
         "dataset": group.dataset,
@@ -54,7 +54,7 @@ def _row(group: Group, searcher: str) -> dict[str, object]:
         "protocol_hash": group.protocol_hash,
         "fid_features": group.fid_features,
         "searcher": searcher,
-        **{f"n_{status}": int((own["status"] == status).sum()) for status in ("done", "failed", "running")},
+        **{f"n_{status}": int((searches["status"] == status).sum()) for status in ("done", "failed", "running")},
         **_distribution(done["latent_dim"], "latent_dim"),
         **_distribution(done["test_active_units"], "active_units"),
         **_doubted(done),
@@ -82,18 +82,18 @@ def _doubted(done: pd.DataFrame) -> dict[str, object]:
 
 
 def doubt_sentences(group: Group) -> list[str]:
-    """What speaks against the sizes and the FIDs of the group's finished searches, a sentence a kind."""
+    """Says what speaks against the sizes and FIDs of the group's finished searches, a sentence a kind."""
     rows = group.searches.to_dict("records")
     return sentences(rows, lambda row: f"{label(row['searcher'])} seed {row['seed']:g}")
 
 
 def _comparable(group: Group, searches: pd.DataFrame) -> pd.DataFrame:
-    """Without device time where it is in core-seconds of some searches and in GPU-seconds of others."""
+    """Blanks device time where some searches have core-seconds and others GPU-seconds."""
     return searches.assign(**{DEVICE_SECONDS.column: math.nan}) if len(group.device_kinds) > 1 else searches
 
 
 def _against_grid(group: Group, searcher: str, done: pd.DataFrame) -> dict[str, object]:
-    """Ratios of the mean costs with their intervals; the grid's own are 1 by definition, without an interval."""
+    """Divides a searcher's mean costs by the grid's, with intervals; the grid's own are 1, without one."""
     row: dict[str, object] = {}
     times = [cost for cost in COSTS if cost.is_time]
     counts = [cost for cost in COSTS if not cost.is_time]
@@ -135,7 +135,7 @@ def mean_sd_text(mean: float, sd: float) -> str:
 
 
 def counts(row: pd.Series) -> str:
-    """Searches done/failed/running."""
+    """Counts a row's searches as `done/failed/running`."""
     return f"{row['n_done']}/{row['n_failed']}/{row['n_running']}"
 
 
@@ -157,7 +157,7 @@ def _median_range(row: pd.Series, name: str) -> str:
 
 
 def ratio(row: pd.Series, cost: Quantity) -> str:
-    """Mean cost as a multiple of the grid's; empty without a grid."""
+    """Prints a mean cost as a multiple of the grid's, `0.18x`; empty without a grid."""
     value = row[stat(cost, "vs_grid")]
     return (f"{value:.2f}x" if value >= 0.1 else f"{value:.2g}x") if np.isfinite(value) else ""
 
@@ -175,7 +175,7 @@ def ratio_or_dash(row: pd.Series, cost: Quantity) -> str:
 
 
 def cautions(group: Group) -> list[str]:
-    """Plain sentences on what the group's numbers cannot carry: few seeds, missing values, different machines."""
+    """Says what the group's numbers cannot support, and why: few seeds, missing values, different machines."""
     done = {searcher: _comparable(group, group.of(searcher, "done")) for searcher in group.searchers}
     notes = []
     few = [f"{searcher} ({len(rows)})" for searcher, rows in done.items() if len(rows) < FEW_SEEDS]
@@ -210,7 +210,7 @@ def cautions(group: Group) -> list[str]:
 
 
 def _lone_executions(group: Group) -> str:
-    """The searchers whose times have no grid search to be compared with, where there are grid searches."""
+    """Names the searchers whose times no grid search can be compared with, if there is a grid search at all."""
     finished = [name for name in group.searchers if len(group.of(name, "done"))]
     alone = [label(name) for name in finished if group.grids and not group.grid_like(name)]
     text = f" Without a grid search of its execution, so without a multiple of its times: {', '.join(alone)}."
@@ -218,7 +218,7 @@ def _lone_executions(group: Group) -> str:
 
 
 def time_notes(group: Group) -> list[str]:
-    """Sentences on times of the group that do not compare."""
+    """Says which times of the group do not compare."""
     ways = ", ".join(group.executions)
     kinds = (
         f"Searches were executed in different ways ({ways}): times compare within one of them, FLOPs and images across."

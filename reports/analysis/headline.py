@@ -27,7 +27,7 @@ DOUBTFUL = {  # counts of the comparison, and what they count
 class Interval:
     """Mean of n values and its 95 % t-interval, NaN for a single value.
 
-    Not the bootstrap's, as in the figures: with as few values as there are seeds that one is too narrow to claim by.
+    The figures have bootstrap intervals instead. With as few values as there are seeds they are too narrow to claim by.
     """
 
     n: int
@@ -59,7 +59,7 @@ def headline(group: Group, rows: pd.DataFrame, cautions: Sequence[str]) -> Headl
 
 
 def interval(values: pd.Series[float]) -> Interval:
-    """Of the values that are not NaN."""
+    """Computes the interval of the values that are not NaN."""
     from scipy.stats import t
 
     known = values.dropna()
@@ -69,7 +69,7 @@ def interval(values: pd.Series[float]) -> Interval:
 
 
 def _lead(group: Group, means: dict[str, pd.Series]) -> str:
-    """Who is best by the mean rank over the decision metrics, in the seeds that the compared searchers share."""
+    """Names the searcher of the best mean rank over the decision metrics, in the seeds that the compared ones share."""
     if (group.searches["status"] != "done").all():
         return "No search has finished yet: nothing can be said about quality or cost."
     blocks = complete_blocks([group])
@@ -99,7 +99,7 @@ def _lead(group: Group, means: dict[str, pd.Series]) -> str:
 
 
 def _doubtful(rows: pd.DataFrame) -> str:
-    """Of which searchers models have collapsed or not learned."""
+    """Names the searchers some of whose models have collapsed or not learned."""
     said = []
     for column, what in DOUBTFUL.items():
         found = rows[rows[column] > 0]
@@ -109,7 +109,7 @@ def _doubtful(rows: pd.DataFrame) -> str:
 
 
 def _cheapest(rows: Sequence[pd.Series], grid: Sequence[str]) -> str:
-    """Which of these searchers costs the fewest training FLOPs, as a multiple of the grid's where there is a grid."""
+    """Names the searcher that needs the fewest training FLOPs, as a multiple of the grid's where there is a grid."""
     known = [row for row in rows if np.isfinite(row[stat(TRAIN_FLOPS, "mean")])]
     if not known:
         return ""
@@ -155,16 +155,16 @@ def _amount(row: pd.Series, cost: Quantity) -> str:
 
 
 def _difference(done: pd.DataFrame, grid: pd.DataFrame) -> str:
-    """The metric against the grid's; a difference that the seeds' spread could make is called that."""
-    own, reference = interval(done[RECON_NLL.tested]), interval(grid[RECON_NLL.tested])
-    if not own.n or not reference.n:
-        return f"{'the grid' if own.n else 'it'} has no test {RECON_NLL.label}"
-    by = own.mean - reference.mean
+    """Compares the NLL with the grid's, and says so where the spread of the seeds could explain the difference."""
+    result, reference = interval(done[RECON_NLL.tested]), interval(grid[RECON_NLL.tested])
+    if not result.n or not reference.n:
+        return f"{'the grid' if result.n else 'it'} has no test {RECON_NLL.label}"
+    by = result.mean - reference.mean
     said = f"{abs(by):#.2g} {RECON_NLL.unit} {'above' if by > 0 else 'below'}" if by else "equal to"
     text = f"its test {RECON_NLL.label} is {said} the grid’s"
-    if min(own.n, reference.n) < FEW_SEEDS:
+    if min(result.n, reference.n) < FEW_SEEDS:
         return f"{text} (too few seeds for a claim)"
-    return f"{text}, which is within the seeds’ spread" if by and own.overlaps(reference) else text
+    return f"{text}, which is within the seeds’ spread" if by and result.overlaps(reference) else text
 
 
 def _unfinished(group: Group) -> list[str]:

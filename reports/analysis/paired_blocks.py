@@ -60,9 +60,9 @@ class Blocks:
     titles: dict[str, str]
 
     def values(self, column: str) -> pd.DataFrame:
-        """One measured column as [blocks, searchers].
+        """Arranges one measured column as [blocks, searchers].
 
-        Where a searcher finished a seed more than once, with other settings or on another device, the mean.
+        A searcher that finished a seed more than once, with other settings or on another device, has the mean.
         """
         table = self.searches.pivot_table(column, _BLOCK, "searcher", aggfunc="mean", dropna=False)
         return table.reindex(index=pd.MultiIndex.from_tuples(self.blocks, names=_BLOCK), columns=list(self.searchers))
@@ -86,15 +86,15 @@ class Blocks:
             return [Measure(quantity, quantity.label, values)]
         features = self.searches.groupby(_BLOCK)["fid_features"].first().map(features_kind).reindex(values.index)
         return [
-            Measure(quantity, f"{quantity.label} ({name or 'unknown'} features)", own)
-            for name, own in values.groupby(features, sort=True)
+            Measure(quantity, f"{quantity.label} ({name or 'unknown'} features)", of_features)
+            for name, of_features in values.groupby(features, sort=True)
         ]
 
 
 def complete_blocks(groups: Sequence[Group]) -> Blocks:
-    """The searchers and blocks to compare: of all tables without gaps the one with the most pairs of searches found.
+    """Chooses the searchers and blocks to compare: the table without gaps that has the most pairs of searches.
 
-    Two blocks with two searchers are preferred to any single block; of equal tables that with more searchers is taken.
+    Prefers two blocks with two searchers to any single block, and of equal tables the one with more searchers.
     """
     rows = pd.concat([group.searches.assign(slug=group.slug) for group in groups], ignore_index=True)
     order = {"done": 0, "running": 1, "failed": 2}
@@ -120,11 +120,11 @@ def _table(finished: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, fl
 
 
 def largest_table(done: np.ndarray, most: int = MOST_TABLES) -> np.ndarray:
-    """Which searchers, bool [N], make the largest table that has no gaps; done: bool [blocks, N], N > 0.
+    """Finds the searchers, bool [N], of the largest table without gaps; done: bool [blocks, N], N > 0.
 
-    All False where nothing is done. Tables grow by a searcher at a time; of each number of searchers the `most` largest
-    are carried on. That is all of them, and the answer is the best, with up to 11 searchers; to find the best of many
-    is NP-hard.
+    All are False where nothing is done. Tables grow by one searcher at a time, and only the `most` largest of each size
+    are kept. With up to 11 searchers that is every table, so the answer is the best one; in general the problem is
+    NP-hard.
     """
     patterns, n_blocks = np.unique(done, axis=0, return_counts=True)
     each = np.eye(done.shape[1], dtype=bool)
@@ -138,9 +138,9 @@ def largest_table(done: np.ndarray, most: int = MOST_TABLES) -> np.ndarray:
 
 
 def _largest_first(tables: np.ndarray, patterns: np.ndarray, n_blocks: np.ndarray) -> np.ndarray:
-    """The different tables, bool [T, N], that some block fills, by their pairs of searches, then their searchers.
+    """Sorts the distinct tables, bool [T, N], that some block fills: most pairs of searches first, then most searchers.
 
-    Of equal ones that without the first name comes first. patterns: bool [P, N], each in so many blocks.
+    Of equal tables the one without the first name comes first. patterns: bool [P, N], which `n_blocks` [P] blocks have.
     """
     packed = np.ascontiguousarray(np.packbits(tables, axis=1))  # as bytes they sort fast, and by the names
     tables = tables[np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True)[1]]

@@ -70,7 +70,7 @@ def _design(blocks: Blocks) -> str:
 
 
 def _left_out(blocks: Blocks) -> Iterator[str]:
-    """The searchers and the blocks that are not in the table, with what became of their searches."""
+    """Names the searchers and blocks that are not in the table, and what became of their searches."""
     for name in (name for name in blocks.status.columns if name not in blocks.searchers):
         kinds = blocks.status[name].value_counts()
         states = [f"{state} in {kinds[state]}" for state in ("done", "failed", "running", "not run") if state in kinds]
@@ -91,7 +91,8 @@ def _by_group(blocks: Blocks, named: Iterable[tuple[Hashable, str]]) -> str:
         slug, seed = cast(tuple[str, float], block)
         seeds.setdefault((blocks.titles[slug], remark), []).append(f"{seed:g}")
     parts = [
-        f"{title}: seed{'s' if len(own) > 1 else ''} {', '.join(own)}{remark}" for (title, remark), own in seeds.items()
+        f"{title}: seed{'s' if len(group_seeds) > 1 else ''} {', '.join(group_seeds)}{remark}"
+        for (title, remark), group_seeds in seeds.items()
     ]
     return "; ".join(parts)
 
@@ -101,7 +102,7 @@ def _count(blocks: int) -> str:
 
 
 def _scope(blocks: Blocks) -> str:
-    """How far a claim reaches."""
+    """Says for which datasets a claim holds."""
     datasets = sorted(set(blocks.searches["dataset"]))
     if len(datasets) == 1:
         return (
@@ -115,7 +116,7 @@ def _scope(blocks: Blocks) -> str:
 
 
 def _oddities(blocks: Blocks) -> Iterator[str]:
-    """Repeated searches, and values that are missing."""
+    """Names repeated searches and missing values."""
     times = blocks.searches.groupby(["slug", "seed", "searcher"]).size()
     repeated = in_order(times[times > 1].index.get_level_values("searcher"))
     if repeated:
@@ -138,26 +139,26 @@ def _oddities(blocks: Blocks) -> Iterator[str]:
 
 
 def _too_few(blocks: Blocks) -> Iterator[str]:
-    """Numbers of blocks from which the Wilcoxon test cannot reach significance, with the reason."""
+    """Says where there are too few blocks for the Wilcoxon test to reach significance, and why."""
     comparisons = len(blocks.searchers) * (len(blocks.searchers) - 1) // 2
     needed = blocks_needed(comparisons)
     labels: dict[int, list[str]] = {}
     for measure in blocks.measures:
         labels.setdefault(len(measure.values), []).append(measure.label)
-    for n, own in sorted(labels.items(), reverse=True):
+    for n, measures in sorted(labels.items(), reverse=True):
         if n >= needed:
             continue
         corrected = min(1.0, comparisons * smallest_p(n))
         holm = f" ({corrected:.2g} after Holm's correction over {comparisons} comparisons)" if comparisons > 1 else ""
         yield (
-            f"{_count(n)}{'' if len(labels) == 1 else ' (' + ', '.join(own) + ')'}: the smallest p-value that the "
+            f"{_count(n)}{'' if len(labels) == 1 else ' (' + ', '.join(measures) + ')'}: the smallest p-value that the "
             f"paired Wilcoxon test can give is {smallest_p(n):.2g}{holm}, so it can support no claim at the 5 % level; "
             f"at least {needed} blocks (seeds x datasets) are needed."
         )
 
 
 def _found(measure: Measure, rows: pd.DataFrame) -> Iterator[str]:
-    """The measure's tests: one sentence on all searchers, then one for each claim."""
+    """Reports a measure's tests: one sentence on all searchers, then one for each claim."""
     n, shown = len(measure.values), measure.label
     if np.isfinite(measure.friedman.p):
         test = f"(chi-squared {measure.friedman.statistic:.2f}, {p_text(measure.friedman.p)}, {_count(n)})"
@@ -183,7 +184,7 @@ def _found(measure: Measure, rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _claim(measure: Measure, row: pd.Series, comparisons: int) -> str:
-    """One significant pair, the better searcher first."""
+    """States one significant difference, the better searcher first."""
     better = measure.quantity.better
     lower = row["rank_biserial"] < 0
     forward = lower == (better == "lower")

@@ -68,8 +68,8 @@ def _intervals(statistic: Callable[..., object], *samples: NDArray[np.float64]) 
     counts = np.stack([(~np.isnan(sample)).sum(axis=1) for sample in samples], axis=1)  # [Q, samples]
     for sizes in np.unique(counts[(counts >= FEW_SEEDS).all(axis=1)], axis=0):
         rows = (counts == sizes).all(axis=1)
-        own = (sample[rows] for sample in samples)
-        data = [sample[~np.isnan(sample)].reshape(-1, size) for sample, size in zip(own, sizes, strict=True)]
+        known = (sample[rows] for sample in samples)
+        data = [sample[~np.isnan(sample)].reshape(-1, size) for sample, size in zip(known, sizes, strict=True)]
         found = bootstrap(
             data, statistic, axis=-1, vectorized=True, n_resamples=_RESAMPLES, method="percentile", rng=_SEED
         ).confidence_interval

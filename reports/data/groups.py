@@ -68,9 +68,9 @@ class Group:
 
     @property
     def data(self) -> tuple[str, ...]:
-        """What the data are, in a line; several where the same images were described in several ways, as in the store.
+        """Describes the data in a line; in several where searches describe the same images differently.
 
-        Empty for searches of before version 0.2.
+        Empty for searches from before version 0.2.
         """
         return tuple(sorted(set(self.searches["data"]) - {""}))
 
@@ -123,7 +123,7 @@ class Group:
         return found if status is None else found[found["status"] == status]
 
     def unfinished(self, searcher: str) -> str:
-        """How many of a searcher's searches have no result, and why: `1 failed, 2 running`; empty without any."""
+        """Counts a searcher's searches without a result: `1 failed, 2 running`; empty where all are finished."""
         numbers = {status: len(self.of(searcher, status)) for status in ("failed", "running")}
         return ", ".join(f"{n} {status}" for status, n in numbers.items() if n)
 
@@ -134,7 +134,7 @@ class Group:
 
 
 def read_groups(store: Store, where: str) -> list[Group]:
-    """Split a store's searches into groups; `where` names the results folder in the error.
+    """Splits a store's searches into groups; `where` names the results folder in the error.
 
     Raises:
         InputError: the store holds no search.
@@ -146,7 +146,7 @@ def read_groups(store: Store, where: str) -> list[Group]:
     epochs, trials = _cleaned(store.epochs()), _cleaned(store.trials())
     searches["execution"] = searches["execution"].replace("", SEQUENTIAL)
     searches["searcher"] = list(map(executed, searches["searcher"], searches["execution"]))
-    named = searches.set_index("search_id")["searcher"]
+    named = dict(zip(searches["search_id"], searches["searcher"], strict=True))
     for frame in (epochs, trials):
         frame["searcher"] = frame["search_id"].map(named).fillna(frame["searcher"])
     searches["fid_features"] = _features(searches, epochs)
@@ -161,24 +161,24 @@ def read_groups(store: Store, where: str) -> list[Group]:
         slug = _slug(" ".join(part for part in (dataset, backbone, suffix) if part), taken)
         taken.add(slug)
         rows = rows.sort_values(["searcher", "seed", "search_id"])
-        own, tried = (
+        logged, tried = (
             frame[frame["search_id"].isin(rows["search_id"])].sort_values(["search_id", "trial", "epoch"])
             for frame in (epochs, trials)
         )
         keys = (dataset, backbone, protocol_hash, fid_features, suffix, slug)
-        groups.append(Group(*keys, rows, own, tried, store.gallery))
+        groups.append(Group(*keys, rows, logged, tried, store.gallery))
     return groups
 
 
 def _datasets(searches: pd.DataFrame) -> pd.Series[str]:
-    """Each search's dataset; folders with the same content, wherever they are, under the first of their names."""
+    """Names each search's dataset; folders with the same content share the first of their names, wherever they lie."""
     is_folder = searches["dataset"].str.startswith("folder:") & (searches["data_fingerprint"] != "")
     first = searches[is_folder].groupby("data_fingerprint")["dataset"].min().to_dict()
     return searches["dataset"].where(~is_folder, searches["data_fingerprint"].map(first))
 
 
 def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text columns printable and without missing values, numbers as float with every non-finite value as NaN.
+    """Makes text columns printable and complete, and numbers floats that are finite or NaN.
 
     An error keeps its lines.
     """
@@ -186,14 +186,14 @@ def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
     for column in _TEXT:
         text = frame[column].astype(object).where(frame[column].notna(), "").astype(str)
         lines = {value: value.splitlines() if column == "error" else [value] for value in text.unique()}
-        frame[column] = text.map({value: "\n".join(map(printable, own)) for value, own in lines.items()})
+        frame[column] = text.map({value: "\n".join(map(printable, rows)) for value, rows in lines.items()})
     for column in _NUMBERS:
         frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
     return frame
 
 
 def _device_time(searches: pd.DataFrame) -> tuple[pd.Series[str], pd.Series[float]]:
-    """Kind of device (`core`, `GPU`, empty where unknown), and its seconds: of all threads on a CPU, of the one GPU."""
+    """Returns kinds of device (`core`, `GPU`, empty where unknown) and seconds: of all CPU threads, or of the GPU."""
     environment = searches.reindex(columns=["env_device", "env_threads"])
     device, threads = environment["env_device"], pd.to_numeric(environment["env_threads"])
     kinds = device.map(lambda name: "" if pd.isna(name) else "core" if name == "cpu" else "GPU").astype(object)
@@ -202,14 +202,14 @@ def _device_time(searches: pd.DataFrame) -> tuple[pd.Series[str], pd.Series[floa
 
 
 def _features(searches: pd.DataFrame, epochs: pd.DataFrame) -> pd.Series[str]:
-    """FID features of each search: from its test metrics or, before those exist, from its epochs."""
+    """Names the FID features of each search, from its test metrics or, before those exist, from its epochs."""
     logged = epochs[epochs["fid_features"] != ""].groupby("search_id")["fid_features"].first().to_dict()
     known = searches["test_fid_features"]
     return known.where(known != "", searches["search_id"].map(lambda search_id: logged.get(search_id, "")))
 
 
 def _filled(searches: pd.DataFrame, column: str, within: list[str]) -> pd.Series[str]:
-    """Blanks of a search that ended early, filled where its neighbours leave one possible value."""
+    """Fills the blanks of searches that ended early where the others `within` a group have one value only."""
 
     def fill(values: pd.Series[str]) -> pd.Series[str]:
         known = values[values != ""].unique()
@@ -219,7 +219,7 @@ def _filled(searches: pd.DataFrame, column: str, within: list[str]) -> pd.Series
 
 
 def _suffix(searches: pd.DataFrame, dataset: str, backbone: str, protocol_hash: str, fid_features: str) -> str:
-    """What tells a group from others of its dataset's printed name and backbone; empty when it is the only one."""
+    """Tells a group from others with the same printed dataset and backbone; empty where there are none."""
     near = searches[
         (searches["dataset"].map(dataset_label) == dataset_label(dataset)) & (searches["backbone"] == backbone)
     ]
@@ -230,6 +230,6 @@ def _suffix(searches: pd.DataFrame, dataset: str, backbone: str, protocol_hash: 
 
 
 def _slug(name: str, taken: set[str]) -> str:
-    """File name from a name: ASCII letters, digits and single hyphens, its last 80 characters, unique."""
+    """Makes a unique file name of a name's last 80 characters: ASCII letters, digits and single hyphens."""
     base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[-80:].strip("-") or "group"
     return next(s for s in (base, *(f"{base}-{n}" for n in range(2, len(taken) + 3))) if s not in taken)

@@ -19,7 +19,7 @@ GRID = "grid"  # the exhaustive search, which the others are measured against
 
 
 class Parts(NamedTuple):
-    """Of `ald@100 (stacked)`: ald, 100, stacked."""
+    """The parts of a name in the reports: ald, 100 and stacked of `ald@100 (stacked)`."""
 
     base: str
     variant: str
@@ -27,12 +27,12 @@ class Parts(NamedTuple):
 
 
 def executed(searcher: str, execution: str) -> str:
-    """A searcher's name in the reports."""
+    """Makes a searcher's name in the reports."""
     return searcher if execution == SEQUENTIAL else f"{searcher} ({execution})"
 
 
 def parts(searcher: str) -> Parts:
-    """What a name in the reports is made of."""
+    """Takes a name in the reports apart."""
     name, _, execution = searcher.partition(" (") if re.fullmatch(r"\S+ \(\w+\)", searcher) else (searcher, "", "")
     base, _, variant = name.partition("@")
     return Parts(base, variant, execution.removesuffix(")") or SEQUENTIAL)
@@ -50,7 +50,7 @@ def label(searcher: str) -> str:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Each name once: latentbench's searchers as its registry has them, then the user's by name.
+    """Sorts names, each once: latentbench's searchers as its registry has them, then the user's by name.
 
     Variants come by their number, and sequential searches before others.
     """
@@ -65,13 +65,13 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def counted(searchers: Iterable[str]) -> str:
-    """How often each searcher occurs, in their fixed order: `Grid (2), ALD (1)`."""
+    """Counts how often each searcher occurs, in the fixed order: `Grid (2), ALD (1)`."""
     names = list(searchers)
     return ", ".join(f"{label(name)} ({names.count(name)})" for name in in_order(names))
 
 
 def noted(what: str, searchers: Iterable[str]) -> list[str]:
-    """A sentence on the searches that something is true of, `What: Grid (2), ALD (1).`; none where there are none."""
+    """Writes a note on some searches, `What: Grid (2), ALD (1).`; none where there are no such searches."""
     named = counted(searchers)
     return [f"{what}: {named}."] if named else []
 

@@ -82,11 +82,11 @@ class Written:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All of them."""
+        """The figure's three files."""
         return self.png, self.pdf, self.csv
 
     def choices(self, most_runs: int) -> tuple[Choice, ...]:
-        """What its interactive form can show; empty for a figure that stays an image."""
+        """Builds the figure's interactive form; empty for a figure that stays an image."""
         return tuple(self.kind.interactive(self.data, most_runs)) if self.kind.interactive else ()
 
 

@@ -29,7 +29,7 @@ def worth_log(values: list[float], ratio: float = 10.0) -> bool:
 
 
 def log_scale(ax: Axes, which: Literal["x", "y"], values: list[float], most: int = 7) -> None:
-    """Log axis with plain numbers (20, 50, 100) as labels, about `most` over the range of the positive values."""
+    """Makes an axis logarithmic, with plain numbers (20, 50, 100) as labels, about `most` over the positive values."""
     decades = math.log10(max(values) / min(values))
     axis = ax.xaxis if which == "x" else ax.yaxis
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
@@ -69,25 +69,25 @@ def no_values(ax: Axes, text: str = "no values") -> None:
 
 
 def wrapped_title(figure: Figure, text: str) -> None:
-    """The figure's title, in as many lines as its width asks for."""
+    """Sets the figure's title, in as many lines as its width asks for."""
     figure.suptitle(fold(text, int(figure.get_figwidth() * _TITLE_LETTERS)))
 
 
 def unfinished(group: Group) -> list[str]:
-    """A sentence for the failed and one for the running searches, which no figure of results can show."""
+    """Notes the failed and the running searches, which no figure of results can show."""
     names, status = group.searches["searcher"], group.searches["status"]
     return [note for kind in ("failed", "running") for note in noted(f"Not drawn, {kind}", names[status == kind])]
 
 
 def searcher_entries(styles: Iterable[SearcherStyle], is_line: bool) -> tuple[list[Line2D], list[str]]:
-    """Legend handles and names of searchers: their markers, on their lines where the figure has lines."""
+    """Makes legend handles and names of searchers: markers, on their lines where the figure has lines."""
     styles = list(styles)
     handles = [Line2D([], [], **style.mark, linestyle=style.linestyle if is_line else "none") for style in styles]
     return handles, [style.label for style in styles]
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], names: Sequence[str], notes: Sequence[str]) -> None:
-    """The legend below the axes of a figure with constrained layout, in as many columns as its width takes."""
+    """Puts the legend below the axes of a figure with constrained layout, in as many columns as fit."""
     width = figure.get_figwidth()
     title = "\n".join(fold(note, int(width * _NOTE_LETTERS)) for note in notes)
     folded = [fold(name, int(width * _NAME_LETTERS)) for name in names]

@@ -13,7 +13,7 @@ from reports.drawing.base import Shown
 
 
 def make_folder(out: Path) -> None:
-    """Make `out` where needed.
+    """Makes the folder `out` unless it exists.
 
     Raises:
         InputError: it cannot be a folder or is not writable.
@@ -27,7 +27,7 @@ def make_folder(out: Path) -> None:
 
 
 def save(figure: Figure, data: Shown, stem: Path) -> tuple[Path, Path, Path]:
-    """Write the figure as `stem`.png and .pdf and what it draws as .csv; the same store gives the same bytes."""
+    """Writes the figure as `stem`.png and .pdf, and what it draws as .csv. The same store gives the same bytes."""
     png, pdf, csv = (stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf", "csv"))
     figure.dpi = mpl.rcParams["savefig.dpi"]
     if (layout := figure.get_layout_engine()) is not None:

@@ -50,7 +50,7 @@ class StripRow:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Of the dots."""
+        """The dots' values."""
         return tuple(dot.value for dot in self.dots)
 
 
@@ -90,7 +90,7 @@ class Strips:
 def strip_row(
     group: Group, searcher: str, column: str, centre: Centre, kind: str = "", divisor: float = 1.0
 ) -> StripRow:
-    """A searcher's finished searches by one column over `divisor`; only of those on a `kind` of device, if given."""
+    """Makes a searcher's row of one column over `divisor`, of its searches on one `kind` of device if given."""
     done = group.of(searcher, "done")
     known = done[done[column].notna() & (done["device_kind"] == kind if kind else True)]
     dots = tuple(
@@ -151,7 +151,7 @@ def _draw_panel(ax: Axes, panel: Panel, centre: Centre) -> None:
 
 
 def _draw_centre(ax: Axes, y: float, row: StripRow, centre: Centre) -> None:
-    """Below the dots: a bar at the mean on the line of its interval, or a bar at the median with its value."""
+    """Draws, below the dots, the mean with its interval or the median with its value."""
     draw_mean(ax, y, row.centre, row.low, row.high, row.searcher)
     if centre == "median":
         ax.annotate(
@@ -171,12 +171,12 @@ MEAN_INTERVAL = f"mean, 95 % interval from {FEW_SEEDS} seeds on"
 
 
 def dot() -> Line2D:
-    """The legend's handle of a seed."""
+    """Makes the legend's handle of a seed."""
     return Line2D([], [], color=GREY, marker="o", markersize=4, linestyle="none", alpha=0.6)
 
 
 def bar(with_interval: bool) -> Line2D:
-    """The legend's handle of a mean."""
+    """Makes the legend's handle of a mean."""
     return Line2D([], [], color=GREY, marker="|", markersize=7, linestyle="-" if with_interval else "none")
 
 
@@ -187,7 +187,7 @@ def row_names(searchers: Sequence[str], letters: int, row: float) -> tuple[list[
 
 
 def name_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Names at the left, the first on top."""
+    """Writes the names at the left, the first on top."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
 
@@ -195,7 +195,7 @@ def name_rows(ax: Axes, names: Sequence[str]) -> None:
 def draw_dots(
     ax: Axes, y: float, values: Sequence[float], searcher: str, around: tuple[float, float], clip_on: bool = True
 ) -> None:
-    """A row's dots, spread over `around` of it so that equal values stay apart, the same on every call."""
+    """Draws a row's dots, spread evenly over `around` of it so that equal values stay apart."""
     style = searcher_style(searcher)
     ax.plot(
         values,
@@ -212,12 +212,12 @@ def draw_dots(
 
 
 def draw_mean(ax: Axes, y: float, mean: float, low: float, high: float, searcher: str) -> None:
-    """A bar at the mean on the line of its interval, which may be NaN."""
+    """Draws a bar at the mean on the line of its interval, which may be NaN."""
     color = searcher_style(searcher).color
     ax.plot([mean], [y], marker="|", markersize=6, markeredgewidth=1.5, color=color)
     ax.plot([low, high], [y, y], color=color, linewidth=1.1)
 
 
 def draw_absence(ax: Axes, y: float, text: str) -> None:
-    """What stands in a row without dots."""
+    """Writes what stands in a row without dots."""
     ax.text(0.03, y, text, transform=ax.get_yaxis_transform(), fontsize=7, va="center", color=GREY)

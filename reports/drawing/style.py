@@ -56,7 +56,7 @@ _FILLS: tuple[FillStyleType, ...] = ("full", "none", "left", "top", "right", "bo
 
 
 def searcher_style(name: str) -> SearcherStyle:
-    """How a searcher looks: as its registry entry says, or as follows from a user's `package.module:Class` alone.
+    """Returns a searcher's look: its registry entry's, or one that follows from the name alone.
 
     A variant (`ald@100`) and another execution have their searcher's colour and marker.
     """
@@ -69,7 +69,7 @@ def searcher_style(name: str) -> SearcherStyle:
 
 
 def searcher_styles(names: Iterable[str]) -> dict[str, SearcherStyle]:
-    """Styles of the searchers of one figure, in the fixed order; only line styles and fills depend on one another.
+    """Returns the searchers' styles in the fixed order; only line styles and fills depend on one another.
 
     Variants of one searcher (`ald@80`, `ald@100`) share its colour and marker, as a user's own searchers may: dashes
     tell their lines apart, and fillings their markers (up to six). The first in the fixed order is solid, and so on,
@@ -88,7 +88,7 @@ def searcher_styles(names: Iterable[str]) -> dict[str, SearcherStyle]:
 
 
 def drawn_styles(searchers: Iterable[str], drawn: Iterable[str]) -> dict[str, SearcherStyle]:
-    """Of the styles of all searchers that are compared those of the drawn ones."""
+    """Returns the styles of the drawn searchers, as they are among all that are compared."""
     present = set(drawn)
     return {name: style for name, style in searcher_styles(searchers).items() if name in present}
 

@@ -41,7 +41,7 @@ class Choice:
 
 
 def choice(label: str, traces: Sequence[Trace], **layout: Any) -> Choice:
-    """With what all plots share. The tests check traces and layouts with plotly, which would take seconds here."""
+    """Adds what all plots share. The tests check traces and layouts with plotly, which would take seconds here."""
     base = {
         "font": {"family": "system-ui, sans-serif", "size": 13},
         "hovermode": "closest",
@@ -58,7 +58,7 @@ def plain(text: str) -> str:
 
 
 def folded(text: str, letters: int = _NAME_LETTERS) -> str:
-    """The same in several lines."""
+    """Folds such text into several lines."""
     return "<br>".join(map(plain, fold(text, letters).split("\n")))
 
 
@@ -122,24 +122,24 @@ def run_text(style: SearcherStyle, row: pd.Series) -> str:
 
 
 def run_texts(rows: pd.DataFrame, style: SearcherStyle) -> list[str]:
-    """`run_text` of each row."""
+    """Applies `run_text` to each row."""
     return [run_text(style, row) for _, row in rows.iterrows()]
 
 
 def mean_text(style: SearcherStyle, seeds: pd.Series[float]) -> str:
-    """What a mean line is of."""
+    """Says what a mean line is of."""
     n = seeds.max()
     return f"{plain(style.label)}, mean of {n:g} seed{'s' if n > 1 else ''}"
 
 
 def named_once(traces: Sequence[Trace]) -> list[Trace]:
-    """Of several lines that would be in the legend the first alone is."""
+    """Keeps only the first of several lines in the legend."""
     first = next((i for i, trace in enumerate(traces) if trace["showlegend"]), None)
     return [trace | {"showlegend": i == first} for i, trace in enumerate(traces)]
 
 
 def main_on_top(traces: Iterable[Trace]) -> list[Trace]:
-    """Lines that the legend names are drawn last."""
+    """Puts the lines that the legend names last, so that they are drawn on top."""
     return sorted(traces, key=lambda trace: bool(trace["showlegend"]))
 
 
@@ -149,7 +149,7 @@ def thinned(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers(values: pd.Series[float]) -> list[float | None]:
-    """Five significant digits, None where there is no value."""
+    """Rounds to five significant digits; None where there is no value."""
     return [float(f"{value:.5g}") if math.isfinite(value) else None for value in values.astype(float)]
 
 
@@ -160,7 +160,7 @@ def json_text(choices: Sequence[Choice]) -> str:
     """
     places: dict[str, int] = {}
     shown = [[places.setdefault(_compact(trace), len(places)) for trace in one.data] for one in choices]
-    layouts = [_compact({"shown": own, "layout": one.layout}) for own, one in zip(shown, choices, strict=True)]
+    layouts = [_compact({"shown": indices, "layout": one.layout}) for indices, one in zip(shown, choices, strict=True)]
     text = f'{{"traces":[{",".join(places)}],"choices":[{",".join(layouts)}]}}'
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
@@ -170,13 +170,13 @@ def _compact(value: object) -> str:
 
 
 def _trace(rows: pd.DataFrame, x: str, y: str, color: str, label: str, alpha: str = "") -> Trace:
-    """`alpha`, of the colour, is hexadecimal: a whole trace's opacity would draw it apart, which takes longer."""
+    """Makes a trace; `alpha`, hexadecimal, belongs to the colour, since a trace's own opacity takes longer to draw."""
     meta = {"light": color + alpha, "dark": on_dark(color) + alpha}
     return {"type": "scatter", "x": numbers(rows[x]), "y": numbers(rows[y]), "name": folded(label), "meta": meta}
 
 
 def _evenly(trace: Trace) -> Trace:
-    """The trace with its x values as their first and their step where that is even: epochs then take no room."""
+    """Replaces evenly spaced x values by the first and the step, so that epochs take no room."""
     steps = set(np.diff(trace["x"]))
     if len(steps) != 1:
         return trace

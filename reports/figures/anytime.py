@@ -71,12 +71,12 @@ def anytime_data(group: Group) -> Marks | None:
         label = axis.heading("")
         lost = done.loc[~done["search_id"].isin(curves["search_id"].unique()), "searcher"]
         notes += noted(f"Finished without ranked epochs or their {axis.label}", lost)
-        for searcher, own in curves.groupby("searcher"):
-            several = own["search_id"].nunique()
+        for searcher, searcher_curves in curves.groupby("searcher"):
+            several = searcher_curves["search_id"].nunique()
             if several < FEW_SEEDS:  # too few for an interval of their mean: each is drawn instead
-                parts.append(own.assign(axis=label, line="seed", n=1))
+                parts.append(searcher_curves.assign(axis=label, line="seed", n=1))
             if several > 1:
-                parts.append(_mean(own).assign(axis=label, line="mean", searcher=searcher, n=several))
+                parts.append(_mean(searcher_curves).assign(axis=label, line="mean", searcher=searcher, n=several))
     if not parts:
         return None
     notes += time_notes(group)
@@ -114,14 +114,14 @@ def candidates(done: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _spent_before(training: DataFrameGroupBy[Any, Any]) -> np.ndarray:
-    """FLOPs of the search's earlier trainings, a value each row; NaN after one of unknown cost."""
+    """Sums the FLOPs of the search's earlier trainings, for each row; NaN after one of unknown cost."""
     totals = training["train_flops"].max()
     before = totals.groupby(level=0).cumsum(skipna=False).groupby(level=0).shift(fill_value=0.0)
     return before.to_numpy()[training.ngroup()]
 
 
 def _recent_means(rows: pd.DataFrame, training: DataFrameGroupBy[Any, Any]) -> dict[str, np.ndarray]:
-    """Each metric's mean over the last epochs of the training up to each row, NaN where one is; lower is better."""
+    """Averages each metric over the training's last epochs up to each row; NaN where one is; lower is better."""
     age = training.cumcount().to_numpy()
     signs = [1.0 if metric.better == "lower" else -1.0 for metric in CURVES]
     values = rows[_SCORES].to_numpy(dtype=float) * signs  # [N, 4]
@@ -133,7 +133,7 @@ def _recent_means(rows: pd.DataFrame, training: DataFrameGroupBy[Any, Any]) -> d
 
 
 def _steps(rows: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """The candidates of known cost that were the search's best when they were there, by rising cost.
+    """Keeps the candidates of known cost that were the search's best so far, by rising cost.
 
     Trainings that ran at the same time overlap on the wall-clock, so their order is the clock's and not their numbers'.
     """
@@ -144,7 +144,7 @@ def _steps(rows: pd.DataFrame, axis: str) -> pd.DataFrame:
 
 
 def _ended(steps: pd.DataFrame, done: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """The steps, and below each search's last one the search's total cost at the same rank."""
+    """Adds to each search's steps its total cost, at the rank of the last step."""
     curves = steps[["searcher", "seed", "search_id", "cost", "best_rank"]]
     ends = curves.groupby("search_id").tail(1)
     total = ends["search_id"].map(done.set_index("search_id")[axis])
@@ -154,15 +154,15 @@ def _ended(steps: pd.DataFrame, done: pd.DataFrame, axis: str) -> pd.DataFrame:
 
 
 def _mean(curves: pd.DataFrame) -> pd.DataFrame:
-    """The mean of a searcher's step curves, at all of their steps or, of many, at some."""
-    each = [own for _, own in curves.groupby("search_id")]
+    """Averages a searcher's step curves, at all of their steps or, if there are many, at some."""
+    each = [curve for _, curve in curves.groupby("search_id")]
     costs = np.unique(curves["cost"])
-    costs = costs[costs >= max(own["cost"].iloc[0] for own in each)]
+    costs = costs[costs >= max(curve["cost"].iloc[0] for curve in each)]
     if len(costs) > _POINTS:  # as many of them, evenly spread over a log axis
         log = np.log(np.maximum(costs, 1e-9 * costs[-1]))
         costs = costs[np.unique(np.searchsorted(log, np.linspace(log[0], log[-1], _POINTS)))]
     values = np.stack(
-        [own["best_rank"].to_numpy()[np.searchsorted(own["cost"], costs, side="right") - 1] for own in each]
+        [curve["best_rank"].to_numpy()[np.searchsorted(curve["cost"], costs, side="right") - 1] for curve in each]
     )  # [seeds, costs]
     low, high = mean_intervals(values.T).T
     return pd.DataFrame({"cost": costs, "best_rank": values.mean(axis=0), "low": low, "high": high})
@@ -200,8 +200,11 @@ def _draw_panel(ax: Axes, curves: pd.DataFrame, axis: Quantity, styles: dict[str
     if worth_log(curves["cost"].tolist()):
         log_scale(ax, "x", curves["cost"].tolist())
     for searcher, style in styles.items():
-        own = curves[curves["searcher"] == searcher]
-        seeds, mean = own[own["line"] == "seed"], own[own["line"] == "mean"]
+        searcher_curves = curves[curves["searcher"] == searcher]
+        seeds, mean = (
+            searcher_curves[searcher_curves["line"] == "seed"],
+            searcher_curves[searcher_curves["line"] == "mean"],
+        )
         color = style.color
         if mean.empty:
             _draw_main(ax, seeds, style)
@@ -224,15 +227,15 @@ def _draw_main(ax: Axes, curve: pd.DataFrame, style: SearcherStyle) -> None:
 def interactive_anytime(data: Marks, most_runs: int) -> Iterable[Choice]:
     """A choice a cost: step lines with their bands."""
     for cost in AXES:
-        own = data.marks[data.marks["axis"] == cost.heading("")]
-        if own.empty:
+        curves = data.marks[data.marks["axis"] == cost.heading("")]
+        if curves.empty:
             continue
-        divisor, unit = scaled(cost.column, own["cost"].max())
-        own = own.assign(cost=own["cost"] / divisor)
+        divisor, unit = scaled(cost.column, curves["cost"].max())
+        curves = curves.assign(cost=curves["cost"] / divisor)
         hover = f"<br>from %{{x:.4~g}} {unit} on: %{{y:.4~g}}"
         traces = []
-        for name, style in drawn_styles(data.searchers, own["searcher"]).items():
-            seeds, mean = (own[(own["searcher"] == name) & (own["line"] == kind)] for kind in ("seed", "mean"))
+        for name, style in drawn_styles(data.searchers, curves["searcher"]).items():
+            seeds, mean = (curves[(curves["searcher"] == name) & (curves["line"] == kind)] for kind in ("seed", "mean"))
             lines = [
                 line(run, "cost", "best_rank", style, hover, run_text(style, run.iloc[0]), is_main=mean.empty)
                 for _, run in seeds.groupby("search_id")
@@ -242,6 +245,6 @@ def interactive_anytime(data: Marks, most_runs: int) -> Iterable[Choice]:
                 lines.append(line(mean, "cost", "best_rank", style, hover, mean_text(style, mean["n"])))
             traces += [stepped(trace) | {"legendgroup": name} for trace in named_once(lines)]
         traces = main_on_top(traces)
-        x = scaled_axis(f"{cost.label} of the search so far ({unit})", own["cost"].tolist())
+        x = scaled_axis(f"{cost.label} of the search so far ({unit})", curves["cost"].tolist())
         y = scaled_axis("best mean rank so far (0 best, 1 worst) ↓", [], SIDE_LETTERS) | {"rangemode": "tozero"}
         yield choice(cost.label, traces, xaxis=x, yaxis=y)

@@ -30,7 +30,7 @@ def cost_data(group: Group) -> Strips:
 
 
 def _panel(group: Group, cost: Quantity, label: str, kind: str = "") -> Panel:
-    """kind: of device, which the searches must have run on and whose seconds are the unit."""
+    """Makes a panel of one cost. kind: of device; only searches on it count, and its seconds are the unit."""
     plain = [strip_row(group, searcher, cost.column, "mean", kind) for searcher in group.searchers]
     values = [value for row in plain for value in row.values]
     divisor, unit = scaled(cost.column, max(values, default=0.0))

@@ -100,7 +100,7 @@ def learning_data(group: Group) -> Learning | None:
 
 
 def _chosen_trainings(done: pd.DataFrame, epochs: pd.DataFrame) -> list[Run]:
-    """Each finished search that logged its chosen training."""
+    """Returns each finished search with the epochs of its chosen training, if it logged them."""
     logged = dict(list(epochs.groupby("search_id")))
     found = []
     for _, search in done[done["search_id"].isin(logged.keys())].iterrows():
@@ -140,19 +140,26 @@ def draw_learning(data: Learning) -> Figure:
 def _draw_panel(ax: Axes, lines: pd.DataFrame, styles: dict[str, SearcherStyle]) -> None:
     last = lines["epoch"].max()
     for place, (searcher, style) in enumerate(styles.items()):
-        own = lines[lines["searcher"] == searcher].sort_values("epoch")
+        searcher_lines = lines[lines["searcher"] == searcher].sort_values("epoch")
         # Markers are spread over the epochs, and shifted from searcher to searcher so that equal lines stay apart.
         step = math.ceil(last / _MARKS)
         shift = round(step * place / len(styles))
-        ax.fill_between(own["epoch"], own["low"], own["high"], color=style.color, alpha=0.15, linewidth=0)
+        ax.fill_between(
+            searcher_lines["epoch"],
+            searcher_lines["low"],
+            searcher_lines["high"],
+            color=style.color,
+            alpha=0.15,
+            linewidth=0,
+        )
         ax.plot(
-            own["epoch"],
-            own["mean"],
+            searcher_lines["epoch"],
+            searcher_lines["mean"],
             **style.mark,
             linestyle=style.linestyle,
             linewidth=1.1,
             markersize=4,
-            markevery=[i for i in range(len(own)) if i % step == shift % step] or [0],
+            markevery=[i for i in range(len(searcher_lines)) if i % step == shift % step] or [0],
         )
 
 
@@ -184,12 +191,12 @@ def _learning_lines(data: Learning, runs: dict[str, list[Run]], column: str) -> 
     lines = data.lines[(data.lines["metric"] == column) & data.lines["mean"].notna()]
     found: list[Trace] = []
     for name, style in searcher_styles(data.searchers).items():
-        own = runs[name]
+        searcher_runs = runs[name]
         mean = thinned(lines[lines["searcher"] == name].sort_values("epoch"))
-        is_only = len(own) == 1 and bool((mean["n_seeds"] == 1).all())
+        is_only = len(searcher_runs) == 1 and bool((mean["n_seeds"] == 1).all())
         traces = [
             line(thinned(rows), "epoch", column, style, hover, run_text(style, search), is_main=is_only)
-            for search, rows in own
+            for search, rows in searcher_runs
         ]
         if not is_only and len(mean):
             traces += band(mean, "epoch", "low", "high", style)

@@ -89,7 +89,7 @@ def _panel(measure: Measure) -> RankPanel:
 
 
 def _joined(measure: Measure, mean_ranks: pd.Series[float]) -> tuple[tuple[float, float], ...]:
-    """Largest runs of neighbouring mean ranks without a significant difference; all of them where Friedman has none."""
+    """Finds the longest runs of neighbours without a significant difference; just one where Friedman has none."""
     ranks = mean_ranks.tolist()
     if not measure.differs:
         return ((ranks[0], ranks[-1]),)
@@ -149,7 +149,7 @@ def _names(panel: RankPanel) -> list[_Name]:
 
 
 def _depth(panel: RankPanel) -> float:
-    """Rows of a whole diagram, with a gap to the next."""
+    """Returns the rows of a whole diagram, with a gap to the next."""
     return _HEAD + max(-name.y + (name.text.count("\n") + 1) / 2 for name in _names(panel)) + 0.5
 
 
@@ -187,7 +187,7 @@ def _draw_head(ax: Axes, panel: RankPanel, worst: int) -> None:
 
 
 def _across(ax: Axes, x: float, y: float, text: str) -> Annotation:
-    """Small text at x of the figure's width: a diagram's axis is narrow between the margins that the names need."""
+    """Writes small text at x of the figure's width, as the axis is narrow between the margins that names need."""
     note = ax.annotate(text, (x, y), xycoords=("figure fraction", "data"), va="center", fontsize=_SMALL)
     note.set(color=DARK_GREY, in_layout=False)
     return note

@@ -37,7 +37,7 @@ _SPREAD = (-0.26, 0.08)  # of a row: where its dots are
 
 
 def regret_data(group: Group) -> Marks | None:
-    """Marks of the group's finished searches; None where no grid search has finished.
+    """Regret of the group's finished searches; None where no grid search has finished.
 
     A search's regret in a metric is the validation value of the training it chose (mean over its last 5 epochs) minus
     the best among all trainings of the grid search of its seed, the sequential one before any other; for a metric where
@@ -72,18 +72,18 @@ def regret_data(group: Group) -> Marks | None:
         lost = seeds.loc[seeds["regret"].isna(), "searcher"]
         notes += noted(f"Without {metric.label}, their own or their grid's", lost)
     marks = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"seed": "Int64"})
-    return Marks(f"Marks: {group.title}", group.fid_features, tuple(group.searchers), marks, tuple(notes))
+    return Marks(f"Regret: {group.title}", group.fid_features, tuple(group.searchers), marks, tuple(notes))
 
 
 def _references(done: pd.DataFrame, grids: Sequence[str]) -> pd.DataFrame:
-    """The search ids and seeds of the grid searches to compare with: of each seed's those first in `grids`."""
+    """Returns the ids and seeds of the grid searches to compare with: for each seed the first of `grids`."""
     found = done.loc[done["searcher"].isin(grids), ["search_id", "seed", "searcher"]]
     place = found["searcher"].map(grids.index)
     return found.loc[place == place.groupby(found["seed"]).transform("min"), ["search_id", "seed"]]
 
 
 def _with_means(seeds: pd.DataFrame) -> pd.DataFrame:
-    """The seeds' rows of one metric and, below them, a row for the mean of each searcher that has several."""
+    """Adds to the seeds' rows of one metric a row for the mean of each searcher that has several."""
     means = []
     for searcher, values in seeds.groupby("searcher")["regret"]:
         if len(values) > 1:
@@ -120,13 +120,13 @@ def _draw_panel(ax: Axes, data: Marks, metric: Quantity) -> None:
     marks = data.marks[data.marks["metric"] == metric.heading(data.fid_features)]
     ax.axvline(0, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
     for y, searcher in enumerate(data.searchers):
-        own = marks[marks["searcher"] == searcher]
-        if own.empty:
+        searcher_marks = marks[marks["searcher"] == searcher]
+        if searcher_marks.empty:
             draw_absence(ax, y, "no value")
             continue
-        for _, mean in own[own["mark"] == "mean"].iterrows():
+        for _, mean in searcher_marks[searcher_marks["mark"] == "mean"].iterrows():
             draw_mean(ax, y + 0.3, mean["regret"], mean["low"], mean["high"], searcher)
-        draw_dots(ax, y, own.loc[own["mark"] == "seed", "regret"].tolist(), searcher, _SPREAD)
+        draw_dots(ax, y, searcher_marks.loc[searcher_marks["mark"] == "seed", "regret"].tolist(), searcher, _SPREAD)
     ax.margins(x=0.08)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.grid(axis="y", visible=False)
@@ -144,13 +144,16 @@ def interactive_regret(data: Marks, most_runs: int) -> Iterable[Choice]:
     zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1}
     zero |= {"line": {"color": "#888888", "dash": "dash", "width": 1.2}}
     for metric in CURVES:
-        own = data.marks[data.marks["metric"] == metric.heading(data.fid_features)]
-        if own.empty:
+        metric_marks = data.marks[data.marks["metric"] == metric.heading(data.fid_features)]
+        if metric_marks.empty:
             continue
         hover = f"<br>regret %{{x:.4~g}} {metric.unit}"
         traces = []
         for place, (name, style) in enumerate(styles.items()):
-            seeds, means = (own[(own["searcher"] == name) & (own["mark"] == mark)] for mark in ("seed", "mean"))
+            seeds, means = (
+                metric_marks[(metric_marks["searcher"] == name) & (metric_marks["mark"] == mark)]
+                for mark in ("seed", "mean")
+            )
             spread = np.linspace(*_SPREAD, len(seeds)) if len(seeds) > 1 else np.zeros(len(seeds))
             seeds, means = seeds.assign(place=place + spread), means.assign(place=place + 0.3)
             traces.append(points(seeds, "regret", "place", style, 9, 0.75, hover, run_texts(seeds, style)))

@@ -71,7 +71,7 @@ def tradeoff_data(group: Group) -> Marks | None:
 
 
 def _with_means(seeds: pd.DataFrame, metric: Quantity) -> pd.DataFrame:
-    """The seeds' rows and below them a row for each searcher's mean, all with `on_front`."""
+    """Adds to the seeds' rows a row for each searcher's mean, and `on_front` to all."""
     means = seeds.groupby(["metric", "searcher"], as_index=False)[["cost", "quality"]].mean().assign(mark="mean")
     losses = means[["cost", "quality"]].to_numpy() * [1.0, 1.0 if metric.better == "lower" else -1.0]
     front = means.loc[on_front(losses), "searcher"]
@@ -95,12 +95,12 @@ def draw_tradeoff(data: Marks) -> Figure:
     ]
     if worth_log(marks["cost"].tolist()):
         log_scale(axes[0, 0], "x", marks["cost"].tolist(), _TICKS)
-    for ax, metric, own in panels:
-        _draw_marks(ax, own, metric, styles)
+    for ax, metric, metric_marks in panels:
+        _draw_marks(ax, metric_marks, metric, styles)
         heading = f"{metric.heading(data.fid_features, chr(10))} {metric.arrow}"
         ax.set_ylabel(fold(heading, _HEADING_LETTERS), fontsize=7)
-    for ax, metric, own in panels:  # once the axis that the panels share has its limits
-        _draw_front(ax, own[(own["mark"] == "mean") & own["on_front"]], metric)
+    for ax, metric, metric_marks in panels:  # once the axis that the panels share has its limits
+        _draw_front(ax, metric_marks[(metric_marks["mark"] == "mean") & metric_marks["on_front"]], metric)
     figure.align_ylabels(axes)
     for ax in axes[1]:
         ax.set_xlabel(f"whole search's\ntraining ({unit})", fontsize=7)
@@ -117,11 +117,11 @@ def _draw_marks(ax: Axes, marks: pd.DataFrame, metric: Quantity, styles: dict[st
     elif metric.better == "lower" and worth_log(qualities):
         log_scale(ax, "y", qualities, _TICKS)
     ax.margins(0.08)
-    for (searcher, mark), own in marks.groupby(["searcher", "mark"]):
+    for (searcher, mark), rows in marks.groupby(["searcher", "mark"]):
         large = mark == "mean"
         ax.plot(
-            own["cost"],
-            own["quality"],
+            rows["cost"],
+            rows["quality"],
             linestyle="none",
             **styles[str(searcher)].mark | {"markeredgewidth": 0.6 if large else 0.2},
             markersize=7 if large else 3.2,
@@ -131,7 +131,7 @@ def _draw_marks(ax: Axes, marks: pd.DataFrame, metric: Quantity, styles: dict[st
 
 
 def _draw_front(ax: Axes, front: pd.DataFrame, metric: Quantity) -> None:
-    """A step line through the means on the front, and from its ends to the panel's edges."""
+    """Draws a step line through the means on the front, and from its ends to the panel's edges."""
     if front.empty:
         return
     front = front.sort_values("cost")
@@ -147,18 +147,21 @@ def interactive_tradeoff(data: Marks, most_runs: int) -> Iterable[Choice]:
     marks = data.marks.assign(cost=data.marks["cost"] / divisor)
     x = scaled_axis(f"training FLOPs of the whole search ({unit})", marks["cost"].tolist())
     for metric in CURVES:
-        own = marks[marks["metric"] == metric.heading(data.fid_features)]
-        if own.empty:
+        metric_marks = marks[marks["metric"] == metric.heading(data.fid_features)]
+        if metric_marks.empty:
             continue
-        front = own[(own["mark"] == "mean") & own["on_front"]].sort_values("cost")
+        front = metric_marks[(metric_marks["mark"] == "mean") & metric_marks["on_front"]].sort_values("cost")
         traces = [dashed(front, "cost", "quality", GREY, "Pareto front of the means")]
         hover = f"<br>%{{x:.4~g}} {unit}, {metric.label} %{{y:.5~g}}"
-        for name, style in drawn_styles(data.searchers, own["searcher"]).items():
-            seeds, mean = (own[(own["searcher"] == name) & (own["mark"] == mark)] for mark in ("seed", "mean"))
+        for name, style in drawn_styles(data.searchers, metric_marks["searcher"]).items():
+            seeds, mean = (
+                metric_marks[(metric_marks["searcher"] == name) & (metric_marks["mark"] == mark)]
+                for mark in ("seed", "mean")
+            )
             for rows, size, opacity in ((seeds, 9, 0.7), (mean, 15, 1.0)):
                 texts = run_texts(seeds if len(seeds) == 1 else rows, style)  # the mean of one search is that search
                 trace = points(rows, "cost", "quality", style, size, opacity, hover, texts)
                 traces.append(trace | {"legendgroup": name, "showlegend": rows is mean})
-        values = own["quality"].tolist() if metric.better == "lower" else []
+        values = metric_marks["quality"].tolist() if metric.better == "lower" else []
         y = scaled_axis(f"{metric.heading(data.fid_features)} {metric.arrow}", values, SIDE_LETTERS)
         yield choice(metric.label, traces, xaxis=x, yaxis=y)

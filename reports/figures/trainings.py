@@ -179,7 +179,7 @@ def draw_trainings(data: Trainings) -> Figure:
 
 
 def _measured(data: Trainings, k: int) -> list[float]:
-    """All finite values of a column, which shares its scale over the rows."""
+    """Collects the finite values of a column, whose rows share one scale."""
     return [v for row in data.rows for curve in row.curves for v in curve.values[k] if math.isfinite(v)]
 
 
@@ -230,7 +230,7 @@ def _row_label(ax: Axes, row: CurveRow) -> None:
 
 
 def _size_color(curve: Curve, row: CurveRow) -> tuple[float, float, float, float]:
-    """Light for the smallest latent size of the row's trials, dark for the largest, on a log scale."""
+    """Returns a light colour for the smallest latent size of the row's trials, a dark one for the largest."""
     sizes = [math.log(max(other.latent_dim, 1)) for other in row.curves if other.role != "other seed"]
     span = max(sizes) - min(sizes)
     share = (math.log(max(curve.latent_dim, 1)) - min(sizes)) / span if span else 0.5

@@ -83,7 +83,7 @@ def write_page(report: Report) -> None:
 
 
 def page(report: Report) -> str:
-    """The HTML.
+    """Renders the HTML.
 
     The template escapes all text from the store; scripts and styles are allowed by their hashes alone.
     """
@@ -130,7 +130,7 @@ def page(report: Report) -> str:
 
 
 def _smallest(paths: Sequence[Path], budget: int) -> set[Path]:
-    """As many of the files as fit into the budget (bytes), the smallest first."""
+    """Chooses as many of the files as fit into the budget (bytes), the smallest first."""
     found, total = set(), 0
     for size, path in sorted((path.stat().st_size, path) for path in paths):
         total += size
@@ -140,7 +140,7 @@ def _smallest(paths: Sequence[Path], budget: int) -> set[Path]:
 
 
 def _sections(groups: Sequence[Group], report: Report, embedded: set[Path], runs: int) -> list[Section]:
-    """What is over all groups, then each group, as far as there are figures."""
+    """Makes a section for all groups, then one for each group, as far as there are figures."""
     choices = [(written, written.choices(runs)) for written in report.figures]
     full = _smallest([written.png for written, choice in choices if not choice], IMAGE_BYTES)
     sections = []
@@ -198,7 +198,7 @@ def _style_ids(plotly: str) -> list[str]:
 
 
 def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
-    """Content security policy: no request at all, and no script or style but these."""
+    """Writes a content security policy: no request at all, and no script or style but these."""
     script, style = (" ".join(f"'sha256-{_digest(text)}'" for text in texts) for texts in (scripts, styles))
     sources = f"default-src 'none'; script-src {script}; style-src {style}; img-src data:"
     return f"{sources}; base-uri 'none'; form-action 'none'"

@@ -14,12 +14,12 @@ from reports.drawing.style import searcher_style
 
 
 def css_class(searcher: str) -> str:
-    """Of a searcher's colour, and the id of its marker."""
+    """Names the class of a searcher's colour, which is its marker's id too."""
     return f"searcher-{crc32(searcher.encode()):08x}"
 
 
 def markers_css(searchers: Sequence[str]) -> str:
-    """A rule for each searcher's colour in the light and in the dark."""
+    """Writes a rule for each searcher's colour in the light and in the dark."""
     colors = {name: searcher_style(name).color for name in searchers}
     return "".join(
         f".{css_class(name)} {{ color: light-dark({color}, {on_dark(color)}); }}\n" for name, color in colors.items()
@@ -27,7 +27,7 @@ def markers_css(searchers: Sequence[str]) -> str:
 
 
 def markers_svg(searchers: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Of each searcher its CSS class and its marker as the data of an SVG path in a box from -1 to 1."""
+    """Returns each searcher's CSS class and its marker as an SVG path in a box from -1 to 1."""
     return {name: (css_class(name), _svg_path(searcher_style(name).marker)) for name in searchers}
 
 

@@ -97,7 +97,7 @@ class Filter:
 
 
 def filters(table: Table, headings: Sequence[str]) -> list[Filter]:
-    """One for each named column, its values in the order of the rows."""
+    """Makes a filter for each named column, its values in the order of the rows."""
     places = {column.heading: place for place, column in enumerate(table.columns)}
     cells = {name: [row[places[name]] for row in table.rows] for name in headings}
     return [
@@ -185,7 +185,7 @@ def running_table(groups: Sequence[Group]) -> Table:
 
 
 def failures(groups: Sequence[Group]) -> list[tuple[str, str, str]]:
-    """Of each failed search what it is, the first line of its error and the lines after that."""
+    """Returns each failed search's name, the first line of its error and the lines after that."""
     found = []
     for group, search in _all(groups, "failed"):
         first, *rest = search["error"].strip().splitlines() or ["no error recorded"]
@@ -245,7 +245,7 @@ def _all(groups: Iterable[Group], status: str | None = None) -> Iterable[tuple[G
 
 
 def _distinct(frame: pd.DataFrame, column: str) -> str:
-    """The column's value; several with the number of searches that have each."""
+    """Prints a column's value; of several values each with the number of its searches."""
     values = frame[column] if column in frame.columns else pd.Series(dtype=object)
     texts = values.dropna().map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
     known = texts[texts != ""].value_counts().sort_index()

@@ -21,7 +21,7 @@ from reports.data.quantities import CURVES
 from reports.drawing.layout import fold, log_scale, no_values, worth_log
 from reports.drawing.style import COLUMN_WIDTH, PAGE_WIDTH, STOP_RED, Linestyle, searcher_style, searcher_styles
 from reports.figures.trainings import size_ticks
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 from reports.papers.runs import (
     PaperTable,
     budget_note,
@@ -38,9 +38,9 @@ PAPER_SD = {"mnist": 3, "fashionmnist": 2, "eurosat": 6, "sprites": 7}
 PROTOCOLS = tuple(f"ald-{dataset}" for dataset in PAPER_SD)
 
 
-def needs(*searchers: str) -> tuple[Need, ...]:
-    """These searchers in each of the paper's experiments."""
-    return tuple(Need(protocol, searchers) for protocol in PROTOCOLS)
+def needs(*searchers: str) -> tuple[RequiredRuns, ...]:
+    """Asks for these searchers in each of the paper's experiments."""
+    return tuple(RequiredRuns(protocol, searchers) for protocol in PROTOCOLS)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _frame(row: DatasetCurves, line: Training) -> pd.DataFrame:
     return frame.assign(rule_has_fired=stopped, **dict(zip(units, line.values, strict=True)))
 
 
-def figure_2_data(runs: Runs) -> ALDCurves | None:
+def figure_2_data(runs: StoreFrames) -> ALDCurves | None:
     """Metrics while the size shrinks to 2, and where the stop rule would have ended that (`ald@full`)."""
     rows = []
     for dataset, found in _by_dataset(runs, (FULL,)):
@@ -96,7 +96,7 @@ def figure_2_data(runs: Runs) -> ALDCurves | None:
     return ALDCurves(tuple(rows)) if rows else None
 
 
-def figure_3_data(runs: Runs) -> ALDCurves | None:
+def figure_3_data(runs: StoreFrames) -> ALDCurves | None:
     """An ALD training, and one of fixed size at the size that it found (`ald@retrain`)."""
     rows = []
     for dataset, found in _by_dataset(runs, (RETRAINED,)):
@@ -109,7 +109,7 @@ def figure_3_data(runs: Runs) -> ALDCurves | None:
     return ALDCurves(tuple(rows)) if rows else None
 
 
-def figure_4_data(runs: Runs) -> ALDCurves | None:
+def figure_4_data(runs: StoreFrames) -> ALDCurves | None:
     """ALD trainings from several start sizes, those that have finished."""
     rows = []
     for dataset, found in _by_dataset(runs, STARTS):
@@ -122,8 +122,8 @@ def figure_4_data(runs: Runs) -> ALDCurves | None:
     return ALDCurves(tuple(rows)) if rows else None
 
 
-def _by_dataset(runs: Runs, searchers: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
-    """Printed name and the searches to draw of every dataset that has any, whichever protocol; the paper's first."""
+def _by_dataset(runs: StoreFrames, searchers: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Returns every dataset's printed name and searches to draw, of any protocol; the paper's datasets first."""
     found = runs.searches[runs.searches["searcher"].isin(searchers)]
     return [(printed_name(name), of_one_seed(found[found["dataset"] == name])) for name in _datasets(found)]
 
@@ -156,7 +156,7 @@ def _fired(line: Training, stop: int | None) -> str:
     return "rule did not fire" if stop is None else f"rule fires at {line.sizes[line.epochs.index(stop)]}"
 
 
-def seeds_data(runs: Runs) -> PaperTable | None:
+def seeds_data(runs: StoreFrames) -> PaperTable | None:
     """Section 5.2's spread of the chosen size over seeds, a row per dataset and settings of ALD.
 
     A dataset of the paper needs one finished seed, any other two.
@@ -166,9 +166,9 @@ def seeds_data(runs: Runs) -> PaperTable | None:
     settings = [name for name in ours.columns if name.startswith("setting_")]
     rows = []
     for dataset in _datasets(ours):
-        own = ours[ours["dataset"] == dataset]
-        for searcher in in_order(own["searcher"]):
-            for _, alike in own[own["searcher"] == searcher].groupby(settings, dropna=False):
+        of_dataset = ours[ours["dataset"] == dataset]
+        for searcher in in_order(of_dataset["searcher"]):
+            for _, alike in of_dataset[of_dataset["searcher"] == searcher].groupby(settings, dropna=False):
                 done = alike[alike["status"] == "done"]
                 if done["seed"].nunique() >= (1 if dataset in PAPER_SD else 2):
                     rows.append(_seeds_row(dataset, done, alike))
@@ -176,7 +176,7 @@ def seeds_data(runs: Runs) -> PaperTable | None:
 
 
 def _choosing(searches: pd.DataFrame) -> pd.DataFrame:
-    """ALD's searches that choose a size by the stop rule; a retrained one repeats what its start size has chosen."""
+    """Keeps ALD's searches that choose a size by the stop rule; a retrained one repeats a choice."""
     base = searches["searcher"].str.partition("@")[0]
     settings = searches.reindex(columns=["setting_stop_rule", "setting_retrain"])
     ignored = (settings["setting_stop_rule"] == "False") | (settings["setting_retrain"] == "True")
@@ -193,8 +193,8 @@ def _start_size(search: pd.Series) -> int | None:
 
 
 def _seeds_row(dataset: str, done: pd.DataFrame, alike: pd.DataFrame) -> dict[str, object]:
-    """Of the finished searches those of one condition: with several seeds, then of the largest budget."""
-    drawn = of_one_condition(done, complete=lambda own: min(2, own["seed"].nunique()))
+    """Makes a row of the searches of one condition, preferably with several seeds, then of the largest budget."""
+    drawn = of_one_condition(done, complete=lambda rows: min(2, rows["seed"].nunique()))
     first = drawn.iloc[0]
     unfinished = alike[(alike["protocol_hash"] == first["protocol_hash"]) & (alike["status"] != "done")]
     mean, sd = mean_sd(drawn["latent_dim"].astype(float))
@@ -226,7 +226,7 @@ class _Look(NamedTuple):
     linestyle: Linestyle = "-"
 
     def handle(self) -> Line2D:
-        """Of the legend."""
+        """Makes the legend's handle."""
         return Line2D([], [], color=self.color, linewidth=self.linewidth, linestyle=self.linestyle)
 
 

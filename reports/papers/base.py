@@ -17,19 +17,19 @@ from reports.drawing.base import Shown
 
 
 @dataclass(frozen=True)
-class Need:
+class RequiredRuns:
     """Finished searches of a protocol, with every one of these searchers (variants included: `ald@100`)."""
 
     protocol: str
     searchers: tuple[str, ...]
 
     def command(self, results: Path) -> str:
-        """What makes the runs in this results folder."""
+        """The command that makes the runs in this results folder."""
         what = f"--protocol {self.protocol} --searchers {' '.join(self.searchers)}"
         return f"python -m benchmark run {what} --results {shlex.quote(str(results))}"
 
 
-class Runs:
+class StoreFrames:
     """A store's frames, each read once."""
 
     def __init__(self, store: ResultsStore) -> None:
@@ -56,15 +56,15 @@ class Runs:
         """`ResultsStore.probes()`."""
         return self.store.probes()
 
-    def of(self, need: Need) -> pd.DataFrame:
-        """The finished searches that a need names, ordered as it names the searchers, then by seed."""
+    def of(self, need: RequiredRuns) -> pd.DataFrame:
+        """Returns the finished searches that a need names, in the order of its searchers, then by seed."""
         found = self.searches[
             (self.searches["protocol"] == need.protocol) & self.searches["searcher"].isin(need.searchers)
         ]
         order = {searcher: place for place, searcher in enumerate(need.searchers)}
         return found.assign(_place=found["searcher"].map(order)).sort_values(["_place", "seed"]).drop(columns="_place")
 
-    def has(self, need: Need) -> bool:
+    def has(self, need: RequiredRuns) -> bool:
         """True where every searcher of the need has a finished search."""
         return set(need.searchers) <= set(self.of(need)["searcher"])
 
@@ -85,6 +85,6 @@ class PaperItem:
 
     paper: str
     summary: str
-    needs: tuple[Need, ...]
-    data: Callable[[Runs], Shown | None]
+    needs: tuple[RequiredRuns, ...]
+    data: Callable[[StoreFrames], Shown | None]
     draw: Callable[[Any], Figure] | None = None

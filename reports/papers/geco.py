@@ -14,14 +14,14 @@ from matplotlib.ticker import MaxNLocator
 from reports.drawing.images import Images, gap_of, mosaic, to_rgb
 from reports.drawing.layout import fold, log_scale, worth_log, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH, STOP_RED, searcher_style
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 from reports.papers.runs import PaperTable, budget_note, of_one_seed, printed_name, share_of_budget
 
 BATCH = 64  # images, section IV: batches are counted in these, whatever a run's own batch size
 TAUS = (3, 4, 6, 8, 10, 14, 18, 22, 26, 30)
-FIGURE_1 = Need("geco-figure1", ("geco-l0arm",))
-FIGURE_2 = Need("geco-figure2", ("geco-l0arm@tau25", "geco-l0arm@tau35"))
-FIGURE_3 = Need("geco-figure3", tuple(f"geco-l0arm@tau{tau}" for tau in TAUS))
+FIGURE_1 = RequiredRuns("geco-figure1", ("geco-l0arm",))
+FIGURE_2 = RequiredRuns("geco-figure2", ("geco-l0arm@tau25", "geco-l0arm@tau35"))
+FIGURE_3 = RequiredRuns("geco-figure3", tuple(f"geco-l0arm@tau{tau}" for tau in TAUS))
 PAPER_ENDS = ((3, 27), (30, 2))  # (tau, retained dimensions): the two numbers that section IV-B gives
 PAPER_SIZES = {25: 5, 35: 3}  # by tau, from figure 2's caption; section IV-C's text says 20 for 25
 _SHOWN_TAUS = 5  # reconstructions beside figure 3's original
@@ -37,7 +37,7 @@ TABLE_1 = {
 }
 SHARES = {"200K": 0.5, "300K": 0.75, "400K": 1.0}  # of the protocol's budget of 400K batches
 TABLE_1_NEEDS = {
-    name: Need(f"geco-table1-{name}", tuple(f"geco-l0arm@n{n}" for n in TABLE_1[name])) for name in TABLE_1
+    name: RequiredRuns(f"geco-table1-{name}", tuple(f"geco-l0arm@n{n}" for n in TABLE_1[name])) for name in TABLE_1
 }
 
 
@@ -62,7 +62,7 @@ class GecoTraining:
         return frame
 
 
-def figure_1_data(runs: Runs) -> GecoTraining | None:
+def figure_1_data(runs: StoreFrames) -> GecoTraining | None:
     """The gated training of figure 1's run."""
     found = runs.of(FIGURE_1)
     if found.empty:
@@ -96,7 +96,7 @@ class Reconstructions:
         return self.runs.rename(columns=units).assign(images=len(self.originals), run=self.about)
 
 
-def figure_2_data(runs: Runs) -> Reconstructions | None:
+def figure_2_data(runs: StoreFrames) -> Reconstructions | None:
     """Reconstructions by the models of two taus, those whose images the store has."""
     found = runs.of(FIGURE_2)
     if found.empty:
@@ -141,7 +141,7 @@ class Front:
         return pd.concat([ours, paper], ignore_index=True).rename(columns={"tau": "tau [squared error/image]"})
 
 
-def figure_3_data(runs: Runs) -> Front | None:
+def figure_3_data(runs: StoreFrames) -> Front | None:
     """Retained dimensions of each tau's run, and one image as some of them reconstruct it."""
     found = runs.of(FIGURE_3)
     if found.empty:
@@ -153,7 +153,7 @@ def figure_3_data(runs: Runs) -> Front | None:
     return Front(_about(runs, drawn.iloc[0]), unfinished, points, original, what, images)
 
 
-def _one_image(runs: Runs, drawn: pd.DataFrame) -> tuple[Images | None, str, dict[float, Images]]:
+def _one_image(runs: StoreFrames, drawn: pd.DataFrame) -> tuple[Images | None, str, dict[float, Images]]:
     """A test image, what it is, and its reconstructions by tau: at most `_SHOWN_TAUS`, evenly over the points."""
     galleries = {search["tau"]: runs.store.gallery(search["search_id"]) for _, search in drawn.iterrows()}
     kept = {tau: gallery for tau, gallery in galleries.items() if gallery is not None}
@@ -171,7 +171,7 @@ def _one_image(runs: Runs, drawn: pd.DataFrame) -> tuple[Images | None, str, dic
     return to_rgb(first["originals"])[place], what, images
 
 
-def table_1_data(runs: Runs) -> PaperTable | None:
+def table_1_data(runs: StoreFrames) -> PaperTable | None:
     """Table I, the paper's numbers beside ours; ours are blank where no run has finished."""
     every = runs.store.searches()
     rows = [_table_row(runs, every, name, n) for name, of_n in TABLE_1.items() for n in of_n]
@@ -179,7 +179,7 @@ def table_1_data(runs: Runs) -> PaperTable | None:
     return PaperTable(table) if table[_column("MSE", "ours")].notna().any() else None
 
 
-def _table_row(runs: Runs, every: pd.DataFrame, name: str, n: int) -> dict[str, object]:
+def _table_row(runs: StoreFrames, every: pd.DataFrame, name: str, n: int) -> dict[str, object]:
     """Our MSE is the tau that the baseline training has set; our dimensions are the gates open at each share.
 
     every: the store's searches, unfinished ones included.
@@ -221,7 +221,7 @@ def _by_tau(searches: pd.DataFrame) -> pd.DataFrame:
     return drawn.assign(tau=drawn["setting_tau"].astype(float)).sort_values("tau")
 
 
-def _about(runs: Runs, search: pd.Series, dataset: bool = True) -> str:
+def _about(runs: StoreFrames, search: pd.Series, dataset: bool = True) -> str:
     """Dataset, backbone, seed, and the budget where it is not the paper's; of figure 2 the paper gives none."""
     rows = runs.training(search["search_id"], int(search["chosen_trial"]))
     share = share_of_budget(search, rows["images_seen"].iloc[-1])

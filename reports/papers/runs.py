@@ -40,16 +40,16 @@ def n_searchers(searches: pd.DataFrame) -> int:
 
 
 def of_one_condition(searches: pd.DataFrame, complete: Callable[[pd.DataFrame], int] = n_searchers) -> pd.DataFrame:
-    """Those searches of the most complete set that share all conditions: data, backbone, training and evaluation.
+    """Returns the most complete set of searches that share all conditions: data, backbone, training and evaluation.
 
-    Of equally complete ones that of the most epochs, then the one with Inception features, which the papers have. A
-    searcher and seed that ran on several devices counts once. `searches` is not empty.
+    Of equally complete sets it prefers the one with the most epochs, then one with Inception features, which the papers
+    use. A searcher and seed that ran on several devices counts once. `searches` is not empty.
     """
 
     def rank(of_condition: tuple[Hashable, pd.DataFrame]) -> tuple[int, float, bool, Any]:
-        condition, own = of_condition
-        inception = bool((own["test_fid_features"] == "inception").any())
-        return complete(own), float(own["epochs"].max()), inception, condition
+        condition, alike = of_condition
+        inception = bool((alike["test_fid_features"] == "inception").any())
+        return complete(alike), float(alike["epochs"].max()), inception, condition
 
     conditions = [searches["protocol_hash"].fillna(""), searches["epochs"].fillna(0)]  # old runs may have no hash
     _, best = max(searches.groupby(conditions), key=rank)
@@ -57,17 +57,20 @@ def of_one_condition(searches: pd.DataFrame, complete: Callable[[pd.DataFrame], 
 
 
 def of_one_seed(searches: pd.DataFrame) -> pd.DataFrame:
-    """Of `of_one_condition` those of the seed with the most searchers, the lowest of several."""
+    """Returns the searches of `of_one_condition` with the seed that most searchers have; the lowest of several.
+
+    This is the rule for every figure that shows single trainings.
+    """
     alike = of_one_condition(searches)
     counts = alike.groupby("seed")["searcher"].nunique()  # by rising seed; idxmax takes the first
     return alike[alike["seed"] == counts.idxmax()]
 
 
 def share_of_budget(search: pd.Series, images_seen: float = math.nan) -> float:
-    """Budget of a search's full training over that in its protocol's file.
+    """Divides a search's training budget by the one in its protocol's file.
 
-    Of a budget in batches by the images seen or, where they are not given, by the epochs; NaN where those are unknown
-    beforehand.
+    A budget in batches is measured by the images seen or, where they are not given, by the epochs. NaN where the file
+    does not say how many batches an epoch has.
     """
     paper = load_protocol(search["protocol"]).training
     if paper.batches is None:
@@ -78,7 +81,7 @@ def share_of_budget(search: pd.Series, images_seen: float = math.nan) -> float:
 
 
 def is_full(share: float) -> bool:
-    """True for all of a budget, as far as it can be known (NaN is not); one in batches is rounded to whole epochs."""
+    """True for a full budget, and where the share is unknown (NaN). Budgets in batches are rounded to whole epochs."""
     return math.isnan(share) or abs(share - 1) < 0.02
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reports.drawing.save import make_folder, save
 from reports.drawing.style import paper_style
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 from reports.papers.registry import PAPER_ITEMS
 from reports.tables.latex.frame import frame_latex
 
@@ -19,14 +19,14 @@ class PaperReport:
 
     results: Path
     written: dict[str, tuple[Path, ...]]
-    missing: dict[str, list[Need]]
+    missing: dict[str, list[RequiredRuns]]
 
 
-def write_papers(names: Sequence[str], runs: Runs, out: Path) -> PaperReport:
+def write_papers(names: Sequence[str], runs: StoreFrames, out: Path) -> PaperReport:
     """Write the named items into `out`, as far as the runs allow. Raises InputError where `out` cannot be written."""
     make_folder(out)
     written: dict[str, tuple[Path, ...]] = {}
-    missing: dict[str, list[Need]] = {}
+    missing: dict[str, list[RequiredRuns]] = {}
     with paper_style():
         for name in names:
             item = PAPER_ITEMS[name]

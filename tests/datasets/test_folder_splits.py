@@ -150,7 +150,8 @@ def test_folders_beside_the_splits_are_said(tmp_path: Path) -> None:
 def test_too_few_images_says_what_was_there_instead(tmp_path: Path) -> None:
     for i in range(30):
         (tmp_path / f"{i}.npy").write_bytes(b"")
-    _refused(tmp_path, "found 0 images (left out: 30 files of other formats (30 .npy)), expected at least 20")
+    _fill(tmp_path, range(19))
+    _refused(tmp_path, "found 19 images (left out: 30 files of other formats (30 .npy)), expected at least 20")
 
 
 # --- links

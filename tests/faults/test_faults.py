@@ -1,6 +1,9 @@
 """The fault harness in short, and whether it notices what a fault can do; `make faults` is the whole of it."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import ROOT
 
 from benchmark.store import ResultsStore
 from benchmark.store.doubts import search_flags
@@ -33,6 +37,15 @@ def _run(name: str, folder: Path, count: int) -> None:
         pytest.skip(str(reason))
     assert tried == count
     assert survived == tried  # what is wrong is printed, with the command that repeats it
+
+
+@pytest.mark.parametrize("module", ["tests.faults", "tests.speed"])
+def test_make_finds_it(module: str) -> None:
+    """Beside the package `tests` that torch-fidelity installs."""
+    code = f"from importlib.util import find_spec; print(find_spec('{module}.__main__').origin)"
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.stdout.strip() == str(ROOT.joinpath(*module.split("."), "__main__.py")), done.stderr
 
 
 @pytest.mark.parametrize("name", SHORT)

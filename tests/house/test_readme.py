@@ -16,10 +16,12 @@ def _block(containing: str) -> str:
 
 def test_the_example_searcher_runs_and_is_short(tmp_path: Path) -> None:
     example = _block("class Halving")
-    assert len(example.splitlines()) < 30
+    assert len(example.splitlines()) <= 30
+    assert example in (ROOT / "docs" / "writing-a-searcher.md").read_text().replace("# halving.py\n", "")
     (tmp_path / "halving.py").write_text(example)
     (tmp_path / "tiny.toml").write_text(
-        TINY.format(epochs=4) + '[searchers."halving:Halving"]\nlatent_dim = 8\nshort_epochs = 2\n'
+        TINY.format(epochs=4)
+        + '[space]\nlow = 2\nhigh = 8\nsizes = [2, 4, 8]\n[searchers."halving:Halving"]\nshort = 0.5\n'
     )
     arguments = ["--protocol", "tiny.toml", "--searchers", "halving:Halving", "--seeds", 0]
     done = benchmark("run", *arguments, cwd=tmp_path, cache=tmp_path / "cache")

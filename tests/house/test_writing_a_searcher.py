@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from commands import ROOT, TINY, benchmark
 
+from benchmark.config.protocol import load_protocol
 from benchmark.store import ResultsStore
+from benchmark.suite.plan import make_searcher
 from searchers.testing import SearcherContract
 from searchers.testing.contract import run_checks
 from searchers.testing.model import N_FACTORS
@@ -52,6 +54,13 @@ def test_the_examples_keep_the_contract(work: Path, name: str) -> None:
 def test_the_test_class_of_the_document_is_one(work: Path) -> None:
     contract = importlib.import_module("test_halving").TestHalving
     assert issubclass(contract, SearcherContract) and contract.answer == OPTIMUM
+
+
+def test_a_protocol_sets_its_settings(work: Path) -> None:
+    (table,) = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
+    (work / "mine.toml").write_text(table)
+    protocol = load_protocol(str(work / "mine.toml"))
+    assert make_searcher("halving:Halving", protocol.searchers["halving:Halving"]).short == 0.2
 
 
 def test_the_examples_run(work: Path) -> None:

@@ -28,7 +28,7 @@ from reports.papers.ald import (
     figure_4_data,
     seeds_data,
 )
-from reports.papers.base import Runs
+from reports.papers.base import StoreFrames
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import write_papers
 
@@ -50,9 +50,9 @@ def full(dataset: str, seed: int = 0, **values: Any) -> tuple[Row, list[Row]]:
     return row, logged
 
 
-def store(root: Path, *parts: tuple[Row, list[Row]]) -> Runs:
+def store(root: Path, *parts: tuple[Row, list[Row]]) -> StoreFrames:
     write_store(root, [row for row, _ in parts], [epoch for _, logged in parts for epoch in logged])
-    return Runs(ResultsStore(root))
+    return StoreFrames(ResultsStore(root))
 
 
 def texts(figure: Figure) -> list[str]:
@@ -296,7 +296,7 @@ budget = 2.0
     arguments = ["--protocol", "tiny.toml", "--searchers", FULL, RETRAINED, "--seeds", 0]
     done = benchmark("run", *arguments, cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 0, done.stdout + done.stderr
-    runs = Runs(ResultsStore(tmp_path / "results"))
+    runs = StoreFrames(ResultsStore(tmp_path / "results"))
     names, out = ["ald-figure2", "ald-figure3"], tmp_path / "papers"
     assert list(write_papers(names, runs, out).written) == names and len(list(out.iterdir())) == 6
     shrinking, both = figure_2_data(runs), figure_3_data(runs)

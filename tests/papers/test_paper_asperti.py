@@ -29,7 +29,7 @@ from reports.papers.asperti.images import (
 from reports.papers.asperti.noise import NOISE, draw_noise, noise_data
 from reports.papers.asperti.plane import MNIST_2D, positions_data, trajectories_data
 from reports.papers.asperti.tables import table_1_data, table_2_data
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import write_papers
 from searchers.base import SearchSpace
@@ -51,10 +51,12 @@ class Store:
         (root / "searches").mkdir(parents=True)
 
     @property
-    def runs(self) -> Runs:
-        return Runs(ResultsStore(self.root))
+    def runs(self) -> StoreFrames:
+        return StoreFrames(ResultsStore(self.root))
 
-    def add(self, need: Need, rows: list[dict[str, Any]], epochs: int = 100, seed: int = 0, **search: Any) -> Path:
+    def add(
+        self, need: RequiredRuns, rows: list[dict[str, Any]], epochs: int = 100, seed: int = 0, **search: Any
+    ) -> Path:
         """A finished search of one training with a gallery; its folder."""
         name = f"{need.protocol}-{len(list((self.root / 'searches').iterdir()))}"
         folder = ResultsStore(self.root).folder(name)
@@ -72,7 +74,7 @@ class Store:
         np.savez(folder.path / "images.npz", originals=images, reconstructions=255 - images, samples=images)
         return folder.path
 
-    def add_model(self, need: Need, rows: list[dict[str, Any]], latent_dim: int, **search: Any) -> Path:
+    def add_model(self, need: RequiredRuns, rows: list[dict[str, Any]], latent_dim: int, **search: Any) -> Path:
         """The same with a model."""
         path = self.add(need, rows, **search)
         vae = build_vae("mlp", {"hidden": [8]}, SHAPE, latent_dim, seed=1)

@@ -15,7 +15,7 @@ from benchmark.config.protocol import load_protocol
 from benchmark.store import ResultsStore
 from benchmark.suite.plan import make_searcher
 from reports.drawing.style import STOP_RED, paper_style
-from reports.papers.base import Runs
+from reports.papers.base import StoreFrames
 from reports.papers.geco import (
     FIGURE_1,
     FIGURE_2,
@@ -46,9 +46,9 @@ def gated(row: Row, gates: list[int], batches: int, trial: int = 0, **values: An
     ]
 
 
-def store(root: Path, *parts: Part) -> Runs:
+def store(root: Path, *parts: Part) -> StoreFrames:
     write_store(root, [row for row, _ in parts], [epoch for _, logged in parts for epoch in logged])
-    return Runs(ResultsStore(root))
+    return StoreFrames(ResultsStore(root))
 
 
 def drawn(figure: Figure) -> Figure:
@@ -149,7 +149,7 @@ def bounded(tau: int, size: int, seed: int = 0, **values: Any) -> Part:
     return row, gated(row, [32, size], 843)
 
 
-def label_galleries(runs: Runs, labels: list[int]) -> None:
+def label_galleries(runs: StoreFrames, labels: list[int]) -> None:
     """Gives each gallery these labels, images whose first pixel is their place, and tau added to it by the model."""
     for _, row in runs.searches.iterrows():
         path = runs.store.folder(row["search_id"]).path / "images.npz"

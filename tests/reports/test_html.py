@@ -205,6 +205,15 @@ def test_figures_have_their_text_caption_and_files(reader: Reader, report: Repor
         assert " ".join(written.kind.caption.split()) in " ".join(reader.text.split())
 
 
+def test_every_figure_says_what_it_is(report: Report) -> None:
+    titles = {written.name: written.data.title.partition(":")[0] for written in report.figures}
+    assert titles == {
+        **{"ranks": "Ranks", "cost": "Search cost", "latent_dim": "Chosen latent size"},
+        **{"tradeoff": "Quality against cost", "anytime": "Best mean rank so far", "regret": "Regret"},
+        **{"learning": "Learning curves", "trainings": "Trainings", "images": "Reconstructions and samples"},
+    }
+
+
 def test_same_report_gives_the_same_page(report: Report) -> None:
     assert page(report) == report.page.read_text(encoding="utf-8")
 

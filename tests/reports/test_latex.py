@@ -20,7 +20,7 @@ from benchmark.store import ResultsStore
 from reports.analysis.analysis import analyse
 from reports.data.groups import read_groups
 from reports.papers import write as papers_render
-from reports.papers.base import PaperItem, Runs
+from reports.papers.base import PaperItem, StoreFrames
 from reports.tables.latex.comparison import comparison_latex, write_latex
 from reports.tables.latex.frame import frame_latex
 from reports.tables.latex.text import escape, number, shortened
@@ -223,7 +223,7 @@ def test_papers_tables_are_written_as_csv_and_latex(tmp_path: Path, monkeypatch:
     write_store(tmp_path / "results", [search("grid")], [])
     item = PaperItem("ALD-VAE (2312.06280), table I", "what & why", (), lambda runs: _Table())
     monkeypatch.setattr(papers_render, "PAPER_ITEMS", {"ald-table-1": item})
-    report = papers_render.write_papers(["ald-table-1"], Runs(ResultsStore(tmp_path / "results")), tmp_path)
+    report = papers_render.write_papers(["ald-table-1"], StoreFrames(ResultsStore(tmp_path / "results")), tmp_path)
     assert [path.name for path in report.written["ald-table-1"]] == ["ald-table-1.csv", "ald-table-1.tex"]
     source = (tmp_path / "ald-table-1.tex").read_text(encoding="ascii")
     assert r"\caption{ALD-VAE (2312.06280), table I: what \& why}" in source

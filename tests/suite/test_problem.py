@@ -1,171 +1,25 @@
 """The searcher contract as real runs: all that a method may ask for, and that a kill changes no bit of its results."""
 
 import copy
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from contract_runs import RUNS, START, Continuing, Growing, LearnedPrior, Looking, Replacing, Scripted, Shrinking, kl_to
 from small_bench import DATASET, EVALUATOR, SETTINGS, Killed, SmallResults, assert_same, spec_of
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from benchmark.suite import problem as problem_module
 from benchmark.training.clock import Clock
 from benchmark.training.loop import train
 from benchmark.training.model_view import ModelView
 from benchmark.training.state import TrainingState
-from searchers.base import KEEP_ALL, Choice, Controller, Decision, Model, Problem, Searcher, resize
-from searchers.parts.objectives import VAE, Loss, bernoulli_nll, elbo_loss, kl_per_dim, reparameterise
+from searchers.base import Controller
+from searchers.parts.objectives import kl_per_dim
 from searchers.quantities import METRICS
-
-START = 5  # latents
-
-
-class Scripted(Controller):
-    """Does what `decisions` says after each epoch; a weight of each latent's KL is trained and follows the latents."""
-
-    decisions: dict[int, Decision] = {}
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.linspace(0.5, 1.5, START))
-
-    def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
-        weighted = (kl_per_dim(*vae.encode(x)) * self.weights.square()).sum() / len(x)
-        return Loss(elbo_loss(vae, x, generator).total + weighted)
-
-    def latents_kept(self, indices: Sequence[int], n_added: int) -> None:
-        resize(self.weights, indices, torch.full((n_added,), 2.0))
-
-    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
-        return self.decisions.get(len(history), KEEP_ALL)
-
-    def traces(self) -> dict[str, float]:
-        return {"weight": float(self.weights.detach().sum())}
-
-
-class Growing(Scripted):
-    decisions = {1: Decision(add=2), 3: Decision(add=1)}
-
-
-class Shrinking(Scripted):
-    decisions = {1: Decision(keep=(0, 2, 4)), 2: Decision(keep=(1, 2), add=3)}
-
-
-class Replacing(Scripted):
-    """As many latents as before, but others."""
-
-    decisions = {2: Decision(keep=(1, 2, 3, 4), add=1)}
-
-
-class LearnedPrior(Controller):
-    """A learned variance of each latent's prior; the first latent goes after the second epoch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log_variance = nn.Parameter(torch.linspace(-1, 1, START))
-
-    def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
-        mean, logvar = vae.encode(x)
-        nll = bernoulli_nll(vae.decode(reparameterise(mean, logvar, generator)), x)
-        return Loss(nll + kl_to(mean, logvar, self.log_variance).sum() / len(x))
-
-    def latents_kept(self, indices: Sequence[int], n_added: int) -> None:
-        resize(self.log_variance, indices, torch.zeros(n_added))
-
-    def prior_variance(self) -> Tensor:
-        return self.log_variance.exp()
-
-    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
-        return Decision(keep=(1, 2, 3, 4)) if len(history) == 2 else KEEP_ALL
-
-
-def kl_to(mean: Tensor, logvar: Tensor, prior: Tensor) -> Tensor:
-    """KL(N(mean, exp(logvar)) || N(0, exp(prior))), [B, n]."""
-    return 0.5 * ((mean.square() + logvar.exp()) / prior.exp() - 1 + prior - logvar)
-
-
-class Looking(Controller):
-    """Evaluates prefixes, and keeps the latents that move the images most."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("variance", torch.zeros(START))
-
-    def latents_kept(self, indices: Sequence[int], n_added: int) -> None:
-        resize(self.variance, indices, torch.zeros(n_added))
-
-    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
-        mean, _ = model.posterior()
-        self.variance.copy_(mean.var(0))
-        for size in (1, 3):
-            assert set(model.evaluate(range(size))) == set(METRICS)
-        if len(history) != 2:
-            return KEEP_ALL
-        return Decision(keep=tuple(sorted(model.sensitivity(20).topk(4).indices.tolist())))
-
-    def traces(self) -> dict[str, float]:
-        return {"variance": float(self.variance.sum())}
-
-
-@dataclass(frozen=True)
-class InTraining(Searcher):
-    """One training with a controller."""
-
-    controller: str = "Growing"
-
-    def search(self, problem: Problem) -> Choice:
-        return Choice(problem.train(START, globals()[self.controller]()))
-
-
-@dataclass(frozen=True)
-class Continuing(Searcher):
-    """Trains on from its trainings, shared or not, and looks at their posteriors and prefixes."""
-
-    continues = True
-
-    def search(self, problem: Problem) -> Choice:
-        first = problem.train(6, epochs=2)
-        fewer = problem.train(3, epochs=2, start=(first, (0, 2, 5)))
-        problem.evaluate(fewer, [0, 1])
-        on = problem.train(3, Shrinks(), epochs=3, start=(fewer, None))
-        metrics = [problem.evaluate(on, range(size))["recon_nll"] for size in (1, 2)]
-        _, logvar = problem.encode(on, 7)
-        last = problem.train(2, epochs=2, start=(on, [0, 1]))
-        return Choice(last if min(metrics) < math.inf and logvar.shape == (7, 2) else on)
-
-
-class Shrinks(Controller):
-    def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
-        return Decision(keep=(0, 2)) if len(history) == 1 else KEEP_ALL
-
-
-@dataclass(frozen=True)
-class TwoNN(Searcher):
-    """The images' intrinsic dimension (Facco et al. 2017), and a training of that size and of twice that."""
-
-    def search(self, problem: Problem) -> Choice:
-        x = problem.images(150).flatten(1).double()
-        first, second = torch.cdist(x, x).fill_diagonal_(math.inf).topk(2, largest=False).values.unbind(1)
-        dimension = len(x) / float(torch.log(second / first).sum())
-        trials = [problem.train(problem.space.clip(round(size))) for size in (dimension, 2 * dimension)]
-        return Choice(min(trials, key=lambda trial: trial.history["recon_nll"].iloc[-1]))
-
-
-RUNS = {  # a searcher, and where it is killed: after this epoch of this training
-    "Growing": (InTraining("Growing"), [(0, 2), (0, 4)]),
-    "Shrinking": (InTraining("Shrinking"), [(0, 1), (0, 3)]),
-    "Replacing": (InTraining("Replacing"), [(0, 2)]),
-    "LearnedPrior": (InTraining("LearnedPrior"), [(0, 2), (0, 3)]),
-    "Looking": (InTraining("Looking"), [(0, 2), (0, 4)]),
-    "Continuing": (Continuing(), [(0, 1), (1, 1), (2, 1), (3, 1), (3, 2)]),
-    "TwoNN": (TwoNN(), [(1, 2)]),
-}
 
 
 @pytest.fixture(scope="module")
@@ -217,52 +71,51 @@ def test_latents_come_and_go(whole: dict[str, SmallResults]) -> None:
         assert trial.start_latent_dim == START and trial.latent_dim == _sizes(whole[name])[-1]
 
 
+def _state(controller: Controller) -> TrainingState:
+    """A training of START latents before its first epoch."""
+    results = SmallResults(Path("never-written"))
+    return results.bench(spec_of()).run(results.folder(spec_of()).trial(0), 0, START, controller).state
+
+
+def _train(state: TrainingState, after_epoch: Callable[[TrainingState], None]) -> None:
+    train(state, SETTINGS, DATASET.train, EVALUATOR, (3, START), Clock(EVALUATOR.device), after_epoch)
+
+
 def _states(controller: Controller) -> tuple[TrainingState, list[TrainingState]]:
-    """A training of START latents: its end, and copies of its state after each epoch."""
-    bench, states = SmallResults(Path("unused")).bench(spec_of()), []
-    state = bench.run(SmallResults(Path("unused")).folder(spec_of()).trial(0), 0, START, controller).state
-
-    def copied(state: TrainingState) -> None:
-        states.append(copy.deepcopy(state))
-
-    train(state, SETTINGS, DATASET.train, EVALUATOR, (3, START), Clock(EVALUATOR.device), copied)
+    """The end of a training of START latents, and copies of its state after each epoch."""
+    state, states = _state(controller), []
+    _train(state, lambda state: states.append(copy.deepcopy(state)))
     return state, states
 
 
 @pytest.mark.parametrize("controller", [Growing, Shrinking, Replacing])
-def test_a_controllers_parameters_and_their_moments_follow_the_latents(controller: type[Scripted]) -> None:
+def test_a_controllers_parameters_and_their_moments_follow_the_latents(
+    controller: type[Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where there are as many latents as before."""
-    changed: list[dict[str, Tensor]] = []
+    own = controller()
+    state, expected, found = _state(own), [], []
 
-    class Watched(controller):  # type: ignore[misc, valid-type]
-        def latents_kept(self, indices: Sequence[int], n_added: int) -> None:
-            changed.append(self.snapshot(indices, n_added))
-            super().latents_kept(indices, n_added)
+    def values() -> dict[str, Tensor]:
+        moments = state.optimizer.state[own.weights]
+        return {"weights": own.weights.detach(), "first": moments["exp_avg"], "second": moments["exp_avg_sq"]}
 
-        def snapshot(self, indices: Sequence[int], n_added: int) -> dict[str, Tensor]:
-            own = self.state[0].optimizer.state[self.weights]
-            fresh = torch.zeros(n_added)
-            moments = {name: torch.cat([own[name][list(indices)], fresh]) for name in ("exp_avg", "exp_avg_sq")}
-            return moments | {"weights": torch.cat([self.weights.detach()[list(indices)], fresh + 2])}
+    def followed(indices: Sequence[int], n_added: int) -> None:
+        fresh = {name: torch.full((n_added,), 2.0 if name == "weights" else 0.0) for name in values()}
+        expected.append({name: torch.cat([old[list(indices)], fresh[name]]) for name, old in values().items()})
+        controller.latents_kept(own, indices, n_added)
 
-    bench, results = Watched(), SmallResults(Path("unused"))
-    bench.state = []
-    state = results.bench(spec_of()).run(results.folder(spec_of()).trial(0), 0, START, bench).state
-    bench.state.append(state)
-    found: list[dict[str, Tensor]] = []
+    monkeypatch.setattr(own, "latents_kept", followed)
 
     def look(state: TrainingState) -> None:
         if len(state.rows) in controller.decisions:
-            own = state.optimizer.state[bench.weights]
-            moments = {name: own[name].clone() for name in ("exp_avg", "exp_avg_sq")}
-            found.append(moments | {"weights": bench.weights.detach().clone()})
+            found.append({name: value.clone() for name, value in values().items()})
 
-    train(state, SETTINGS, DATASET.train, EVALUATOR, (3, START), Clock(EVALUATOR.device), look)
-    assert len(found) == len(changed) == len(controller.decisions)
-    for own, expected in zip(found, changed, strict=True):
-        for name, value in expected.items():
-            assert torch.equal(own[name], value), name
-        assert (own["exp_avg_sq"] > 0).any() and own["weights"].unique().numel() > 2
+    _train(state, look)
+    assert len(found) == len(expected) == len(controller.decisions)
+    for got, wanted in zip(found, expected, strict=True):
+        assert all(torch.equal(got[name], wanted[name]) for name in wanted)
+        assert (got["second"] > 0).any() and got["weights"].unique().numel() > 2
 
 
 def test_what_is_added_changes_nothing_at_first() -> None:

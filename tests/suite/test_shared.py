@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from small_bench import Killed, SmallResults, assert_same, spec_of
 
+from benchmark.store import claims
 from benchmark.store.claims import claim
 from benchmark.store.folders import TrialFolder
 from benchmark.suite import problem as problem_module
@@ -101,6 +102,20 @@ def test_a_search_waits_for_a_training_that_another_process_does(
     assert_same(results, donor)
     search = results.store.searches().iloc[0]
     assert search["wall_seconds"] < results.store.epochs()["wall_seconds"].iloc[-1] + 0.5
+
+
+def test_a_training_of_a_machine_that_is_gone_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When nothing has touched its claim for a while."""
+    monkeypatch.setattr(problem_module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(claims, "STALE_SECONDS", 0.5)
+    results, spec = SmallResults(tmp_path), spec_of()
+    path = results.trainings / spec.training_key(2, 4)
+    path.mkdir(parents=True)
+    (path / "claim-000001").write_text(FOREIGN)
+    begin = time.monotonic()
+    results.search(Listed((2,)), spec)
+    assert time.monotonic() - begin > 0.5 and results.epochs == [(0, epoch) for epoch in (1, 2, 3, 4, 4)]
+    assert len(results.notices) == 1 and not list(path.glob("claim-*"))
 
 
 def test_while_another_process_trains_its_checkpoint_is_not_touched(tmp_path: Path) -> None:

@@ -7,15 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_bench import DATASET, EVALUATOR
 from torch import Generator, Tensor, nn
 
 from benchmark.backbones.build import build_vae
+from benchmark.config.protocol import Training
 from benchmark.store.folders import TrialFolder
 from benchmark.training import checkpoint
+from benchmark.training.clock import Clock
+from benchmark.training.loop import train
 from benchmark.training.state import TrainingState
 from searchers.base import KEEP_ALL, Controller, Decision, FixedSize, Model
 from searchers.parts.objectives import VAE, Loss, elbo_loss, kl_per_dim
-from tests.training.test_training import SEED, TRIAL, N, Scripted, _train
+from tests.training.test_training import BATCH, SEED, TRIAL, N, Scripted, _train
 
 SHRINK = {1: Decision(keep=(0, 2, 3))}
 INSTEAD = "; state for each latent has to follow in latents_kept(): see searchers.base.resize"
@@ -122,13 +126,8 @@ def test_it_is_said_after_a_resume_too(tmp_path: Path) -> None:
 
 
 def _train_on(state: TrainingState) -> None:
-    from benchmark.config.protocol import Training
-    from benchmark.training.clock import Clock
-    from benchmark.training.loop import train
-    from tests.training.test_training import BATCH, CPU, DATASET, _evaluator
-
     settings = Training(epochs=3, batch_size=BATCH)
-    train(state, settings, DATASET.train, _evaluator(), (SEED, TRIAL), Clock(CPU), lambda _: None)
+    train(state, settings, DATASET.train, EVALUATOR, (SEED, TRIAL), Clock(EVALUATOR.device), lambda _: None)
 
 
 def test_open_latents_of_another_number() -> None:

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_bench import DATASET, EVALUATOR
 from torch import Generator, Tensor
 
 from benchmark.backbones.build import build_vae
-from benchmark.config.protocol import Evaluation, Training
-from benchmark.datasets.base import Dataset, make_dataset
-from benchmark.metrics.evaluation import Evaluator
+from benchmark.config.protocol import Training
 from benchmark.store.rows import EPOCH_COLUMNS, LATENT_ARRAYS
 from benchmark.training.clock import Clock
 from benchmark.training.loop import train
@@ -24,30 +23,9 @@ from searchers.parts.objectives import VAE, Loss, elbo_loss
 
 CPU = torch.device("cpu")
 PIXELS, HIDDEN, N, BATCH = 16, 12, 6, 32
-N_TRAIN, STEPS = 270, 8  # 270 of 300 images train: 8 whole batches
+N_TRAIN, STEPS = 198, 6  # 198 of 220 images train: 6 whole batches
 LEARNING_RATE = 1e-2
 SEED, TRIAL = 4, 2
-
-
-class _Stub:
-    """The pixels themselves as features."""
-
-    name = "stub"
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return images.flatten(1)
-
-
-def _dataset() -> Dataset:
-    generator = Generator().manual_seed(0)
-    factors = torch.randn(340, 2, generator=generator)
-    mixing = 2 * torch.randn(2, PIXELS, generator=generator)
-    images = (255 * torch.sigmoid(factors @ mixing)).to(torch.uint8).unflatten(1, (1, 4, 4))
-    labels = (factors[:, 0] > 0).long()
-    return make_dataset("tiny", images[:300], labels[:300], images[300:], labels[300:], n_classes=2)
-
-
-DATASET = _dataset()
 
 
 class Scripted(Controller):
@@ -79,10 +57,6 @@ class NotANumber(FixedSize):
         return Loss(elbo_loss(vae, x, generator).total * math.nan)
 
 
-def _evaluator() -> Evaluator:
-    return Evaluator(DATASET.val, DATASET.n_classes, _Stub(), Evaluation(silhouette_images=20), CPU)
-
-
 def _train(
     controller: Controller, epochs: int = 3, after_epoch: Callable[[TrainingState], None] = lambda state: None
 ) -> TrainingState:
@@ -90,7 +64,7 @@ def _train(
     state = new_state(vae, controller, LEARNING_RATE)
     state.number = TRIAL
     settings = Training(epochs=epochs, batch_size=BATCH, learning_rate=LEARNING_RATE)
-    train(state, settings, DATASET.train, _evaluator(), (SEED, TRIAL), Clock(CPU), after_epoch)
+    train(state, settings, DATASET.train, EVALUATOR, (SEED, TRIAL), Clock(CPU), after_epoch)
     return state
 
 
@@ -162,7 +136,7 @@ def test_stop() -> None:
     assert len(state.rows) == 2 == len(controller.seen) and state.stopped and completed == [1, 2]
     assert state.vae.latent_dim == 6  # nothing is removed that no epoch follows
     settings = Training(epochs=9, batch_size=BATCH)
-    train(state, settings, DATASET.train, _evaluator(), (SEED, TRIAL), Clock(CPU), lambda state: None)
+    train(state, settings, DATASET.train, EVALUATOR, (SEED, TRIAL), Clock(CPU), lambda state: None)
     assert len(state.rows) == 2  # a stopped training that is resumed stays stopped
 
 
@@ -198,7 +172,7 @@ def test_closed_latents_are_removed_at_the_end() -> None:
     assert [row["latent_dim"] for row in state.rows] == [3, 3, 3] and gated[-1].latent_dim == N
     assert state.vae.latent_dim == 3 and state.latent_ids == [0, 2, 3]
 
-    evaluator, mask = _evaluator(), torch.tensor(gate)
+    evaluator, mask = EVALUATOR, torch.tensor(gate)
     names = ("recon_nll", "recon_sse", "fid_recon", "kl", "active_units")
 
     def scores(vae: VAE, open_latents: Tensor | None) -> list[float]:
@@ -263,7 +237,7 @@ def test_batch_larger_than_the_data() -> None:
     vae = build_vae("mlp", {"hidden": [HIDDEN]}, (1, 4, 4), N, 1)
     state = new_state(vae, FixedSize(), LEARNING_RATE)
     settings = Training(epochs=2, batch_size=1000)
-    train(state, settings, DATASET.train, _evaluator(), (SEED, TRIAL), Clock(CPU), lambda state: None)
+    train(state, settings, DATASET.train, EVALUATOR, (SEED, TRIAL), Clock(CPU), lambda state: None)
     assert [row["images_seen"] for row in state.rows] == [N_TRAIN, 2 * N_TRAIN]
 
 

@@ -9,14 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.config.protocol import load_protocol
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 from reports.papers.runs import is_full, of_one_seed, share_of_budget
 from searchers.quantities import ACTIVE
 
-MNIST_DENSE = Need("asperti-mnist-dense", ("grid@16",))
-MNIST_CONV = Need("asperti-mnist-conv", ("grid@16",))
-TILES_DENSE = Need("asperti-tiles-dense", ("grid@16",))
-TILES_CONV = Need("asperti-tiles-conv", ("grid@16",))
+MNIST_DENSE = RequiredRuns("asperti-mnist-dense", ("grid@16",))
+MNIST_CONV = RequiredRuns("asperti-mnist-conv", ("grid@16",))
+TILES_DENSE = RequiredRuns("asperti-tiles-dense", ("grid@16",))
+TILES_CONV = RequiredRuns("asperti-tiles-conv", ("grid@16",))
 
 GreyImages = NDArray[np.float32]  # [N, H, W], 0 black to 1 white
 
@@ -39,7 +39,7 @@ class Run:
         return f"seed {self.seed}" + ("" if is_full(self.share) else f", {100 * self.share:.3g} % of the budget")
 
 
-def find_run(runs: Runs, need: Need) -> Run | None:
+def find_run(runs: StoreFrames, need: RequiredRuns) -> Run | None:
     """The run of a need of one searcher on the protocol's own data and network; None where it has not finished."""
     protocol = load_protocol(need.protocol)
     found = runs.of(need)
@@ -55,7 +55,7 @@ def rows_of(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
     return frame[(frame["search_id"] == run.search_id) & (frame["trial"] == run.trial)]
 
 
-def decode(runs: Runs, run: Run, z: NDArray[np.floating]) -> GreyImages:
+def decode(runs: StoreFrames, run: Run, z: NDArray[np.floating]) -> GreyImages:
     """The images that the run's exported model decodes from z [N, latent_dim]; of the first channel."""
     import torch  # here: a report without decoded images needs none
 
@@ -72,7 +72,7 @@ def pixels(images: GreyImages) -> list[str]:
     return [image.tobytes().hex() for image in (images * 255).round().astype(np.uint8)]
 
 
-def final_latents(runs: Runs, run: Run) -> pd.DataFrame:
+def final_latents(runs: StoreFrames, run: Run) -> pd.DataFrame:
     """The latents of a run after its last epoch, by index in its model: no., variance (of the posterior mean over
     the validation images), mean(σ²) (of the posterior), their sum, inactive.
     """

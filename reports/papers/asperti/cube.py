@@ -17,10 +17,10 @@ from reports.drawing.layout import legend_below, wrapped_title
 from reports.drawing.style import PAGE_WIDTH
 from reports.papers.asperti.base import GreyImages, Run, decode, find_run, pixels, rows_of
 from reports.papers.asperti.plane import DIGIT_COLORS
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 
-SAMPLED = Need("asperti-mnist-3d", ("grid",))
-UNSAMPLED = Need("asperti-mnist-3d", ("searchers.experiments.unsampled:UnsampledGrid",))
+SAMPLED = RequiredRuns("asperti-mnist-3d", ("grid",))
+UNSAMPLED = RequiredRuns("asperti-mnist-3d", ("searchers.experiments.unsampled:UnsampledGrid",))
 
 SLICES = np.linspace(-2, 2, 5)  # of each latent: the paper's 25 points a slice, two sd of the prior either way
 _DIMENSIONS = ["z1", "z2", "z3"]
@@ -65,7 +65,7 @@ class Cube:
         return frame.astype({"digit": "Int64"})
 
 
-def cube_data(runs: Runs) -> Cube | None:
+def cube_data(runs: StoreFrames) -> Cube | None:
     """The probes' posterior means after the last epoch, and a grid decoded."""
     named = ((SAMPLED, "(A) VAE"), (UNSAMPLED, "(B) without sampling"))
     found = [(name, run) for need, name in named if (run := find_run(runs, need)) is not None]
@@ -73,7 +73,7 @@ def cube_data(runs: Runs) -> Cube | None:
     return Cube("Figure 3 of 1812.07238: encodings and decoded slices of the latent space", spaces) if spaces else None
 
 
-def _space(runs: Runs, run: Run, name: str) -> Space:
+def _space(runs: StoreFrames, run: Run, name: str) -> Space:
     probes = rows_of(runs.probes, run)
     probes = probes[probes["epoch"] == probes["epoch"].max()]
     encodings = pd.DataFrame(np.stack(probes["probe_mean"].to_list()), columns=_DIMENSIONS)
@@ -122,8 +122,17 @@ def _sentence(space: Space) -> str:
 def _draw_encodings(ax: Any, space: Space) -> None:
     reach = float(np.abs(space.encodings[_DIMENSIONS].to_numpy()).max())
     for digit, color in enumerate(DIGIT_COLORS):
-        own = space.encodings[space.encodings["digit"] == digit]
-        ax.scatter(own["z1"], own["z2"], own["z3"], s=1.5, color=color, alpha=0.6, linewidths=0, rasterized=True)
+        encodings = space.encodings[space.encodings["digit"] == digit]
+        ax.scatter(
+            encodings["z1"],
+            encodings["z2"],
+            encodings["z3"],
+            s=1.5,
+            color=color,
+            alpha=0.6,
+            linewidths=0,
+            rasterized=True,
+        )
     ax.set_title(space.name)
     for axis, name in zip((ax.xaxis, ax.yaxis, ax.zaxis), _DIMENSIONS, strict=True):
         axis.set_label_text(name, fontsize=7)

@@ -15,7 +15,7 @@ from benchmark.config.protocol import load_protocol
 from reports.drawing.layout import legend_below, log_scale, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH
 from reports.papers.asperti.base import MNIST_DENSE, final_latents, find_run, rows_of
-from reports.papers.base import Runs
+from reports.papers.base import StoreFrames
 
 RHOS = (0.1, 0.25, 0.5, 1.0, 2.0)  # the paper does not say which it plots
 _COLORS = ("#000000", "#0072b2", "#009e73", "#d55e00", "#cc79a7")
@@ -35,7 +35,7 @@ class Lines:
         return self.points
 
 
-def variances_data(runs: Runs) -> Lines | None:
+def variances_data(runs: StoreFrames) -> Lines | None:
     """Figure 5: no. (the latent's), minibatches, variance (of its mean, over the validation images), inactive (at the
     end).
     """
@@ -70,12 +70,12 @@ def draw_variances(data: Lines) -> Figure:
     }
     handles, names = [], []
     for inactive, (color, line, name) in looks.items():
-        own = data.points[data.points["inactive"] == inactive]
-        for number in own["no."].unique():
-            latent = own[own["no."] == number]
+        latents = data.points[data.points["inactive"] == inactive]
+        for number in latents["no."].unique():
+            latent = latents[latents["no."] == number]
             ax.plot(latent["minibatches"], latent["variance"], color=color, linestyle=line, linewidth=0.9, alpha=0.8)
         handles.append(Line2D([], [], color=color, linestyle=line))
-        names.append(f"{name} at the end ({own['no.'].nunique()})")
+        names.append(f"{name} at the end ({latents['no.'].nunique()})")
     batch = load_protocol(MNIST_DENSE.protocol).training.batch_size
     ax.set_xlabel(f"minibatches of {batch} images")
     ax.set_ylabel("variance of the posterior mean")
@@ -85,7 +85,7 @@ def draw_variances(data: Lines) -> Figure:
     return figure
 
 
-def ratio_data(runs: Runs) -> Lines:
+def ratio_data(runs: StoreFrames) -> Lines:
     """Figure 13: rho, variance, kl (nats) by equation 7, is_minimum for the point of equation 8. Needs no run."""
     parts = []
     for rho in RHOS:
@@ -112,9 +112,9 @@ def draw_ratio(data: Lines) -> Figure:
     log_scale(ax, "x", data.points["variance"].tolist())
     handles = []
     for rho, color, line in zip(RHOS, _COLORS, _STYLES, strict=True):
-        own = data.points[data.points["rho"] == rho]
-        ax.plot(own["variance"], own["kl"], color=color, linestyle=line)
-        least = own[own["is_minimum"]]
+        line_points = data.points[data.points["rho"] == rho]
+        ax.plot(line_points["variance"], line_points["kl"], color=color, linestyle=line)
+        least = line_points[line_points["is_minimum"]]
         ax.plot(least["variance"], least["kl"], color=color, linestyle="none", marker="o", markersize=4)
         handles.append(Line2D([], [], color=color, linestyle=line, marker="o", markersize=4))
     ax.set_ylim(0, 4)

@@ -21,7 +21,7 @@ from reports.papers.asperti.base import (
     find_run,
     pixels,
 )
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 
 _LINE = 10  # images side by side
 _SEED = 0  # of the latent vectors that samples are decoded from
@@ -70,7 +70,7 @@ def draw_pictures(data: Pictures) -> Figure:
     return figure
 
 
-def zeroed_data(runs: Runs) -> Pictures | None:
+def zeroed_data(runs: StoreFrames) -> Pictures | None:
     """Figure 6: samples, and what is decoded when their inactive latents are set to 0."""
     run = find_run(runs, MNIST_DENSE)
     if run is None:
@@ -95,7 +95,7 @@ def too_many_tiles(images: GreyImages) -> float:
     return float((tiles > _MOST_TILES + 0.5).mean())
 
 
-def samples_data(need: Need, title: str, runs: Runs) -> Pictures | None:
+def samples_data(need: RequiredRuns, title: str, runs: StoreFrames) -> Pictures | None:
     """Forty images decoded from the prior, by the run of a need."""
     run = find_run(runs, need)
     if run is None:
@@ -104,7 +104,7 @@ def samples_data(need: Need, title: str, runs: Runs) -> Pictures | None:
     return Pictures(title, run, (Block(f"decoded from N(0, 1); {run.note}", images),))
 
 
-def tile_samples_data(need: Need, title: str, runs: Runs) -> Pictures | None:
+def tile_samples_data(need: RequiredRuns, title: str, runs: StoreFrames) -> Pictures | None:
     """Tiles decoded from the prior, and how many of them have too many tiles."""
     run = find_run(runs, need)
     if run is None:
@@ -117,7 +117,7 @@ def tile_samples_data(need: Need, title: str, runs: Runs) -> Pictures | None:
     return Pictures(title, run, (Block(name, images[: 2 * _LINE]),))
 
 
-def reconstructions_data(need: Need, title: str, runs: Runs) -> Pictures | None:
+def reconstructions_data(need: RequiredRuns, title: str, runs: StoreFrames) -> Pictures | None:
     """Test images and their reconstructions."""
     run = find_run(runs, need)
     gallery = None if run is None else runs.store.gallery(run.search_id)

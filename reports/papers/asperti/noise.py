@@ -12,9 +12,9 @@ from reports.drawing.layout import legend_below, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH
 from reports.papers.asperti.base import find_run
 from reports.papers.asperti.curves import Lines
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 
-NOISE = Need("asperti-mnist-noise", ("searchers.experiments.latent_noise:LatentNoise",))
+NOISE = RequiredRuns("asperti-mnist-noise", ("searchers.experiments.latent_noise:LatentNoise",))
 
 _PHASES = (
     "plain training",
@@ -31,7 +31,7 @@ _LINES: tuple[tuple[str, str, str, LineStyleType, int], ...] = (  # column, name
 )
 
 
-def noise_data(runs: Runs) -> Lines | None:
+def noise_data(runs: StoreFrames) -> Lines | None:
     """Figure 14: by epoch after the plain training, phase, noise_sd, of the noisy latent recon_gain and kl (nats/image,
     over the training batches), mean_variance (of its posterior) and variance (of its mean), over the validation images.
     """
@@ -76,11 +76,11 @@ def draw_noise(data: Lines) -> Figure:
         drawn.set(linewidth=width, drawstyle="steps-mid" if column == "noise_sd" else "default")
         handles.append(Line2D([], [], color=color, linestyle=line, linewidth=width))
     for phase in data.points["phase"].unique():
-        own = data.points.loc[data.points["phase"] == phase, "epoch"]
-        left.axvline(own.iloc[0] - 0.5, color="#aaaaaa", linewidth=0.6)
+        epochs = data.points.loc[data.points["phase"] == phase, "epoch"]
+        left.axvline(epochs.iloc[0] - 0.5, color="#aaaaaa", linewidth=0.6)
         name = phase.replace(" ", "\n")
         left.annotate(
-            name, (own.mean(), 1), (0, 2), ("data", "axes fraction"), "offset points", ha="center", fontsize=7
+            name, (epochs.mean(), 1), (0, 2), ("data", "axes fraction"), "offset points", ha="center", fontsize=7
         )
     left.set_yscale("symlog", linthresh=0.1, linscale=0.5)  # the crossing is at a twentieth of the first gains
     left.set_ylim(bottom=min(-0.1, data.points["recon_gain"].astype(float).min()))

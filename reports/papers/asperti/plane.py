@@ -17,9 +17,9 @@ from matplotlib.patheffects import withStroke
 from reports.drawing.layout import legend_below, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH
 from reports.papers.asperti.base import Run, find_run, rows_of
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 
-MNIST_2D = Need("asperti-mnist-2d", ("grid",))
+MNIST_2D = RequiredRuns("asperti-mnist-2d", ("grid",))
 
 # One a digit; Tol's muted palette. The digit is written beside it wherever it is used.
 DIGIT_COLORS = (
@@ -50,7 +50,7 @@ class Plane:
         return self.points
 
 
-def trajectories_data(runs: Runs) -> Plane | None:
+def trajectories_data(runs: StoreFrames) -> Plane | None:
     """Figure 1: the first probe image of each digit, in every row of the first epoch."""
     run = find_run(runs, MNIST_2D)
     if run is None:
@@ -66,7 +66,7 @@ def trajectories_data(runs: Runs) -> Plane | None:
     return Plane("Figure 1 of 1812.07238: digits in the first epoch of training", note, points, 0.3, circle)
 
 
-def positions_data(runs: Runs) -> Plane | None:
+def positions_data(runs: StoreFrames) -> Plane | None:
     """Figure 2: six probe images of each digit after the last epoch."""
     run = find_run(runs, MNIST_2D)
     if run is None:
@@ -82,7 +82,7 @@ def positions_data(runs: Runs) -> Plane | None:
     return Plane("Figure 2 of 1812.07238: position and variance of digits", note, points, 1.0, circle)
 
 
-def _points(runs: Runs, run: Run, per_class: int) -> pd.DataFrame:
+def _points(runs: StoreFrames, run: Run, per_class: int) -> pd.DataFrame:
     """The first images of each digit among the probes, in every row."""
     rows = rows_of(runs.probes, run)
     seen = runs.training(run.search_id, run.trial).set_index("epoch")["images_seen"]
@@ -161,10 +161,10 @@ def _name_digits(ax: Axes, points: pd.DataFrame) -> None:
     angles = np.arange(8) * np.pi / 4 + np.pi / 4
     around = 1.3 * unit * np.stack([np.cos(angles), np.sin(angles)], 1)  # [8, 2]
     taken = points[["z1", "z2"]].to_numpy()  # [points and digits placed, 2]
-    for (_, point), own in zip(points.iterrows(), taken.copy(), strict=True):
-        others = taken[(taken != own).any(1)]
-        room = np.linalg.norm(own + around[:, None] - others, axis=2).min(1, initial=2 * unit)  # [8]
-        place = own + around[room.argmax()]
+    for (_, point), position in zip(points.iterrows(), taken.copy(), strict=True):
+        others = taken[(taken != position).any(1)]
+        room = np.linalg.norm(position + around[:, None] - others, axis=2).min(1, initial=2 * unit)  # [8]
+        place = position + around[room.argmax()]
         taken = np.vstack([taken, place])
         text = ax.text(
             place[0], place[1], f"{point['digit']:.0f}", ha="center", va="center", fontsize=6.5, fontweight="bold"

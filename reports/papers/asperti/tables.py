@@ -17,7 +17,7 @@ from reports.papers.asperti.base import (
     find_run,
     latent_frame,
 )
-from reports.papers.base import Need, Runs
+from reports.papers.base import RequiredRuns, StoreFrames
 
 # Variance of a latent's mean over the data and mean of its variances, in the paper's order.
 TABLE_1 = (
@@ -50,17 +50,17 @@ class LatentTable:
         return self.table
 
 
-def table_1_data(runs: Runs) -> LatentTable | None:
+def table_1_data(runs: StoreFrames) -> LatentTable | None:
     """Table I: MNIST, dense."""
     return _table(runs, MNIST_DENSE, MNIST_CONV)
 
 
-def table_2_data(runs: Runs) -> LatentTable | None:
+def table_2_data(runs: StoreFrames) -> LatentTable | None:
     """Table II: tiles, dense."""
     return _table(runs, TILES_DENSE, TILES_CONV)
 
 
-def _table(runs: Runs, dense: Need, conv: Need) -> LatentTable | None:
+def _table(runs: StoreFrames, dense: RequiredRuns, conv: RequiredRuns) -> LatentTable | None:
     run, conv_run = find_run(runs, dense), find_run(runs, conv)
     if run is None and conv_run is None:
         return None
