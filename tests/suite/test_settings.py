@@ -118,6 +118,7 @@ def test_every_type() -> None:
         ({"count": 3, "limit": math.inf}, r"^outer: limit is inf; expected a finite number$"),
         ({"count": 2**31}, r"^outer: count is 2147483648; expected at most 2147483647$"),
         ({"count": 3, "either": [-(2**40)]}, r"^outer: either is -1099511627776; expected at least -2147483647$"),
+        ({"count": 3, "name": "\udcff"}, r"^outer: name is '.udcff', which is no Unicode text; choose another name$"),
         ({"count": date(2026, 1, 1)}, r"^outer: count is 2026-01-01; expected a number, a string, a list or a table$"),
         ({}, r"^outer: count is missing; expected a value$"),
         ([1], r"^outer: got \[1\]; expected a table of settings"),
