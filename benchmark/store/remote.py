@@ -12,10 +12,9 @@ from typing import Any
 import fsspec
 
 from benchmark.errors import InputError
-from benchmark.paths import cache_folder
+from benchmark.paths import cache_folder, is_url
 from benchmark.store.atomic_files import replacing
 from benchmark.store.claims import PREFIX
-from benchmark.text import is_url
 
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # they write a file completely or not at all
 TRIES = 4  # of a transfer
