@@ -63,7 +63,7 @@ WALL_SECONDS = Quantity("wall_seconds", "wall-clock", "s")
 DEVICE_SECONDS = Quantity("device_seconds", "device time", "core-s or GPU-s")
 TRAIN_FLOPS = Quantity("train_flops", "training FLOPs")
 IMAGES_SEEN = Quantity("images_seen", "images seen")
-COSTS = (
+SHOWN_COSTS = (
     WALL_SECONDS,
     Quantity("train_seconds", "training", "s"),
     Quantity("eval_seconds", "evaluation", "s"),
@@ -85,4 +85,4 @@ SHOWN_METRICS = (
     SILHOUETTE,
 )
 # The four metrics that the searches decide by, in the order of ALD-VAE's figure 2.
-CURVES = (FID_RECON, FID_GEN, SILHOUETTE, RECON_NLL)
+PANEL_METRICS = (FID_RECON, FID_GEN, SILHOUETTE, RECON_NLL)
