@@ -12,6 +12,7 @@ from benchmark.store.doubts import search_flags, sentences
 from reports.analysis.stats import FEW_SEEDS, mean_intervals, ratio_intervals
 from reports.data.groups import Group
 from reports.data.names import label
+from reports.data.numbers import mean_sd_text
 from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS, TRAIN_FLOPS, Quantity
 
 MIXED_DEVICES = "Searches ran on CPUs and on GPUs: their times do not compare."
@@ -117,21 +118,6 @@ def mean_sd(values: pd.Series[float]) -> tuple[float, float]:
 def plus_minus(row: pd.Series, quantity: Quantity) -> str:
     """`mean ± sd` of a row of the comparison; the mean alone without an sd, a dash without a mean."""
     return mean_sd_text(row[stat(quantity, "mean")], row[stat(quantity, "sd")])
-
-
-def mean_sd_text(mean: float, sd: float) -> str:
-    """Mean to four significant digits, sd to the same decimals: `123.4 ± 0.5`, `(3.210 ± 0.010)e12`."""
-    if not np.isfinite(mean):
-        return "–"
-    exponent = math.floor(math.log10(abs(mean))) if mean else 0
-    plain = -4 <= exponent < 6
-    decimals, divisor = (max(0, 3 - exponent), 1.0) if plain else (3, 10.0**exponent)
-    text = f"{mean / divisor:.{decimals}f}"
-    if np.isfinite(sd):
-        text += f" ± {sd / divisor:.{decimals}f}"
-    if plain:
-        return text
-    return f"({text})e{exponent}" if np.isfinite(sd) else f"{text}e{exponent}"
 
 
 def counts(row: pd.Series) -> str:

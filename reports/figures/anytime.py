@@ -15,7 +15,8 @@ from reports.analysis.comparison import time_notes
 from reports.analysis.stats import FEW_SEEDS, mean_intervals
 from reports.data.groups import Group
 from reports.data.names import noted
-from reports.data.quantities import CURVES, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
+from reports.data.numbers import scaled
+from reports.data.quantities import CURVES, TRAIN_FLOPS, WALL_SECONDS, Quantity
 from reports.drawing.base import Marks
 from reports.drawing.layout import (
     legend_below,

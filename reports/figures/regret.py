@@ -20,15 +20,7 @@ from reports.drawing.base import Marks
 from reports.drawing.layout import fold, legend_below, unfinished, wrapped_title
 from reports.drawing.strips import MEAN_INTERVAL, bar, dot, draw_absence, draw_dots, draw_mean, name_rows, row_names
 from reports.drawing.style import COLUMN_WIDTH, GREY, searcher_styles
-from reports.drawing.traces import (
-    Choice,
-    choice,
-    folded,
-    numbers,
-    points,
-    run_texts,
-    scaled_axis,
-)
+from reports.drawing.traces import Choice, choice, folded, numbers, points, run_texts, scaled_axis
 
 _COLUMNS = ["metric", "searcher", "mark", "seed", "search_id", "latent_dim", "regret", "low", "high"]
 _LABEL_LETTERS, _HEADING_LETTERS = 15, 24  # a line of a searcher's name, and of a metric's below a panel

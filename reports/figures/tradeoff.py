@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from reports.data.groups import Group
 from reports.data.names import noted
-from reports.data.quantities import CURVES, TRAIN_FLOPS, Quantity, scaled
+from reports.data.numbers import scaled
+from reports.data.quantities import CURVES, TRAIN_FLOPS, Quantity
 from reports.drawing.base import Marks
 from reports.drawing.layout import (
     fold,
@@ -23,15 +24,7 @@ from reports.drawing.layout import (
     wrapped_title,
 )
 from reports.drawing.style import COLUMN_WIDTH, DARK_GREY, GREY, SearcherStyle, drawn_styles
-from reports.drawing.traces import (
-    SIDE_LETTERS,
-    Choice,
-    choice,
-    dashed,
-    points,
-    run_texts,
-    scaled_axis,
-)
+from reports.drawing.traces import SIDE_LETTERS, Choice, choice, dashed, points, run_texts, scaled_axis
 from searchers.parts.pareto import on_front
 
 _HEADING_LETTERS = 24  # a line, along a panel

@@ -12,17 +12,11 @@ import pandas as pd
 from benchmark.store.doubts import doubts
 from benchmark.text import features_kind
 from reports.analysis.analysis import GroupAnalysis
-from reports.analysis.comparison import active_range, counts, mean_and_ratio, mean_sd_text, plus_minus, size_range
+from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
 from reports.data.names import in_order, label
-from reports.data.quantities import (
-    COSTS,
-    DEVICE_SECONDS,
-    IMAGES_SEEN,
-    SHOWN_METRICS,
-    TRAIN_FLOPS,
-    WALL_SECONDS,
-)
+from reports.data.numbers import number_text
+from reports.data.quantities import COSTS, DEVICE_SECONDS, IMAGES_SEEN, SHOWN_METRICS, TRAIN_FLOPS, WALL_SECONDS
 
 _SHOWN_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
 _LONG = 60  # letters from which a cell asks for a wide column
@@ -112,9 +106,8 @@ def searcher_cell(searcher: str) -> Cell:
 
 
 def number_cell(value: float) -> Cell:
-    """Whole numbers up to a million as they are, others with four significant digits; a dash for NaN."""
-    whole = np.isfinite(value) and value == round(value) and abs(value) < 1e6
-    return Cell(f"{value:.0f}" if whole else mean_sd_text(value, math.nan), value)
+    """A number, which its column is sorted by."""
+    return Cell(number_text(value), value)
 
 
 def searches_table(groups: Sequence[Group]) -> Table:

@@ -22,14 +22,7 @@ from reports.drawing.layout import fold, log_scale, no_values, worth_log
 from reports.drawing.style import COLUMN_WIDTH, PAGE_WIDTH, STOP_RED, Linestyle, searcher_style, searcher_styles
 from reports.figures.trainings import size_ticks
 from reports.papers.base import RequiredRuns, StoreFrames
-from reports.papers.runs import (
-    PaperTable,
-    budget_note,
-    of_one_condition,
-    of_one_seed,
-    printed_name,
-    share_of_budget,
-)
+from reports.papers.runs import PaperTable, budget_note, of_one_condition, of_one_seed, printed_name, share_of_budget
 
 FULL, RETRAINED = "ald@full", "ald@retrain"
 STARTS = ("ald@100", "ald@80", "ald@64")

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis.analysis import Analysis, GroupAnalysis
-from reports.analysis.comparison import active_range, mean_sd_text, ratio_or_dash, size_range, stat
+from reports.analysis.comparison import active_range, ratio_or_dash, size_range, stat
 from reports.data.groups import Group
 from reports.data.names import label
-from reports.data.quantities import COSTS, SHOWN_METRICS, Quantity, scaled
+from reports.data.numbers import mean_sd_text, scaled
+from reports.data.quantities import COSTS, SHOWN_METRICS, Quantity
 from reports.tables.latex.tabular import Column, floating, tabular
 from reports.tables.latex.text import escape, number, prose, shortened
 
