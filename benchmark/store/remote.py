@@ -63,7 +63,7 @@ class Results:
                 pull(f"{self.url}/searches/{search_id}", self.path / "searches" / search_id, skip=PRIVATE)
 
     def publish_beside(self, parts: Sequence[str]) -> None:
-        """Copies files and folders beside the searches to the URL, by prefixes of their paths. Raises InputError."""
+        """Copies files beside the searches to the URL. parts: prefixes of their paths. Raises InputError."""
         if self.url is not None:
             with _access("write", self.url):
                 Mirror(self.url, self.path, parts).push()
