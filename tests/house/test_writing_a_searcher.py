@@ -64,7 +64,7 @@ def test_a_protocol_sets_its_settings(work: Path) -> None:
 
 
 def test_the_examples_run(work: Path) -> None:
-    (work / "tiny.toml").write_text(TINY.format(epochs=10) + "[space]\nlow = 2\nhigh = 16\nsizes = [2, 4, 8, 16]\n")
+    (work / "tiny.toml").write_text(TINY.format(epochs=10).replace("sizes = [2, 4, 8]", "sizes = [2, 4, 8, 16]"))
     done = benchmark(
         *("run", "--protocol", "tiny.toml", "--searchers", "grid", *SEARCHERS, "--seeds", 0),
         cwd=work,
