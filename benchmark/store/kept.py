@@ -1,4 +1,4 @@
-"""What a suite ran with, kept beside its results: the complete protocol and the installed packages."""
+"""Keeps the complete protocol and the list of installed packages of a suite beside its results."""
 
 import hashlib
 from pathlib import Path
@@ -11,10 +11,10 @@ KEPT = ("protocols/", "packages.txt")  # below a results folder
 
 
 def keep_protocol(results: Path, protocol: Protocol, protocol_hash: str) -> Path:
-    """Writes KEPT below a results folder, atomically; the path of the protocol's file.
+    """Writes KEPT below a results folder, atomically, and returns the path of the protocol.
 
-    protocol_hash: of the suite's searches. Protocols that differ in what it leaves out, such as the settings of a
-    searcher, get files of their own.
+    protocol_hash: of the suite's searches. It leaves out the settings of searchers, for example; protocols that differ
+    in these get separate files.
     """
     text = "# To repeat the suite: latentbench run --protocol {this file}\n" + protocol_toml(protocol)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]

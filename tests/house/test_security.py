@@ -50,8 +50,14 @@ SOURCES = [path for package in ("searchers", "benchmark", "reports") for path in
 UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
 IMPORTERS = {  # of what only these may import
     # the code's own commit, from git; commands that the speed bench times
-    "subprocess": {"benchmark/machine.py", "tests/speed/overheads.py"},
-    "importlib": {"searchers/registry.py", "benchmark/machine.py", "tests/speed/trainers.py"},  # Entry; versions
+    "subprocess": {"benchmark/provenance.py", "tests/speed/overheads.py"},
+    # registries; versions
+    "importlib": {
+        "searchers/registry.py",
+        "benchmark/provenance.py",
+        "benchmark/config/resolved.py",
+        "tests/speed/trainers.py",
+    },
     "urllib": {"benchmark/datasets/archives/download.py"},
     "http": {"benchmark/datasets/archives/download.py"},
     "requests": set(),

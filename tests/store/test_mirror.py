@@ -7,9 +7,9 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from benchmark.errors import InputError
+from benchmark.paths import results_argument
 from benchmark.store.kept import KEPT
 from benchmark.store.remote import Mirror, Results, local_results, pull
-from benchmark.text import results_argument
 
 
 def _write(folder: Path, **contents: str) -> None:
