@@ -20,11 +20,7 @@ def test_the_example_searcher_runs_and_is_short(tmp_path: Path) -> None:
     assert example in (ROOT / "docs" / "writing-a-searcher.md").read_text().replace("# halving.py\n", "")
     (tmp_path / "halving.py").write_text(example)
     (tmp_path / "tiny.toml").write_text(TINY.format(epochs=4) + '[searchers."halving:Halving"]\nshort = 0.5\n')
-<<<<<<< HEAD
-    arguments = ["--protocol", "tiny.toml", "--searchers", "halving:Halving", "--seeds", 0, "--set", "space.high=8"]
-=======
     arguments = ["--protocol", "tiny.toml", "--searchers", "halving:Halving", "--seeds", 0]
->>>>>>> main
     done = benchmark("run", *arguments, cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 0, done.stdout + done.stderr
     trials = ResultsStore(tmp_path / "results").trials()
