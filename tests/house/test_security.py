@@ -49,9 +49,8 @@ SOURCES = [path for package in ("searchers", "benchmark", "reports") for path in
 
 UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
 IMPORTERS = {  # of what only these may import
-    # the code's own commit, from git; commands that the speed bench times
-    "subprocess": {"benchmark/machine.py", "tests/speed/overheads.py"},
-    "importlib": {"searchers/registry.py", "benchmark/machine.py", "tests/speed/trainers.py"},  # Entry; versions
+    "subprocess": {"benchmark/machine.py"},  # the code's own commit, from git
+    "importlib": {"searchers/registry.py", "benchmark/machine.py", "benchmark/config/resolved.py"},  # Entry; versions
     "urllib": {"benchmark/datasets/archives/download.py"},
     "http": {"benchmark/datasets/archives/download.py"},
     "requests": set(),
