@@ -23,6 +23,7 @@ def keep_protocol(results: Path, protocol: Protocol, protocol_hash: str) -> Path
     is_other = paths[0].is_file() and paths[0].read_text(encoding="utf-8") != text
     path = paths[1] if is_other else paths[0]
     for target, content in ((path, text), (results / "packages.txt", packages())):
-        with replacing(target) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        if not target.is_file() or target.read_text(encoding="utf-8") != content:
+            with replacing(target) as temporary:
+                temporary.write_text(content, encoding="utf-8")
     return path
