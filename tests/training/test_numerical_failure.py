@@ -21,7 +21,7 @@ from benchmark.metrics.classifier import load as classifier
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.store import ResultsStore
 from reports.__main__ import main as reports
-from reports.analysis.comparison import cautions, comparison, doubt_sentences, stat
+from reports.analysis.comparison import cautions, comparison, stat
 from reports.data.groups import read_groups
 from reports.data.quantities import SHOWN_METRICS
 from searchers.in_training.geco_l0arm import LAMBDA_BOUNDS, GecoL0Arm
@@ -176,7 +176,7 @@ def test_every_search_ends_with_numbers_or_a_reason(name: str, count: int, reque
     sure = [f"test_{metric}" for metric in METRICS if "silhouette" not in metric]
     assert np.isfinite(done[sure].to_numpy(float)).all()
     (group,) = read_groups(store, name)
-    said = " ".join(doubt_sentences(group))
+    said = " ".join(cautions(group))
     for _, row in done.iterrows():
         for metric in SHOWN_METRICS:
             missing = rf"{re.escape(row['searcher'])} has no value of [^.]*{re.escape(metric.label)}"
