@@ -29,9 +29,9 @@ from benchmark.config.tables import assigned, parse_assignment
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
 from benchmark.export import FORMATS
-from benchmark.paths import cache_root, data_root
+from benchmark.paths import cache_root, data_root, is_url, path_argument, results_argument
 from benchmark.terminal.command import OneLineParser, exit_code
-from benchmark.text import features_kind, is_url, path_argument, printable, results_argument
+from benchmark.text import features_kind, printable
 from searchers import SEARCHERS
 from searchers.registry import Entry
 

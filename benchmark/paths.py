@@ -1,5 +1,6 @@
-"""The folders of data, which may be read-only, and of the cache for everything that we derive from them."""
+"""Where files are: the data, which may be read-only, the cache of everything that we derive, and the results."""
 
+import argparse
 import hashlib
 import os
 from pathlib import Path
@@ -44,3 +45,23 @@ def cache_folder(*parts: str) -> Path:
             f"cannot make the cache folder {folder} ({error.strerror}); set XDG_CACHE_HOME to a writable folder"
         ) from error
     return folder
+
+
+def path_argument(argument: str) -> Path:
+    """Reads a path from the command line; use it as argparse's `type`."""
+    if not argument:  # Path("") is the working folder
+        raise argparse.ArgumentTypeError("got ''; expected a folder's name")
+    try:
+        return Path(argument).expanduser()
+    except RuntimeError as error:  # no home folder, or no such user
+        raise argparse.ArgumentTypeError(f"no home folder is known for {argument!r}; expected a full path") from error
+
+
+def is_url(results: str | Path) -> bool:
+    """Returns True if the results are at a URL, False if they are in a folder."""
+    return "://" in str(results)
+
+
+def results_argument(argument: str) -> str | Path:
+    """Reads the folder or the URL of results from the command line; use it as argparse's `type`."""
+    return argument if is_url(argument) else path_argument(argument)

@@ -1,8 +1,5 @@
 """Text that comes from files and from the user."""
 
-import argparse
-from pathlib import Path
-
 
 def printable(value: object) -> str:
     """Converts a value to text and replaces line ends and control characters, which a terminal obeys, by spaces."""
@@ -32,23 +29,3 @@ def number_text(value: float | None, form: str) -> str:
 def short_number(value: float | None) -> str:
     """Formats a number with three digits, or with all digits before the point if there are more; None is a dash."""
     return number_text(value, ",.0f" if value is not None and abs(value) >= 100 else ".3g")
-
-
-def path_argument(argument: str) -> Path:
-    """Reads a path from the command line; use it as argparse's `type`."""
-    if not argument:  # Path("") is the working folder
-        raise argparse.ArgumentTypeError("got ''; expected a folder's name")
-    try:
-        return Path(argument).expanduser()
-    except RuntimeError as error:  # no home folder, or no such user
-        raise argparse.ArgumentTypeError(f"no home folder is known for {argument!r}; expected a full path") from error
-
-
-def is_url(results: str | Path) -> bool:
-    """Returns True if the results are at a URL, False if they are in a folder."""
-    return "://" in str(results)
-
-
-def results_argument(argument: str) -> str | Path:
-    """Reads the folder or the URL of results from the command line; use it as argparse's `type`."""
-    return argument if is_url(argument) else path_argument(argument)

@@ -10,10 +10,10 @@ from pathlib import Path
 import reports.headless  # noqa: F401
 from benchmark.cli import add_report_options
 from benchmark.errors import InputError
+from benchmark.paths import is_url
 from benchmark.store import ResultsStore
 from benchmark.store.remote import local_results
 from benchmark.terminal.command import OneLineParser, exit_code
-from benchmark.text import is_url
 from reports.data.groups import read_groups
 from reports.papers.base import StoreFrames
 from reports.papers.registry import PAPER_ITEMS

@@ -5,7 +5,9 @@ from searchers.registry import Entry
 # The order is the one in every table and figure. The colours are of Okabe and Ito's palette, which the colour-blind can
 # tell apart.
 SEARCHERS: dict[str, Entry] = {
-    "grid": Entry("searchers.whole_run.grid:Grid", "one full training for each size of a list", "Grid", "#000000", "s"),
+    "grid": Entry(
+        "searchers.whole_run.grid:Grid", "one full training for each of the protocol's sizes", "Grid", "#000000", "s"
+    ),
     "random": Entry(
         "searchers.whole_run.optuna_search:RandomSearch",
         "sizes drawn log-uniformly (Optuna's RandomSampler)",

@@ -49,19 +49,25 @@ class _OneDNNLinear(torch.autograd.Function):
         return x_gradient, _product(gradient.t(), x.t()), gradient.sum(0)
 
 
+def use_torch_products(model: nn.Module) -> None:
+    """Makes all linear layers use torch's own product, the only one that `torch.func` can transform."""
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.torch_only = True
+
+
 class Linear(nn.Linear):
     """`nn.Linear` with a bias that runs large float32 batches [B, n] with oneDNN where that is faster.
 
-    Its results differ from torch's only by rounding. stacked: True while `torch.func.vmap` runs the weights of several
-    layers at once, which only torch's own product supports.
+    Its results differ from torch's only by rounding. torch_only: see `use_torch_products`.
     """
 
-    stacked = False
+    torch_only = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x [B, in_features] to [B, out_features]."""
         on_cpu = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
-        plain = on_cpu and not self.stacked and not torch.is_autocast_enabled("cpu")
+        plain = on_cpu and not self.torch_only and not torch.is_autocast_enabled("cpu")
         if not (ONEDNN and plain and x.ndim == 2 and len(x) * self.weight.numel() >= MIN_PRODUCTS):
             return super().forward(x)
         out: Tensor = _OneDNNLinear.apply(x, self.weight, self.bias)

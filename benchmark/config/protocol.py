@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import StringConstraints
@@ -184,7 +184,7 @@ def _make_protocol(table: Table, name: str) -> Protocol:
     """name: the file's, unless the table has a name."""
     where = f"protocol {name}"
     named = {key: _named(table, key, where) for key in ("dataset", "backbone")}
-    protocol = cast(Protocol, from_mapping(Protocol, {"name": name, **table, **named}, where))
+    protocol = from_mapping(Protocol, {"name": name, **table, **named}, where)
     for searcher in protocol.searchers:
         base = searcher.partition("@")[0]
         if base not in SEARCHERS and ":" not in base:

@@ -6,19 +6,21 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, field, is_dataclass, make_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from benchmark.config.wording import first_refusal
 from benchmark.errors import InputError
+from benchmark.text import is_unicode
 from searchers.registry import unknown_name
 
+T = TypeVar("T")
 LARGEST = 2**31 - 1  # of whole numbers: torch and NumPy take none that is much larger
 CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
-def from_mapping(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
+def from_mapping(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     """Makes an instance of the dataclass `cls` from a table; `where` names the table in errors (InputError).
 
     Types are strict, but for a list where a tuple is wanted and an int where a float is. Ranges are annotations of the
@@ -48,7 +50,7 @@ def checked_arguments(function: Callable[..., Any], table: Mapping[str, Any], wh
 
 
 @cache
-def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+def _adapter(cls: type[T]) -> TypeAdapter[list[T]]:
     """Reads a list of one table: an adapter of a dataclass itself takes no configuration.
 
     It reads JSON, since pydantic takes no table for a dataclass, and no list for a tuple, when it is strict of values.
@@ -57,7 +59,7 @@ def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """The value in JSON's types. Raises InputError for a date and for a whole number beyond LARGEST."""
+    """The value in JSON's types. Raises InputError for dates, broken text and whole numbers beyond LARGEST."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
@@ -67,6 +69,8 @@ def _plain(value: Any, where: str) -> Any:
     if type(value) is int and abs(value) > LARGEST:
         bound = f"at most {LARGEST}" if value > 0 else f"at least {-LARGEST}"
         raise InputError(f"{where} is {value}; expected {bound}")
+    if isinstance(value, str) and not is_unicode(value):
+        raise InputError(f"{where} is {value!r}, which is no Unicode text; choose another name")
     if value is not None and not isinstance(value, (bool, int, float, str)):
         raise InputError(f"{where} is {value}; expected a number, a string, a list or a table")
     return value

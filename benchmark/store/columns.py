@@ -28,6 +28,6 @@ TEXTS = frozenset(
 FLAGS = frozenset({"settled"})
 FINAL_FILES = ("model.pt", "images.npz", "curves.arrow")
 TRIAL_FILES = ("epochs.arrow", "model.pt", "curves.arrow")
-DIGESTED = (*TRIAL_FILES, *FINAL_FILES)
+DIGESTED = (*TRIAL_FILES, *FINAL_FILES, "study.journal")  # the last one in results of 0.2
 ARRAY_TYPES = dict(zip(ARRAYS, ("int64", *3 * ["float64"], "int64", "object", "object"), strict=True))  # of one element
 CURVE_COLUMNS = ("trial", "epoch", "size", *METRICS, "fid_features", "eval_seconds")

@@ -1,9 +1,8 @@
-"""What a suite ran with, kept beside its results: the complete protocol and the installed packages."""
+"""Keeps the complete protocol and the list of installed packages of a suite beside its results."""
 
 import hashlib
 from pathlib import Path
 
-from benchmark import __version__
 from benchmark.config.protocol import Protocol
 from benchmark.config.resolved import packages, protocol_toml
 from benchmark.store.atomic_files import replacing
@@ -12,13 +11,12 @@ KEPT = ("protocols/", "packages.txt")  # below a results folder
 
 
 def keep_protocol(results: Path, protocol: Protocol, protocol_hash: str) -> Path:
-    """Writes KEPT below a results folder, atomically; the path of the protocol's file.
+    """Writes KEPT below a results folder, atomically, and returns the path of the protocol.
 
-    protocol_hash: of the suite's searches. Protocols that differ in what it leaves out, such as the settings of a
-    searcher, get files of their own.
+    protocol_hash: of the suite's searches. It leaves out the settings of searchers, for example; protocols that differ
+    in these get separate files.
     """
-    text = f"# latentbench {__version__}; to repeat the suite: latentbench run --protocol {{this file}}\n"
-    text += protocol_toml(protocol)
+    text = "# To repeat the suite: latentbench run --protocol {this file}\n" + protocol_toml(protocol)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     names = (f"protocol-{protocol_hash}.toml", f"protocol-{protocol_hash}-{digest}.toml")
     paths = [results / "protocols" / name for name in names]

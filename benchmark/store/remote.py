@@ -12,10 +12,9 @@ from typing import Any
 import fsspec
 
 from benchmark.errors import InputError
-from benchmark.paths import cache_folder
+from benchmark.paths import cache_folder, is_url
 from benchmark.store.atomic_files import replacing
 from benchmark.store.claims import PREFIX
-from benchmark.text import is_url
 
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # they write a file completely or not at all
 TRIES = 4  # of a transfer
@@ -64,7 +63,7 @@ class Results:
                 pull(f"{self.url}/searches/{search_id}", self.path / "searches" / search_id, skip=PRIVATE)
 
     def publish_beside(self, parts: Sequence[str]) -> None:
-        """Copies files and folders beside the searches to the URL, by prefixes of their paths. Raises InputError."""
+        """Copies files beside the searches to the URL. parts: prefixes of their paths. Raises InputError."""
         if self.url is not None:
             with _access("write", self.url):
                 Mirror(self.url, self.path, parts).push()

@@ -106,8 +106,8 @@ class SearchSpec:
 class Shared(NamedTuple):
     """What all machines that run a suite must have in common.
 
-    code: `machine.code_digest()`. cache_files: the feature classifier and the baselines, as file contents by their name
-    below the cache's folder. If each machine made its own, they would differ in the last bits.
+    code: `provenance.code_digest()`. cache_files: the feature classifier and the baselines, as file contents by their
+    name below the cache's folder. If each machine made its own, they would differ in the last bits.
     """
 
     code: str

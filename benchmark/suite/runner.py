@@ -11,7 +11,8 @@ import pandas as pd
 
 from benchmark.config.protocol import Protocol
 from benchmark.errors import Damaged, InputError
-from benchmark.machine import code_digest, n_cpus
+from benchmark.machine import n_cpus
+from benchmark.provenance import code_digest
 from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import Checked
 from benchmark.store.checked_files import checked_files

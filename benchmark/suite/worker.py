@@ -23,19 +23,13 @@ from benchmark.config.protocol import Protocol
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Dataset, Split
 from benchmark.errors import InputError
-from benchmark.machine import (
-    code_digest,
-    environment,
-    limit_threads,
-    reset_peak_memory,
-    resolve_device,
-    set_determinism,
-)
+from benchmark.machine import limit_threads, reset_peak_memory, resolve_device, set_determinism
 from benchmark.metrics.baselines import baselines_file, late_gain, load_baselines
 from benchmark.metrics.classifier import classifier_file
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features
 from benchmark.paths import cache_root, data_root
+from benchmark.provenance import code_digest, environment
 from benchmark.stages import listening
 from benchmark.store.atomic_files import replacing
 from benchmark.store.claims import claim

@@ -66,7 +66,7 @@ def save_optimizer(state: TrainingState, folder: TrialFolder) -> None:
 
 
 def has_moments(folder: TrialFolder) -> bool:
-    """True where `load_moments` can read a finished training's optimizer state."""
+    """True if `load_moments` can read the optimizer's state of a finished training."""
     try:
         read_checked(folder.optimizer)
         return True

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from benchmark.backbones.linear import use_torch_products
 from benchmark.backbones.vae import VAE
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.training.clock import Clock
@@ -44,7 +45,9 @@ class ModelView:
         """See `searchers.base.Model.sensitivity`. Uses forward-mode derivatives, one pass per latent."""
         with self._clock.lap(self.seconds), torch.no_grad():
             z = self.evaluator.posterior(self.vae, n_images).mean
-            return torch.stack([_sensitivity(self.vae, z, latent) for latent in range(z.shape[1])])
+            vae = copy.deepcopy(self.vae)
+            use_torch_products(vae)
+            return torch.stack([_sensitivity(vae, z, latent) for latent in range(z.shape[1])])
 
 
 def _sensitivity(vae: VAE, z: Tensor, latent: int) -> Tensor:

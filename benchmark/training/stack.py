@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from benchmark.backbones.linear import Linear
+from benchmark.backbones.linear import use_torch_products
 from benchmark.backbones.vae import VAE
 from searchers.parts.objectives import bernoulli_nll, kl_per_dim
 
@@ -39,9 +39,7 @@ class Stack:
         transposed = {name: _transpose_linear(value.detach()).contiguous() for name, value in stacked.items()}
         self.parameters = {name: nn.Parameter(value) for name, value in transposed.items()}
         self._module = _MethodCall(copy.deepcopy(widest).to("meta").train())
-        for module in self._module.modules():
-            if isinstance(module, Linear):
-                module.stacked = True
+        use_torch_products(self._module)
 
     def draw(self, batch_size: int, generators: Sequence[Generator]) -> Tensor:
         """Draws each member's noise from its own generator, as it would alone: [M, B, N], 0 in padded latents."""

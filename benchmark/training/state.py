@@ -45,14 +45,14 @@ class TrainingState:
         generator: on the CPU; draws the weights of the fresh latents.
         """
         indices = list(range(self.vae.latent_dim)) if keep is None else list(keep)
-        before = {parameter: parameter.data for parameter in self.controller.parameters()}
+        old_values = {parameter: parameter.data for parameter in self.controller.parameters()}
         self.remove_all_but(indices)
         self.vae.add_latents(n_added, generator, self.optimizer)
         self.latent_ids += range(self.latents_ever, self.latents_ever + n_added)
         self.latents_ever += n_added
         self.controller.latents_kept(indices, n_added)
-        for parameter, values in before.items():
-            if parameter.data_ptr() != values.data_ptr():  # resized, maybe to as many latents as there were
+        for parameter, values in old_values.items():
+            if parameter.data_ptr() != values.data_ptr():  # replaced, perhaps by one of the same size
                 _resize_moments(self.optimizer.state.get(parameter, {}), values.shape, indices, n_added)
         self.controller_shapes = state_shapes(self.controller)
 

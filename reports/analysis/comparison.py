@@ -12,7 +12,8 @@ from benchmark.store.doubts import search_flags, sentences
 from reports.analysis.stats import FEW_SEEDS, mean_intervals, ratio_intervals
 from reports.data.groups import Group
 from reports.data.names import label
-from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS, TRAIN_FLOPS, Quantity
+from reports.data.numbers import mean_sd_text
+from reports.data.quantities import DEVICE_SECONDS, SHOWN_COSTS, SHOWN_METRICS, TRAIN_FLOPS, Quantity
 
 MIXED_DEVICES = "Searches ran on CPUs and on GPUs: their times do not compare."
 _MACHINE = ["env_device", "env_cpu", "env_threads"]
@@ -26,7 +27,7 @@ def stat(quantity: Quantity, name: str) -> str:
 
 def _measured(quantity: Quantity) -> str:
     """Names the column of a group's searches that holds a quantity; metrics are those on the test split."""
-    return quantity.column if quantity in COSTS else quantity.tested
+    return quantity.column if quantity in SHOWN_COSTS else quantity.tested
 
 
 def comparison(groups: Sequence[Group]) -> pd.DataFrame:
@@ -59,9 +60,9 @@ def _row(group: Group, searcher: str) -> dict[str, object]:
         **_distribution(done["test_active_units"], "active_units"),
         **_doubted(done),
     }
-    columns = [_measured(quantity) for quantity in (*COSTS, *SHOWN_METRICS)]
+    columns = [_measured(quantity) for quantity in (*SHOWN_COSTS, *SHOWN_METRICS)]
     intervals = mean_intervals(done[columns].to_numpy().T)
-    for quantity, column, (low, high) in zip((*COSTS, *SHOWN_METRICS), columns, intervals, strict=True):
+    for quantity, column, (low, high) in zip((*SHOWN_COSTS, *SHOWN_METRICS), columns, intervals, strict=True):
         row[stat(quantity, "mean")], row[stat(quantity, "sd")] = mean_sd(done[column])
         row[stat(quantity, "low")], row[stat(quantity, "high")] = low, high
     return row | _against_grid(group, searcher, done)
@@ -95,8 +96,8 @@ def _comparable(group: Group, searches: pd.DataFrame) -> pd.DataFrame:
 def _against_grid(group: Group, searcher: str, done: pd.DataFrame) -> dict[str, object]:
     """Divides a searcher's mean costs by the grid's, with intervals; the grid's own are 1, without one."""
     row: dict[str, object] = {}
-    times = [cost for cost in COSTS if cost.is_time]
-    counts = [cost for cost in COSTS if not cost.is_time]
+    times = [cost for cost in SHOWN_COSTS if cost.is_time]
+    counts = [cost for cost in SHOWN_COSTS if not cost.is_time]
     for costs, name in ((times, group.grid_like(searcher)), (counts, next(iter(group.grids), None))):
         grid = _comparable(group, group.of(name or "", "done"))
         columns = [cost.column for cost in costs]
@@ -117,21 +118,6 @@ def mean_sd(values: pd.Series[float]) -> tuple[float, float]:
 def plus_minus(row: pd.Series, quantity: Quantity) -> str:
     """`mean ± sd` of a row of the comparison; the mean alone without an sd, a dash without a mean."""
     return mean_sd_text(row[stat(quantity, "mean")], row[stat(quantity, "sd")])
-
-
-def mean_sd_text(mean: float, sd: float) -> str:
-    """Mean to four significant digits, sd to the same decimals: `123.4 ± 0.5`, `(3.210 ± 0.010)e12`."""
-    if not np.isfinite(mean):
-        return "–"
-    exponent = math.floor(math.log10(abs(mean))) if mean else 0
-    plain = -4 <= exponent < 6
-    decimals, divisor = (max(0, 3 - exponent), 1.0) if plain else (3, 10.0**exponent)
-    text = f"{mean / divisor:.{decimals}f}"
-    if np.isfinite(sd):
-        text += f" ± {sd / divisor:.{decimals}f}"
-    if plain:
-        return text
-    return f"({text})e{exponent}" if np.isfinite(sd) else f"{text}e{exponent}"
 
 
 def counts(row: pd.Series) -> str:
@@ -185,9 +171,9 @@ def cautions(group: Group) -> list[str]:
             "Differences that involve them are not evidence; run more seeds."
         )
     for searcher, rows in done.items():
-        missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*COSTS, *SHOWN_METRICS)}
+        missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*SHOWN_COSTS, *SHOWN_METRICS)}
         # Of a cost that none has there is no number, and a dash says so.
-        unknown = {cost.label for cost in COSTS if missing[cost.label] == len(rows)}
+        unknown = {cost.label for cost in SHOWN_COSTS if missing[cost.label] == len(rows)}
         parts = [f"{label} in {n} of {len(rows)}" for label, n in missing.items() if n and label not in unknown]
         if parts:
             notes.append(f"{searcher} has no value of {'; '.join(parts)} finished searches; means are over the others.")

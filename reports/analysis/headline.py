@@ -14,7 +14,8 @@ from reports.analysis.paired_blocks import OVERALL, complete_blocks
 from reports.analysis.stats import FEW_SEEDS
 from reports.data.groups import Group
 from reports.data.names import counted, in_order, label
-from reports.data.quantities import RECON_NLL, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
+from reports.data.numbers import scaled
+from reports.data.quantities import RECON_NLL, TRAIN_FLOPS, WALL_SECONDS, Quantity
 
 DOUBTFUL = {  # counts of the comparison, and what they count
     "n_collapsed": "have collapsed",

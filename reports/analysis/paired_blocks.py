@@ -13,7 +13,7 @@ from benchmark.text import features_kind
 from reports.analysis.stats import ALPHA, Friedman, block_ranks, friedman
 from reports.data.groups import Group
 from reports.data.names import in_order
-from reports.data.quantities import CURVES, TRAIN_FLOPS, Quantity
+from reports.data.quantities import PANEL_METRICS, TRAIN_FLOPS, Quantity
 
 # The mean of a searcher's ranks by the four decision metrics inside a block; metrics that nobody has do not count.
 OVERALL = Quantity("overall_rank", "overall score", "mean rank")
@@ -73,7 +73,7 @@ class Blocks:
 
         Each is over the blocks that have it. A Frechet distance is a measure of its own for each kind of features.
         """
-        metrics = [measure for quantity in CURVES for measure in self._metric(quantity)]
+        metrics = [measure for quantity in PANEL_METRICS for measure in self._metric(quantity)]
         ranks = pd.concat([measure.ranks for measure in metrics]) if metrics else pd.DataFrame()
         overall = ranks.groupby(level=_BLOCK).mean() if metrics else ranks
         flops = self.values(TRAIN_FLOPS.column).dropna(how="all")

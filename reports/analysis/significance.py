@@ -11,7 +11,7 @@ import pandas as pd
 from reports.analysis.paired_blocks import Blocks, Measure
 from reports.analysis.stats import ALPHA, blocks_needed, critical_difference, nemenyi, p_text, pairwise, smallest_p
 from reports.data.names import in_order
-from reports.data.quantities import CURVES, TRAIN_FLOPS
+from reports.data.quantities import PANEL_METRICS, TRAIN_FLOPS
 
 _COLUMNS = ["measure", "unit", "better", "searcher_a", "searcher_b", "n_blocks", "n_lower", "n_higher"]
 _COLUMNS += ["median_difference", "p_wilcoxon", "p_holm", "rank_biserial", "p_nemenyi", "p_friedman", "claimed"]
@@ -133,7 +133,7 @@ def _oddities(blocks: Blocks) -> Iterator[str]:
     if missing:
         yield f"A missing value counts as the worst: {'; '.join(missing)}."
     measured = {measure.quantity for measure in blocks.measures}
-    absent = [quantity.label for quantity in (*CURVES, TRAIN_FLOPS) if quantity not in measured]
+    absent = [quantity.label for quantity in (*PANEL_METRICS, TRAIN_FLOPS) if quantity not in measured]
     if absent:
         yield f"In no block: {', '.join(absent)}."
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from benchmark.errors import InputError
 from benchmark.text import features_kind, printable
 from reports.data.names import GRID, SEQUENTIAL, dataset_label, executed, in_order, parts
-from reports.data.quantities import COSTS, DEVICE_SECONDS, SHOWN_METRICS
+from reports.data.quantities import DEVICE_SECONDS, SHOWN_COSTS, SHOWN_METRICS
 
 _TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
 _TEXT += ["test_fid_features", "fid_features", "diverged_sizes", "data", "data_fingerprint", "space", "execution"]
 _NUMBERS = ["seed", "latent_dim", "n_trials", "chosen_trial", "epochs", "trial", "epoch", "active_units", "settled"]
 _NUMBERS += ["test_active_units", "n_diverged", "fid_images", "test_fid_images", "n_fid_features"]
 _NUMBERS += ["late_gain", "late_gain_error", "pca_sse", "no_latents_nll"]
-_NUMBERS += [cost.column for cost in COSTS] + [name for m in SHOWN_METRICS for name in (m.column, m.tested)]
+_NUMBERS += [cost.column for cost in SHOWN_COSTS] + [name for m in SHOWN_METRICS for name in (m.column, m.tested)]
 _KEY = ["dataset", "backbone", "protocol_hash", "fid_features"]
 
 

@@ -63,7 +63,7 @@ WALL_SECONDS = Quantity("wall_seconds", "wall-clock", "s")
 DEVICE_SECONDS = Quantity("device_seconds", "device time", "core-s or GPU-s")
 TRAIN_FLOPS = Quantity("train_flops", "training FLOPs")
 IMAGES_SEEN = Quantity("images_seen", "images seen")
-COSTS = (
+SHOWN_COSTS = (
     WALL_SECONDS,
     Quantity("train_seconds", "training", "s"),
     Quantity("eval_seconds", "evaluation", "s"),
@@ -85,15 +85,4 @@ SHOWN_METRICS = (
     SILHOUETTE,
 )
 # The four metrics that the searches decide by, in the order of ALD-VAE's figure 2.
-CURVES = (FID_RECON, FID_GEN, SILHOUETTE, RECON_NLL)
-
-
-def scaled(column: str, largest: float) -> tuple[float, str]:
-    """Divisor and unit that make `largest` (seconds, FLOPs or images, by column) readable: 7200 s -> (3600, "h")."""
-    ladder = [(1.0, "s"), (60.0, "min"), (3600.0, "h")] if column.endswith("seconds") else [(1.0, "")]
-    if column == TRAIN_FLOPS.column:
-        ladder = [(10.0 ** (3 * k), f"{prefix}FLOP") for k, prefix in enumerate(["", "k", "M", "G", "T", "P", "E"])]
-    if column == IMAGES_SEEN.column:
-        ladder = [(1.0, ""), (1e3, "thousand"), (1e6, "million"), (1e9, "billion")]
-    # Two of a unit are needed before it is used: 90 s stay seconds.
-    return max((step for step in ladder if largest >= 2 * step[0]), default=ladder[0])
+PANEL_METRICS = (FID_RECON, FID_GEN, SILHOUETTE, RECON_NLL)

@@ -15,7 +15,8 @@ from reports.analysis.comparison import time_notes
 from reports.analysis.stats import FEW_SEEDS, mean_intervals
 from reports.data.groups import Group
 from reports.data.names import noted
-from reports.data.quantities import CURVES, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
+from reports.data.numbers import scaled
+from reports.data.quantities import PANEL_METRICS, TRAIN_FLOPS, WALL_SECONDS, Quantity
 from reports.drawing.base import Marks
 from reports.drawing.layout import (
     legend_below,
@@ -45,7 +46,7 @@ from searchers.quantities import LAST_EPOCHS
 AXES = (TRAIN_FLOPS, WALL_SECONDS)
 _POINTS = 100  # of a mean curve at most
 _KEYS = ["search_id", "searcher", "seed", "trial", "epoch"]
-_SCORES = [metric.column for metric in CURVES]
+_SCORES = [metric.column for metric in PANEL_METRICS]
 
 
 def anytime_data(group: Group) -> Marks | None:
@@ -123,7 +124,7 @@ def _spent_before(training: DataFrameGroupBy[Any, Any]) -> np.ndarray:
 def _recent_means(rows: pd.DataFrame, training: DataFrameGroupBy[Any, Any]) -> dict[str, np.ndarray]:
     """Averages each metric over the training's last epochs up to each row; NaN where one is; lower is better."""
     age = training.cumcount().to_numpy()
-    signs = [1.0 if metric.better == "lower" else -1.0 for metric in CURVES]
+    signs = [1.0 if metric.better == "lower" else -1.0 for metric in PANEL_METRICS]
     values = rows[_SCORES].to_numpy(dtype=float) * signs  # [N, 4]
     total = values.copy()
     for lag in range(1, min(LAST_EPOCHS, len(rows))):

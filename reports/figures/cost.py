@@ -5,7 +5,8 @@ from __future__ import annotations
 from reports.analysis.comparison import time_notes
 from reports.data.groups import Group
 from reports.data.names import noted
-from reports.data.quantities import DEVICE_SECONDS, IMAGES_SEEN, TRAIN_FLOPS, WALL_SECONDS, Quantity, scaled
+from reports.data.numbers import scaled
+from reports.data.quantities import DEVICE_SECONDS, IMAGES_SEEN, TRAIN_FLOPS, WALL_SECONDS, Quantity
 from reports.drawing.layout import unfinished, worth_log
 from reports.drawing.strips import Panel, Strips, strip_row
 

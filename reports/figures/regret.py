@@ -15,20 +15,12 @@ from matplotlib.ticker import MaxNLocator
 from reports.analysis.stats import mean_interval
 from reports.data.groups import Group
 from reports.data.names import noted
-from reports.data.quantities import CURVES, Quantity
+from reports.data.quantities import PANEL_METRICS, Quantity
 from reports.drawing.base import Marks
 from reports.drawing.layout import fold, legend_below, unfinished, wrapped_title
 from reports.drawing.strips import MEAN_INTERVAL, bar, dot, draw_absence, draw_dots, draw_mean, name_rows, row_names
 from reports.drawing.style import COLUMN_WIDTH, GREY, searcher_styles
-from reports.drawing.traces import (
-    Choice,
-    choice,
-    folded,
-    numbers,
-    points,
-    run_texts,
-    scaled_axis,
-)
+from reports.drawing.traces import Choice, choice, folded, numbers, points, run_texts, scaled_axis
 
 _COLUMNS = ["metric", "searcher", "mark", "seed", "search_id", "latent_dim", "regret", "low", "high"]
 _LABEL_LETTERS, _HEADING_LETTERS = 15, 24  # a line of a searcher's name, and of a metric's below a panel
@@ -50,8 +42,8 @@ def regret_data(group: Group) -> Marks | None:
     better. low, high: the 95 % bootstrap interval of the mean, where there are seeds enough for one.
     """
     done = group.done
-    names = [metric.column for metric in CURVES]
-    signs = [1.0 if metric.better == "lower" else -1.0 for metric in CURVES]
+    names = [metric.column for metric in PANEL_METRICS]
+    signs = [1.0 if metric.better == "lower" else -1.0 for metric in PANEL_METRICS]
     losses = group.trials[["search_id", "trial"]].join(group.trials[names] * signs)
     grids = losses.merge(_references(done, group.grids))
     if grids.empty:
@@ -66,7 +58,7 @@ def regret_data(group: Group) -> Marks | None:
     paired = chosen[~alone].reset_index(drop=True)
     paired[names] -= best.loc[paired["seed"]].to_numpy()
     parts = []
-    for metric in CURVES:
+    for metric in PANEL_METRICS:
         seeds = paired.assign(metric=metric.heading(group.fid_features), regret=paired[metric.column], mark="seed")
         parts.append(_with_means(seeds.dropna(subset=["regret"])))
         lost = seeds.loc[seeds["regret"].isna(), "searcher"]
@@ -103,7 +95,7 @@ def draw_regret(data: Marks) -> Figure:
     figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
     wrapped_title(figure, data.title)
     axes = figure.subplots(2, 2, sharey=True)
-    for ax, metric in zip(axes.flat, CURVES, strict=True):
+    for ax, metric in zip(axes.flat, PANEL_METRICS, strict=True):
         _draw_panel(ax, data, metric)
     name_rows(axes[0, 0], names)
     zero = Line2D([], [], color=GREY, linestyle="--", linewidth=0.9)
@@ -143,7 +135,7 @@ def interactive_regret(data: Marks, most_runs: int) -> Iterable[Choice]:
     y |= {"automargin": True}
     zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1}
     zero |= {"line": {"color": "#888888", "dash": "dash", "width": 1.2}}
-    for metric in CURVES:
+    for metric in PANEL_METRICS:
         metric_marks = data.marks[data.marks["metric"] == metric.heading(data.fid_features)]
         if metric_marks.empty:
             continue

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from reports.data.groups import Group
 from reports.data.names import noted
-from reports.data.quantities import CURVES, TRAIN_FLOPS, Quantity, scaled
+from reports.data.numbers import scaled
+from reports.data.quantities import PANEL_METRICS, TRAIN_FLOPS, Quantity
 from reports.drawing.base import Marks
 from reports.drawing.layout import (
     fold,
@@ -23,15 +24,7 @@ from reports.drawing.layout import (
     wrapped_title,
 )
 from reports.drawing.style import COLUMN_WIDTH, DARK_GREY, GREY, SearcherStyle, drawn_styles
-from reports.drawing.traces import (
-    SIDE_LETTERS,
-    Choice,
-    choice,
-    dashed,
-    points,
-    run_texts,
-    scaled_axis,
-)
+from reports.drawing.traces import SIDE_LETTERS, Choice, choice, dashed, points, run_texts, scaled_axis
 from searchers.parts.pareto import on_front
 
 _HEADING_LETTERS = 24  # a line, along a panel
@@ -50,7 +43,7 @@ def tradeoff_data(group: Group) -> Marks | None:
     """
     done = group.done
     parts, notes = [], unfinished(group)
-    for metric in CURVES:
+    for metric in PANEL_METRICS:
         seeds = pd.DataFrame(
             {
                 "metric": metric.heading(group.fid_features),
@@ -91,7 +84,7 @@ def draw_tradeoff(data: Marks) -> Figure:
     marks = data.marks.assign(cost=data.marks["cost"] / divisor)
     panels = [
         (ax, metric, marks[marks["metric"] == metric.heading(data.fid_features)])
-        for ax, metric in zip(axes.flat, CURVES, strict=True)
+        for ax, metric in zip(axes.flat, PANEL_METRICS, strict=True)
     ]
     if worth_log(marks["cost"].tolist()):
         log_scale(axes[0, 0], "x", marks["cost"].tolist(), _TICKS)
@@ -146,7 +139,7 @@ def interactive_tradeoff(data: Marks, most_runs: int) -> Iterable[Choice]:
     divisor, unit = scaled(TRAIN_FLOPS.column, data.marks["cost"].max())
     marks = data.marks.assign(cost=data.marks["cost"] / divisor)
     x = scaled_axis(f"training FLOPs of the whole search ({unit})", marks["cost"].tolist())
-    for metric in CURVES:
+    for metric in PANEL_METRICS:
         metric_marks = marks[marks["metric"] == metric.heading(data.fid_features)]
         if metric_marks.empty:
             continue

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.data.groups import Group
 from reports.data.names import noted
-from reports.data.quantities import CURVES
+from reports.data.quantities import PANEL_METRICS
 from reports.drawing.layout import fold, log_scale, no_values, worth_log, wrapped_title
 from reports.drawing.style import GREY, PAGE_WIDTH, STOP_RED, searcher_style
 
@@ -27,7 +27,7 @@ Role = Literal["main", "trial", "other seed"]
 
 @dataclass(frozen=True)
 class Curve:
-    """One training: `values[i]` is metric i of `CURVES` per epoch, NaN where not measured."""
+    """One training: `values[i]` is metric i of `PANEL_METRICS` per epoch, NaN where not measured."""
 
     role: Role
     search_id: str
@@ -73,7 +73,7 @@ class Trainings:
 
     def frame(self) -> pd.DataFrame:
         """One row an epoch of every line drawn; `latent_dim` where it is written above the panels."""
-        names = [metric.csv_column(self.fid_features) for metric in CURVES]
+        names = [metric.csv_column(self.fid_features) for metric in PANEL_METRICS]
         return pd.concat([_frame(row, curve, names) for row in self.rows for curve in row.curves], ignore_index=True)
 
 
@@ -135,7 +135,7 @@ def chosen_trial(search: pd.Series, trials: Collection[float]) -> float | None:
 
 def _curve(epochs: pd.DataFrame, role: Role) -> Curve:
     known = epochs["latent_dim"].dropna()
-    values = tuple(tuple(epochs[metric.column].astype(float)) for metric in CURVES)
+    values = tuple(tuple(epochs[metric.column].astype(float)) for metric in PANEL_METRICS)
     search_id, seed, trial = epochs.iloc[0][["search_id", "seed", "trial"]]
     size = int(known.iloc[-1]) if len(known) else 0
     return Curve(role, search_id, int(seed), int(trial), size, tuple(epochs["epoch"].astype(int)), values)
@@ -153,12 +153,12 @@ def draw_trainings(data: Trainings) -> Figure:
     n = len(data.rows)
     figure = Figure(figsize=(PAGE_WIDTH * 1.25, 0.9 + 1.55 * n), layout="constrained")
     wrapped_title(figure, data.title)
-    grid = figure.add_gridspec(n, len(CURVES) + 1, width_ratios=[*[1.0] * len(CURVES), 0.62])
-    columns: list[Axes | None] = [None] * len(CURVES)
-    measured = [_measured(data, k) for k in range(len(CURVES))]
+    grid = figure.add_gridspec(n, len(PANEL_METRICS) + 1, width_ratios=[*[1.0] * len(PANEL_METRICS), 0.62])
+    columns: list[Axes | None] = [None] * len(PANEL_METRICS)
+    measured = [_measured(data, k) for k in range(len(PANEL_METRICS))]
     longest = max(curve.epochs[-1] for row in data.rows for curve in row.curves)
     for r, row in enumerate(data.rows):
-        for k, metric in enumerate(CURVES):
+        for k, metric in enumerate(PANEL_METRICS):
             ax = figure.add_subplot(grid[r, k], sharex=columns[0], sharey=columns[k])
             columns[0], columns[k] = columns[0] or ax, columns[k] or ax
             _draw_panel(ax, row, k, longest)

@@ -12,19 +12,13 @@ import pandas as pd
 from benchmark.store.doubts import doubts
 from benchmark.text import features_kind
 from reports.analysis.analysis import GroupAnalysis
-from reports.analysis.comparison import active_range, counts, mean_and_ratio, mean_sd_text, plus_minus, size_range
+from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
 from reports.data.names import in_order, label
-from reports.data.quantities import (
-    COSTS,
-    DEVICE_SECONDS,
-    IMAGES_SEEN,
-    SHOWN_METRICS,
-    TRAIN_FLOPS,
-    WALL_SECONDS,
-)
+from reports.data.numbers import number_text
+from reports.data.quantities import DEVICE_SECONDS, IMAGES_SEEN, SHOWN_COSTS, SHOWN_METRICS, TRAIN_FLOPS, WALL_SECONDS
 
-_SHOWN_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
+_TABLE_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
 _LONG = 60  # letters from which a cell asks for a wide column
 DEFINITIONS = {
     "wall_seconds": "From the start of a search to the finished model of the chosen size, all its trainings and "
@@ -112,9 +106,8 @@ def searcher_cell(searcher: str) -> Cell:
 
 
 def number_cell(value: float) -> Cell:
-    """Whole numbers up to a million as they are, others with four significant digits; a dash for NaN."""
-    whole = np.isfinite(value) and value == round(value) and abs(value) < 1e6
-    return Cell(f"{value:.0f}" if whole else mean_sd_text(value, math.nan), value)
+    """A number, which its column is sorted by."""
+    return Cell(number_text(value), value)
 
 
 def searches_table(groups: Sequence[Group]) -> Table:
@@ -125,7 +118,7 @@ def searches_table(groups: Sequence[Group]) -> Table:
     columns = [Column("dataset"), Column("backbone"), *([Column("protocol")] if protocols else [])]
     columns += [Column("searcher"), Column("seed", True), Column("status"), Column("latent size", True)]
     columns += [Column("latents in use", True)]
-    columns += [Column(cost.heading(""), True) for cost in _SHOWN_COSTS]
+    columns += [Column(cost.heading(""), True) for cost in _TABLE_COSTS]
     columns += [Column(f"{metric.heading(common)} {metric.arrow}", True) for metric in SHOWN_METRICS]
     columns += [*([Column("FID features")] if len(features) > 1 else []), Column("doubts"), Column("error")]
     rows = []
@@ -135,7 +128,7 @@ def searches_table(groups: Sequence[Group]) -> Table:
         cells += [searcher_cell(search["searcher"]), number_cell(search["seed"])]
         cells += [Cell(search["status"], status=search["status"]), number_cell(search["latent_dim"])]
         cells += [number_cell(search["test_active_units"])]
-        cells += [number_cell(search[cost.column]) for cost in _SHOWN_COSTS]
+        cells += [number_cell(search[cost.column]) for cost in _TABLE_COSTS]
         cells += [number_cell(search[metric.tested]) for metric in SHOWN_METRICS]
         cells += [Cell(features_kind(group.fid_features) or "unknown")] if len(features) > 1 else []
         cells += [Cell("; ".join(doubts(search.to_dict())))]
@@ -230,7 +223,7 @@ def definitions_table() -> Table:
     """One row a measured quantity: unit, better direction, meaning; then the latents in use."""
     rows = [
         (Cell(q.label), Cell(q.unit or "–"), Cell(f"{q.better} {q.arrow}"), Cell(DEFINITIONS[q.column]))
-        for q in (*SHOWN_METRICS, *COSTS)
+        for q in (*SHOWN_METRICS, *SHOWN_COSTS)
     ]
     rows.append((Cell("latents in use"), Cell("–"), Cell("–"), Cell(IN_USE)))
     return Table(tuple(Column(name) for name in ("quantity", "unit", "better", "meaning")), tuple(rows))

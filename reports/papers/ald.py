@@ -17,19 +17,12 @@ from matplotlib.ticker import MaxNLocator
 from benchmark.text import features_kind
 from reports.analysis.comparison import mean_sd
 from reports.data.names import in_order
-from reports.data.quantities import CURVES
+from reports.data.quantities import PANEL_METRICS
 from reports.drawing.layout import fold, log_scale, no_values, worth_log
 from reports.drawing.style import COLUMN_WIDTH, PAGE_WIDTH, STOP_RED, Linestyle, searcher_style, searcher_styles
 from reports.figures.trainings import size_ticks
 from reports.papers.base import RequiredRuns, StoreFrames
-from reports.papers.runs import (
-    PaperTable,
-    budget_note,
-    of_one_condition,
-    of_one_seed,
-    printed_name,
-    share_of_budget,
-)
+from reports.papers.runs import PaperTable, budget_note, of_one_condition, of_one_seed, printed_name, share_of_budget
 
 FULL, RETRAINED = "ald@full", "ald@retrain"
 STARTS = ("ald@100", "ald@80", "ald@64")
@@ -44,8 +37,8 @@ def needs(*searchers: str) -> tuple[RequiredRuns, ...]:
 
 
 @dataclass(frozen=True)
-class Training:
-    """One line of every panel: per epoch the latent size, and `values[i]`, metric i of `CURVES`, NaN where unknown."""
+class TrainingLine:
+    """A line of every panel: by epoch the latent size, and `values[i]`, metric i of `PANEL_METRICS` or NaN."""
 
     name: str
     epochs: tuple[int, ...]
@@ -60,7 +53,7 @@ class DatasetCurves:
     dataset: str
     about: tuple[str, ...]
     fid_features: str
-    trainings: tuple[Training, ...]
+    trainings: tuple[TrainingLine, ...]
     stop: int | None
 
 
@@ -75,9 +68,9 @@ class ALDCurves:
         return pd.concat([_frame(row, line) for row in self.rows for line in row.trainings], ignore_index=True)
 
 
-def _frame(row: DatasetCurves, line: Training) -> pd.DataFrame:
+def _frame(row: DatasetCurves, line: TrainingLine) -> pd.DataFrame:
     keys = {"dataset": row.dataset, "run": "; ".join(row.about), "fid_features": row.fid_features, "line": line.name}
-    units = [f"{metric.column} [{metric.unit}]" if metric.unit else metric.column for metric in CURVES]
+    units = [f"{metric.column} [{metric.unit}]" if metric.unit else metric.column for metric in PANEL_METRICS]
     frame = pd.DataFrame({**keys, "epoch": line.epochs, "latent_dim": line.sizes})
     stopped = np.array(line.epochs) >= (math.inf if row.stop is None else row.stop)
     return frame.assign(rule_has_fired=stopped, **dict(zip(units, line.values, strict=True)))
@@ -142,9 +135,9 @@ def _share(search: pd.Series) -> float:
     return share_of_budget(search) if search["protocol"] in PROTOCOLS else math.nan
 
 
-def _training(name: str, rows: pd.DataFrame) -> Training:
-    values = tuple(tuple(rows[metric.column].astype(float)) for metric in CURVES)
-    return Training(name, tuple(rows["epoch"].astype(int)), tuple(rows["latent_dim"].astype(int)), values)
+def _training(name: str, rows: pd.DataFrame) -> TrainingLine:
+    values = tuple(tuple(rows[metric.column].astype(float)) for metric in PANEL_METRICS)
+    return TrainingLine(name, tuple(rows["epoch"].astype(int)), tuple(rows["latent_dim"].astype(int)), values)
 
 
 def _first_stop(rows: pd.DataFrame) -> int | None:
@@ -152,7 +145,7 @@ def _first_stop(rows: pd.DataFrame) -> int | None:
     return int(fired.iloc[0]) if len(fired) else None
 
 
-def _fired(line: Training, stop: int | None) -> str:
+def _fired(line: TrainingLine, stop: int | None) -> str:
     return "rule did not fire" if stop is None else f"rule fires at {line.sizes[line.epochs.index(stop)]}"
 
 
@@ -273,7 +266,7 @@ def draw_figure_4(data: ALDCurves) -> Figure:
     return figure
 
 
-def _start_looks(trainings: Sequence[Training]) -> dict[str, _Look]:
+def _start_looks(trainings: Sequence[TrainingLine]) -> dict[str, _Look]:
     """A line style for each training of one dataset."""
     dashes = [style.linestyle for style in searcher_styles(f"ald@{i}" for i in range(len(trainings))).values()]
     return {line.name: _Look(color, 1.0, dash) for line, color, dash in zip(trainings, _SHADES, dashes, strict=False)}
@@ -285,7 +278,7 @@ def _rows_figure(data: ALDCurves, looks: dict[str, _Look], names: list[str], sto
     """
     n = len(data.rows)
     figure = Figure(figsize=(PAGE_WIDTH, 0.75 + 1.5 * n), layout="constrained")
-    axes: list[list[Axes]] = figure.subplots(n, len(CURVES), squeeze=False).tolist()
+    axes: list[list[Axes]] = figure.subplots(n, len(PANEL_METRICS), squeeze=False).tolist()
     features = sorted({features_kind(row.fid_features) for row in data.rows})
     common = features[0] if len(features) == 1 else ""
     for r, row in enumerate(data.rows):
@@ -312,7 +305,7 @@ def _rows_figure(data: ALDCurves, looks: dict[str, _Look], names: list[str], sto
     return figure
 
 
-def _size_ticks(line: Training, gap: float) -> dict[int, int]:
+def _size_ticks(line: TrainingLine, gap: float) -> dict[int, int]:
     """Epochs to mark with their latent size, at least `gap` apart, the last epoch's among them."""
     ticks = size_ticks(line.epochs, line.sizes, gap)
     last = line.epochs[-1]
@@ -321,7 +314,7 @@ def _size_ticks(line: Training, gap: float) -> dict[int, int]:
 
 def _heading(k: int, fid_features: str) -> str:
     """A metric's name, its unit below and its direction; no features where the rows' differ."""
-    metric = CURVES[k]
+    metric = PANEL_METRICS[k]
     text = metric.heading(fid_features, "\n") if fid_features or not metric.is_fid else metric.label
     return f"{text} {metric.arrow}"
 
@@ -340,7 +333,7 @@ def _draw_panel(ax: Axes, row: DatasetCurves, k: int, looks: dict[str, _Look]) -
     if not measured:
         no_values(ax)
         ax.set_yticks([])
-    elif CURVES[k].better == "lower" and worth_log(measured):
+    elif PANEL_METRICS[k].better == "lower" and worth_log(measured):
         log_scale(ax, "y", measured, most=5)
     else:
         ax.yaxis.set_major_locator(MaxNLocator(4))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reports.analysis.analysis import Analysis, GroupAnalysis
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
-from reports.data.quantities import COSTS, SHOWN_METRICS
+from reports.data.quantities import SHOWN_COSTS, SHOWN_METRICS
 
 _ERROR_LENGTH = 300
 _TESTS = (
@@ -54,12 +54,18 @@ def _group(of: GroupAnalysis) -> list[str]:
     group = of.group
     rows = [row for _, row in of.rows.iterrows()]
     costs = [
-        [row["searcher"], counts(row), size_range(row), active_range(row), *(mean_and_ratio(row, c) for c in COSTS)]
+        [
+            row["searcher"],
+            counts(row),
+            size_range(row),
+            active_range(row),
+            *(mean_and_ratio(row, c) for c in SHOWN_COSTS),
+        ]
         for row in rows
     ]
     quality = [[row["searcher"], *(plus_minus(row, metric) for metric in SHOWN_METRICS)] for row in rows]
     cost_header = ["searcher", "done/failed/running", "latent size: median (min–max)", "latents in use"]
-    cost_header += [cost.heading(group.fid_features) for cost in COSTS]
+    cost_header += [cost.heading(group.fid_features) for cost in SHOWN_COSTS]
     quality_header = ["searcher", *(f"{m.heading(group.fid_features)} {m.arrow}" for m in SHOWN_METRICS)]
     parts = [f"## {escape(group.title)}", escape(group.conditions), "### Latent size and cost"]
     parts += [table(cost_header, costs), "### Quality on the test split", table(quality_header, quality)]

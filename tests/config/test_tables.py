@@ -48,6 +48,12 @@ def test_a_file_extends_a_bundled_protocol(protocols: Path) -> None:
     assert (own.dataset, own.searchers, own.space) == (digits.dataset, digits.searchers, digits.space)
 
 
+def test_bundled_protocols_extend_one_another() -> None:
+    base, mnist = load_protocol("ald-fashionmnist"), load_protocol("ald-mnist")
+    assert mnist.run == base.run == ("grid", "ald@100", "ald@80", "ald@64", "ald@full", "ald@retrain")
+    assert (mnist.training, mnist.seeds) == (base.training, base.seeds) and mnist.space != base.space
+
+
 @pytest.mark.parametrize(
     "name, message",
     [

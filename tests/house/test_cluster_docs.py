@@ -12,7 +12,7 @@ from commands import ROOT
 
 from benchmark.cli import _parser
 from benchmark.config.protocol import Resources, parse_protocol
-from benchmark.text import is_url
+from benchmark.paths import is_url
 from reports.__main__ import _parser as reports_parser
 
 DOCS = ROOT / "docs"

@@ -33,7 +33,7 @@ ROOMS = {
     "benchmark": [
         {"text"},
         {"errors"},
-        {"stages", "paths", "processes", "machine"},
+        {"stages", "paths", "processes", "machine", "provenance"},
         {"config"},
         {"store"},
         {"datasets"},

@@ -19,16 +19,13 @@ def test_the_example_searcher_runs_and_is_short(tmp_path: Path) -> None:
     assert len(example.splitlines()) <= 30
     assert example in (ROOT / "docs" / "writing-a-searcher.md").read_text().replace("# halving.py\n", "")
     (tmp_path / "halving.py").write_text(example)
-    (tmp_path / "tiny.toml").write_text(
-        TINY.format(epochs=4)
-        + '[space]\nlow = 2\nhigh = 8\nsizes = [2, 4, 8]\n[searchers."halving:Halving"]\nshort = 0.5\n'
-    )
+    (tmp_path / "tiny.toml").write_text(TINY.format(epochs=4) + '[searchers."halving:Halving"]\nshort = 0.5\n')
     arguments = ["--protocol", "tiny.toml", "--searchers", "halving:Halving", "--seeds", 0]
     done = benchmark("run", *arguments, cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 0, done.stdout + done.stderr
     trials = ResultsStore(tmp_path / "results").trials()
     assert trials["n_epochs"].tolist()[-1] == 4 and set(trials["n_epochs"][:-1]) == {2}
-    assert trials["start_latent_dim"].tolist()[0] == 8
+    assert trials["start_latent_dim"].tolist()[:2] == [16, 8]
 
 
 def test_the_store_example_runs(tmp_path: Path) -> None:

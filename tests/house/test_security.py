@@ -49,8 +49,12 @@ SOURCES = [path for package in ("searchers", "benchmark", "reports") for path in
 
 UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
 IMPORTERS = {  # of what only these may import
-    "subprocess": {"benchmark/machine.py"},  # the code's own commit, from git
-    "importlib": {"searchers/registry.py", "benchmark/machine.py", "benchmark/config/resolved.py"},  # Entry; versions
+    "subprocess": {"benchmark/provenance.py"},  # the code's own commit, from git
+    "importlib": {
+        "searchers/registry.py",
+        "benchmark/provenance.py",
+        "benchmark/config/resolved.py",
+    },  # Entry; versions
     "urllib": {"benchmark/datasets/archives/download.py"},
     "http": {"benchmark/datasets/archives/download.py"},
     "requests": set(),

@@ -18,7 +18,7 @@ from report_frames import Frames, epochs, group, search, write_store
 
 from benchmark.store import ResultsStore
 from reports.data.groups import read_groups
-from reports.data.quantities import COSTS, SHOWN_METRICS
+from reports.data.quantities import SHOWN_COSTS, SHOWN_METRICS
 from reports.drawing.base import Report
 from reports.page.page import page
 from reports.page.tables import (
@@ -96,7 +96,7 @@ def test_environment_and_settings_count_what_differs() -> None:
 
 
 def test_every_quantity_is_defined() -> None:
-    assert set(DEFINITIONS) == {quantity.column for quantity in (*SHOWN_METRICS, *COSTS)}
+    assert set(DEFINITIONS) == {quantity.column for quantity in (*SHOWN_METRICS, *SHOWN_COSTS)}
 
 
 # ---- the page

@@ -19,7 +19,7 @@ from reports.analysis.analysis import analyse
 from reports.analysis.comparison import comparison
 from reports.analysis.paired_blocks import Measure, complete_blocks
 from reports.data.groups import Group, read_groups
-from reports.data.quantities import CURVES, FID_GEN, FID_RECON, RECON_NLL, SHOWN_METRICS, SILHOUETTE
+from reports.data.quantities import FID_GEN, FID_RECON, PANEL_METRICS, RECON_NLL, SHOWN_METRICS, SILHOUETTE
 from reports.drawing.style import COLUMN_WIDTH, paper_style
 from reports.figures.ranks import draw_ranks, ranks_data
 from reports.tables.markdown import comparison_page
@@ -390,4 +390,4 @@ def test_the_page_has_the_claims() -> None:
     page = comparison_page(analyse(found))
     assert "## Significance" in page
     assert "- 3 blocks: the smallest p-value that the paired Wilcoxon test can give is 0.25" in page
-    assert len(CURVES) == 4  # the page's text names the four
+    assert len(PANEL_METRICS) == 4  # the page's text names the four

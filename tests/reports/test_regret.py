@@ -12,12 +12,12 @@ from report_frames import Frames, Row, search
 
 from reports.analysis.stats import mean_interval
 from reports.data.groups import read_groups
-from reports.data.quantities import CURVES
+from reports.data.quantities import PANEL_METRICS
 from reports.drawing.base import Marks
 from reports.drawing.style import paper_style
 from reports.figures.regret import draw_regret, regret_data
 
-_, _, SILHOUETTE, NLL = (metric.heading("classifier") for metric in CURVES)
+_, _, SILHOUETTE, NLL = (metric.heading("classifier") for metric in PANEL_METRICS)
 
 
 def trial(of: Row, number: int, nll: float, silhouette: float = 0.0, fid: float = 1.0) -> Row:

@@ -15,10 +15,10 @@ from report_frames import Frames, epochs, group, search, write_store
 from benchmark.errors import InputError
 from reports.__main__ import main
 from reports.analysis.analysis import analyse
-from reports.analysis.comparison import cautions, comparison, mean_sd_text
+from reports.analysis.comparison import cautions, comparison
 from reports.data.groups import read_groups
 from reports.data.names import in_order
-from reports.data.quantities import scaled
+from reports.data.numbers import mean_sd_text, scaled
 from reports.drawing.layout import fold, worth_log
 from reports.drawing.style import searcher_style, searcher_styles
 from reports.figures.trainings import size_ticks, trainings_data

@@ -9,12 +9,12 @@ import pytest
 from fits import assert_fits
 from report_frames import Row, group, search
 
-from reports.data.quantities import CURVES
+from reports.data.quantities import PANEL_METRICS
 from reports.drawing.base import Marks
 from reports.drawing.style import paper_style
 from reports.figures.tradeoff import draw_tradeoff, tradeoff_data
 
-FID, _, SILHOUETTE, NLL = (metric.heading("classifier") for metric in CURVES)
+FID, _, SILHOUETTE, NLL = (metric.heading("classifier") for metric in PANEL_METRICS)
 SEARCHES = [
     search("grid", 0, train_flops=10e9, test_recon_nll=4.0, test_silhouette=0.1, latent_dim=4),
     search("grid", 1, train_flops=20e9, test_recon_nll=6.0, test_silhouette=0.3, latent_dim=8),

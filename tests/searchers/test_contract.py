@@ -210,7 +210,7 @@ class Raises(Fixed):
         (Controlled("Waits"), {REPLAY}),
         (Controlled("ReplacesABuffer"), {REPLAY}),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if isinstance(value, Searcher) else str(len(value)),
 )
 def test_each_check_finds_what_it_is_for(searcher: Searcher, broken: set[str]) -> None:
     np.random.seed(0)  # for the searcher that draws from the global generator

@@ -15,7 +15,8 @@ import rich.table
 import torch
 from rich.console import Console
 
-from benchmark.machine import environment, limit_threads, resolve_device
+from benchmark.machine import limit_threads, resolve_device
+from benchmark.provenance import environment
 from searchers.registry import unknown_name
 from tests.speed import conv as speed_conv
 from tests.speed import gpu as speed_gpu

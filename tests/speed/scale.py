@@ -11,7 +11,7 @@ import torch
 from rich.progress import track
 
 from benchmark.config.protocol import Named, load_protocol, protocol_names
-from benchmark.machine import environment
+from benchmark.provenance import environment
 from benchmark.store.folders import SearchFolder
 from benchmark.store.remote import Results
 from benchmark.suite.estimate import item_flops, measured_rate

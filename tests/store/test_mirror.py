@@ -7,8 +7,9 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from benchmark.errors import InputError
+from benchmark.paths import results_argument
+from benchmark.store.kept import KEPT
 from benchmark.store.remote import Mirror, Results, local_results, pull
-from benchmark.text import results_argument
 
 
 def _write(folder: Path, **contents: str) -> None:
@@ -172,6 +173,14 @@ def test_the_copy_of_a_url_follows_it(store: Path) -> None:
     (copy / "searches" / "a" / "search.json").write_text("failed")
     results.publish("a")
     assert _read(store) == _read(copy) == {"searches/a/search.json": "failed", "searches/b/search.json": "3"}
+
+
+def test_what_lies_beside_the_searches_is_published(store: Path) -> None:
+    results = Results(f"file://{store}")
+    _write(results.path, protocols__a="1", searches__x__search_json="{}")
+    (results.path / "packages.txt").write_text("p")
+    results.publish_beside(KEPT)
+    assert _read(store) == {"protocols/a": "1", "packages.txt": "p"}
 
 
 def test_a_folder_is_its_own_copy(tmp_path: Path) -> None:

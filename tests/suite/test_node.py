@@ -14,8 +14,8 @@ from benchmark import processes
 from benchmark.config.protocol import parse_protocol
 from benchmark.datasets import load_dataset
 from benchmark.errors import InputError
-from benchmark.machine import code_digest
 from benchmark.paths import cache_root
+from benchmark.provenance import code_digest
 from benchmark.suite.executors import node
 from benchmark.suite.plan import SearchSpec, Shared, plan
 

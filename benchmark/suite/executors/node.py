@@ -14,9 +14,9 @@ from filelock import FileLock
 
 from benchmark.datasets import load_dataset
 from benchmark.errors import InputError
-from benchmark.machine import code_digest
 from benchmark.paths import cache_folder, cache_root
 from benchmark.processes import machine, started
+from benchmark.provenance import code_digest
 from benchmark.stages import listening
 from benchmark.store.atomic_files import replacing
 from benchmark.store.remote import Mirror

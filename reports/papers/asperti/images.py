@@ -12,15 +12,7 @@ from numpy.typing import NDArray
 from reports.drawing.images import mosaic
 from reports.drawing.layout import fold, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH
-from reports.papers.asperti.base import (
-    MNIST_DENSE,
-    GreyImages,
-    Run,
-    decode,
-    final_latents,
-    find_run,
-    pixels,
-)
+from reports.papers.asperti.base import MNIST_DENSE, GreyImages, Run, decode, final_latents, find_run, pixels
 from reports.papers.base import RequiredRuns, StoreFrames
 
 _LINE = 10  # images side by side

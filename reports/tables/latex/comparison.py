@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis.analysis import Analysis, GroupAnalysis
-from reports.analysis.comparison import active_range, mean_sd_text, ratio_or_dash, size_range, stat
+from reports.analysis.comparison import active_range, ratio_or_dash, size_range, stat
 from reports.data.groups import Group
 from reports.data.names import label
-from reports.data.quantities import COSTS, SHOWN_METRICS, Quantity, scaled
+from reports.data.numbers import mean_sd_text, scaled
+from reports.data.quantities import SHOWN_COSTS, SHOWN_METRICS, Quantity
 from reports.tables.latex.tabular import Column, floating, tabular
 from reports.tables.latex.text import escape, number, prose, shortened
 
@@ -48,7 +49,7 @@ def _costs(rows: pd.DataFrame) -> list[str]:
     in_use = Column("latents in use", "r", [escape(active_range(row)) for _, row in rows.iterrows()])
     columns = [*_searchers(rows), sizes, in_use]
     below = [[""] * len(rows) for _ in columns]
-    for cost in COSTS:
+    for cost in SHOWN_COSTS:
         divisor, unit = scaled(cost.column, rows[stat(cost, "mean")].max())
         unit = re.sub(r"\bs\b", unit, cost.unit) or unit  # core-s in minutes are core-min
         columns.append(Column(f"{cost.label} ({unit})" if unit else cost.label, "r", _mean_sd(rows, cost, divisor)))
@@ -64,7 +65,7 @@ def _costs(rows: pd.DataFrame) -> list[str]:
 
 
 def _has_multiples(rows: pd.DataFrame) -> bool:
-    return bool(rows[[stat(cost, "vs_grid") for cost in COSTS]].notna().to_numpy().any())
+    return bool(rows[[stat(cost, "vs_grid") for cost in SHOWN_COSTS]].notna().to_numpy().any())
 
 
 def _quality(group: Group, rows: pd.DataFrame) -> list[str]:

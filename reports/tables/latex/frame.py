@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.analysis.comparison import mean_sd_text
+from reports.data.numbers import is_whole, number_text
 from reports.tables.latex.tabular import Column, floating, heading_lines, tabular
 from reports.tables.latex.text import escape, number, prose
 
@@ -40,7 +40,7 @@ def frame_latex(frame: pd.DataFrame, caption: str, label: str) -> str:
 def _texts(values: pd.Series[Any]) -> list[str]:
     """A frame's column as it is printed, a missing value as a dash."""
     present = values[values.notna()]
-    whole = _is_numeric(values) and all(float(value).is_integer() and abs(value) < 1e6 for value in present)
+    whole = _is_numeric(values) and all(map(is_whole, present))
     return ["–" if missing else _text(value, whole) for value, missing in zip(values, values.isna(), strict=True)]
 
 
@@ -52,7 +52,7 @@ def _text(value: Any, whole: bool) -> str:
     value = float(value)
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return f"{value:.0f}" if whole else mean_sd_text(value, math.nan)
+    return number_text(value, whole)
 
 
 def _is_numeric(values: pd.Series[Any]) -> bool:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import machine
-from benchmark.machine import _git_commit, environment
+from benchmark import provenance
+from benchmark.provenance import _git_commit, environment
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -23,7 +23,7 @@ def repository(tmp_path: Path) -> Path:
     """A user's repository with an environment inside it that holds the package, which git does not track."""
     installed = tmp_path / "own" / ".venv" / "lib" / "benchmark"
     installed.mkdir(parents=True)
-    (installed / "machine.py").write_text("")
+    (installed / "provenance.py").write_text("")
     (tmp_path / "own" / ".gitignore").write_text(".venv\n")
     _git(tmp_path / "own", "init", "-q")
     _git(tmp_path / "own", "add", ".")
@@ -35,7 +35,7 @@ def test_the_commit_of_the_repository_around_an_installed_package_is_not_ours(re
     assert _git_commit(repository / ".venv" / "lib") is None
     assert _git_commit(repository) is None  # its top level, but without the package
     (repository / "benchmark").mkdir()
-    (repository / "benchmark" / "machine.py").write_text("")
+    (repository / "benchmark" / "provenance.py").write_text("")
     assert _git_commit(repository) is None  # it is there, but not tracked
     _git(repository, "add", ".")
     _git(repository, "commit", "-q", "-m", "a checkout")
@@ -45,8 +45,8 @@ def test_the_commit_of_the_repository_around_an_installed_package_is_not_ours(re
 
 
 def test_the_environment_says_version_and_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_git_commit", lambda root: f"commit at {root}")
-    monkeypatch.setattr(machine, "version", lambda package: f"version of {package}")
+    monkeypatch.setattr(provenance, "_git_commit", lambda root: f"commit at {root}")
+    monkeypatch.setattr(provenance, "version", lambda package: f"version of {package}")
     found = environment(torch.device("cpu"), 1)
     assert found["git_commit"] == f"commit at {Path(__file__).parents[2]}"
     assert found["latentbench"] == "version of latentbench"
@@ -56,5 +56,5 @@ def test_the_environment_says_version_and_commit(monkeypatch: pytest.MonkeyPatch
             raise PackageNotFoundError
         return package
 
-    monkeypatch.setattr(machine, "version", missing)
+    monkeypatch.setattr(provenance, "version", missing)
     assert environment(torch.device("cpu"), 1)["latentbench"] is None
