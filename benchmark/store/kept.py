@@ -20,10 +20,11 @@ def keep_protocol(results: Path, protocol: Protocol, protocol_hash: str) -> Path
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     names = (f"protocol-{protocol_hash}.toml", f"protocol-{protocol_hash}-{digest}.toml")
     paths = [results / "protocols" / name for name in names]
-    is_other = paths[0].is_file() and paths[0].read_text(encoding="utf-8") != text
+    is_other = paths[0].is_file() and paths[0].read_bytes() != text.encode()
     path = paths[1] if is_other else paths[0]
-    for target, content in ((path, text), (results / "packages.txt", packages())):
-        if not target.is_file() or target.read_text(encoding="utf-8") != content:
-            with replacing(target) as temporary:
-                temporary.write_text(content, encoding="utf-8")
+    for target, content in ((path, text.encode()), (results / "packages.txt", packages().encode())):
+        if target.is_file() and target.read_bytes() == content:
+            continue  # a suite that is done changes no file
+        with replacing(target) as temporary:
+            temporary.write_bytes(content)
     return path
