@@ -12,14 +12,14 @@ from searchers.quantities import DECISION_METRICS, HIGHER_IS_BETTER, LAST_EPOCHS
 
 
 def costs(trials: Sequence[Trial]) -> pd.DataFrame:
-    """One row a trial (index: its number), one column a metric, all turned so that lower is better."""
+    """One row per trial (index: its number) and one column per metric, with signs such that lower is better."""
     rows = [last_means(trial.history) for trial in trials]
     table = pd.DataFrame(rows, index=[trial.number for trial in trials], columns=list(DECISION_METRICS))
     return table.assign(**{metric: -table[metric] for metric in DECISION_METRICS if metric in HIGHER_IS_BETTER})
 
 
 def mean_ranks(costs: pd.DataFrame, weights: Weights) -> pd.Series:
-    """Weighted mean over the metrics of each row's rank (1 is best, ties share their mean; NaN ranks last)."""
+    """Each row's rank, as the weighted mean over the metrics. 1 is best, ties share their mean rank, NaN is last."""
     ranks = costs.rank(method="average", na_option="bottom")
     w = pd.Series(asdict(weights))[list(costs.columns)]
     return (ranks * w).sum(axis=1) / w.sum()
@@ -32,7 +32,9 @@ def pareto_front(costs: pd.DataFrame) -> tuple[int, ...]:
 
 
 def choose(trials: Sequence[Trial], weights: Weights) -> Choice:
-    """The trial of the lowest mean rank over the validation metrics; ties go to the smaller size, then the earlier.
+    """Chooses the trial with the lowest mean rank over the validation metrics.
+
+    Ties go to the smaller size, then to the earlier trial.
 
     A metric that no trial has (the silhouette of very few images) does not count. Raises ValueError where there is no
     trial, or none with finite metrics.

@@ -1,6 +1,6 @@
 """Trainings without sampling, to compare the latent spaces with a VAE's (1812.07238, figure 3 B).
 
-No search for a size: it is run by its name, `searchers.experiments.unsampled:UnsampledGrid`.
+This is no search for a size; run it by its name, `searchers.experiments.unsampled:UnsampledGrid`.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,7 @@ from searchers.selection import choose
 class UnsampledGrid(Searcher):
     """One training without sampling for each of the space's sizes; the choice is grid search's.
 
-    Evaluation samples all the same, with variances that nothing has trained, so only the posterior means and the
-    decoder say something.
+    Evaluation still samples, with untrained variances, so only the posterior means and the decoder carry information.
     """
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
@@ -36,7 +35,7 @@ class Unsampled(Controller):
     def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
         """-log p(x | z = mean) + sum_j mean_j^2 / 2: no sampling, the penalty on the means kept; nats per image.
 
-        The KL's terms in the variance are gone with the sampling, so nothing trains the variances.
+        Without sampling the KL's variance terms have no meaning either, so nothing trains the variances.
         """
         mean, _ = vae.encode(x)
         return Loss(bernoulli_nll(vae.decode(mean), x) + 0.5 * mean.square().sum() / len(x))

@@ -1,4 +1,4 @@
-"""ALD-VAE: latents are removed during training until the metrics' trends say stop (2312.06280, algorithm 1)."""
+"""ALD-VAE: removes latents during training until the metrics' trends say stop (2312.06280, algorithm 1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from searchers.quantities import DECISION_METRICS
 class ALD(Searcher):
     """Settings of section 3.3, numbers in epochs or latents.
 
-    start_latent_dim: the size to start from; None: the space's largest. patience: epochs between two removals. window:
-    epochs of the stop rule's slopes. slow_window: epochs of the silhouette slope that slows removal from `decrease` to
-    `slow_decrease` latents. removal: which latents go, `random` as in the paper or `kl`: those of the lowest mean KL.
-    stop_rule: False goes on removing when the stop rule has fired, and ends `patience` epochs after `min_latent_dim` is
-    reached (figure 2). budget: of this training, as a share of the full number of epochs; above 1 for slow removal to
-    get that far.
-    retrain: True then trains a model of the size found from scratch and chooses that one (figure 3).
+    start_latent_dim: the size to start from; None means the space's largest. patience: epochs between two removals.
+    window: epochs over which the stop rule takes slopes. slow_window: epochs of the silhouette's slope that slows
+    removal from `decrease` to `slow_decrease` latents. removal: which latents to remove: `random` as in the paper, or
+    `kl` for those with the lowest mean KL. stop_rule: False keeps removing latents after the stop rule has fired, and
+    ends `patience` epochs after `min_latent_dim` is reached (figure 2). budget: epochs of this training as a share of a
+    full training's; more than 1 gives slow removal time. retrain: True trains a fresh model of the size found and
+    chooses that model (figure 3).
     """
 
     start_latent_dim: Size | None = None
@@ -63,9 +63,10 @@ class ALD(Searcher):
 
 
 class ALDController(Controller):
-    """Shrinks every `patience` epochs. `removing` is how many latents go next; 0 once removal has stopped.
+    """Removes latents every `patience` epochs.
 
-    stopped: the stop rule has fired, obeyed or not.
+    removing: how many latents the next removal takes; 0 once removal has stopped. stopped: whether the stop rule has
+    fired, even if it is ignored.
     """
 
     removing: Tensor

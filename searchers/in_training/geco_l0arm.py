@@ -1,4 +1,4 @@
-"""GECO with L0-ARM gates: latents are closed as far as a bound on the reconstruction error allows (2003.10901)."""
+"""GECO with L0-ARM gates: closes latents as far as a bound on the reconstruction error allows (2003.10901)."""
 
 import math
 from collections.abc import Sequence
@@ -35,14 +35,14 @@ ERROR_DECAY = 0.95  # of the moving average that becomes tau, section IV-D
 
 @dataclass(frozen=True)
 class GecoL0Arm(Searcher):
-    """start_latent_dim: the size to start from; None: the space's largest.
+    """start_latent_dim: the size to start from; None means the space's largest.
 
-    tau: the bound on the squared error summed over the pixels, mean over images. Without one, a baseline training of
-    `baseline_latent_dim` latents (None: half of those at the start, as in section IV-D) sets it, and its cost counts.
-    baseline: `elbo`, a plain VAE's validation error, which
-    a search of the same budget can reach early enough to close gates; or `geco`, section IV-D's: the training error
-    at tau = 0. baseline_budget: the baseline's share of the full number of epochs.
-    estimator: of the gates' gradient: `arm`, the paper's, or one it is said to outperform (section II-B).
+    tau: the bound on the squared error, summed over pixels and averaged over images. If it is None, a baseline training
+    with `baseline_latent_dim` latents (None means half the start, as in section IV-D) sets it, and its cost counts.
+    baseline: `elbo` takes a plain VAE's validation error, which a search of this budget reaches early enough to close
+    gates; `geco` takes section IV-D's training error at tau = 0. baseline_budget: the baseline's epochs as a share
+    of a full training's. estimator: of the gates' gradient: the paper's `arm`, or one that it is said to outperform
+    (section II-B).
     """
 
     start_latent_dim: Size | None = None
@@ -71,7 +71,7 @@ class GecoL0Arm(Searcher):
         return Choice(trial, settled=_settled(trial.history, start))
 
     def _baseline_error(self, problem: Problem, n: int) -> float:
-        """Raises FloatingPointError where the baseline's training diverged."""
+        """The error of a baseline with n latents. Raises FloatingPointError if its training diverged."""
         controller = None if self.baseline == "elbo" else GecoController(n, tau=0.0, gated=False)
         history = problem.train(n, controller, self._baseline_epochs(problem.epochs)).history
         errors = history["recon_sse"].tail(LAST_EPOCHS) if controller is None else history["ctl_error_average"].tail(1)

@@ -1,4 +1,4 @@
-"""Sparsity: an over-provisioned ELBO training switches latents off by itself; those are removed (1812.07238)."""
+"""Sparsity: trains with too many latents and removes those that the ELBO has switched off (1812.07238)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from searchers.parts.ranges import Count, Positive, Size
 
 @dataclass(frozen=True)
 class Sparsity(Searcher):
-    """start_latent_dim: the size to start from; None: the space's largest. stable_epochs: how long the active set must
-    not change before a removal.
+    """start_latent_dim: the size to start from; None means the space's largest.
 
-    A latent is inactive when var(mean_j) < max_mean_variance and mean(var_j) > min_variance_mean over the
-    validation data (the paper's table I: 1e-4 and 0.96 or more). Where fewer than two are active at the end, the two of
-    the highest KL stay: no smaller size can be trained.
+    stable_epochs: epochs for which the active set must not change before a removal. A latent is inactive if
+    var(mean_j) < max_mean_variance and mean(var_j) > min_variance_mean over the validation data (in the paper's table I
+    1e-4, and 0.96 or more). If fewer than two are active at the end, the two with the highest KL stay, since no smaller
+    size can be trained.
     """
 
     start_latent_dim: Size | None = None
@@ -35,10 +35,10 @@ class Sparsity(Searcher):
 
 
 class SparsityController(Controller):
-    """Removes the inactive latents whenever the active set has been the same for `stable_epochs` epochs.
+    """Removes the inactive latents once the active set has stayed the same for `stable_epochs` epochs.
 
-    epochs: of the training. With fewer than two active latents it waits for the last removal that is carried out, since
-    a network that is slow to learn has none in use at first.
+    epochs: of the training. With fewer than two active latents it waits for the last possible removal, since a network
+    that learns slowly uses no latent at first.
     """
 
     def __init__(self, settings: Sparsity, epochs: int) -> None:
