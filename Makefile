@@ -33,7 +33,7 @@ figures: .venv/installed
 	$(REPORT) --figures
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 faults: .venv/installed-dev
 	$(BIN)/python -m tests.faults
