@@ -1,7 +1,6 @@
 """Features of a small classifier that is trained on the dataset itself. It needs no download and suits small images."""
 
 import hashlib
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from benchmark.datasets.base import Dataset, Split
 from benchmark.metrics.features import frames_as_batch, mean_over_frames
 from benchmark.paths import cache_file
 from benchmark.stages import as_stage, begin_stage
-from benchmark.store.atomic_files import read_checked, write_checked
+from benchmark.store.tensor_files import read_tensors, write_tensors
 
 VERSION = 2  # part of the cache key: raise it when the network, its training or the file format changes
 CHANNELS = (16, 32, 64)
@@ -81,9 +80,7 @@ def load(dataset: Dataset, device: torch.device) -> ClassifierFeatures:
     file = classifier_file(dataset)
     if not _load_weights(network, file):
         _train(network, dataset)
-        buffer = io.BytesIO()
-        torch.save(network.state_dict(), buffer)
-        write_checked(file, buffer.getvalue())
+        write_tensors(file, network.state_dict())
     name = f"classifier:{_digest(network)}"
     return ClassifierFeatures(network.requires_grad_(False).to(device), name)
 
@@ -108,8 +105,7 @@ def _empty_network(image_shape: tuple[int, ...], n_classes: int) -> Network:
 def _load_weights(network: Network, file: Path) -> bool:
     """Loads the weights; returns False if the file is missing, damaged or of another network."""
     try:
-        content = io.BytesIO(read_checked(file))
-        network.load_state_dict(torch.load(content, map_location="cpu", weights_only=True))
+        network.load_state_dict(read_tensors(file))
     except Exception:  # torch raises many kinds of errors for broken files
         return False
     return True

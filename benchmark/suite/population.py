@@ -1,7 +1,6 @@
 """Plain trainings of one backbone, of different sizes and seeds, as one stacked model."""
 
 import copy
-import io
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,8 +13,8 @@ from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
 from benchmark.errors import Damaged
-from benchmark.store.atomic_files import read_checked, write_checked
 from benchmark.store.rows import decode_rows, encode_rows
+from benchmark.store.tensor_files import read_tensors, write_tensors
 from benchmark.suite.problem import Bench, Notice, TrainingRun
 from benchmark.suite.shared_trainings import SharedFolder
 from benchmark.suite.work import SharedTraining
@@ -152,9 +151,7 @@ class Population:
             "counters": [{name: getattr(state, name) for name in COUNTERS} for state in states],
             "rows": [torch.frombuffer(bytearray(encode_rows(state.rows)), dtype=torch.uint8) for state in states],
         }
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        write_checked(path, buffer.getvalue())
+        write_tensors(path, content)
 
     def restore(self, path: Path) -> float:
         """Restores the members from the checkpoint and returns the seconds taken so far.
@@ -162,7 +159,7 @@ class Population:
         The checkpoint may hold more members, which have finished since. If it lacks one of these, nothing is restored
         and the result is 0. Raises Damaged.
         """
-        content = torch.load(io.BytesIO(read_checked(path)), map_location="cpu", weights_only=True)
+        content = read_tensors(path)
         if not all(member in content["members"] for member in self._identity()):
             return 0.0
         chosen = [content["members"].index(member) for member in self._identity()]

@@ -176,10 +176,11 @@ class BenchProblem:
         folder = self._folder.trial(number)
         is_shared = controller is None and started is None
         key = self.spec.training_key(latent_dim, epochs) if is_shared else None
+        controller = controller or FixedSize()
         request: dict[str, Any] = {
             "latent_dim": latent_dim,
             "epochs": epochs,
-            "controller": type(controller or FixedSize()).__name__,
+            "controller": type(controller).__name__,
             "origin": latent_dim if started is None else started.origin,
             "shared": key,
         }
@@ -187,7 +188,7 @@ class BenchProblem:
         if finished is None and key is not None:
             finished = self._share(number, latent_dim, epochs, SharedFolder(self._trainings / key, self._notice))
         elif finished is None:
-            run = self._bench.run(folder, number, latent_dim, controller or FixedSize(), started)
+            run = self._bench.run(folder, number, latent_dim, controller, started)
             finished = self._bench.train(run, epochs, self.clock, self._report)
         folder.checkpoint.unlink(missing_ok=True)  # a kill may have left it
         self._origins.append(request["origin"])

@@ -1,15 +1,15 @@
 """Saves and restores a training between two epochs."""
 
-import io
 from typing import Any
 
 import torch
 
 from benchmark.backbones.vae import VAE
 from benchmark.errors import Damaged
-from benchmark.store.atomic_files import read_checked, write_checked
+from benchmark.store.atomic_files import read_checked
 from benchmark.store.folders import TrialFolder
 from benchmark.store.rows import decode_rows, encode_rows
+from benchmark.store.tensor_files import read_tensors, write_tensors
 from benchmark.training.state import TrainingState, load_optimizer, new_state
 from searchers.base import Controller
 
@@ -23,9 +23,7 @@ def save(state: TrainingState, folder: TrialFolder) -> None:
     content |= {name: getattr(state, name) for name in COUNTERS}
     rows = encode_rows(state.rows)
     content["rows"] = torch.frombuffer(bytearray(rows), dtype=torch.uint8)
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_checked(folder.checkpoint, buffer.getvalue())
+    write_tensors(folder.checkpoint, content)
     folder.write_encoded(rows)
 
 
@@ -40,7 +38,7 @@ def restore(folder: TrialFolder, vae: VAE, controller: Controller, learning_rate
     """Returns the training at its last checkpoint, or at its start. `vae` and `controller`: in their initial state."""
     if not folder.checkpoint.exists():
         return new_state(vae, controller, learning_rate)
-    content = torch.load(io.BytesIO(read_checked(folder.checkpoint)), map_location="cpu", weights_only=True)
+    content = read_tensors(folder.checkpoint)
     n, start = len(content["latent_ids"]), vae.latent_dim
     if n != start:
         vae.keep_latents(range(min(n, start)))
@@ -60,9 +58,7 @@ def restore(folder: TrialFolder, vae: VAE, controller: Controller, learning_rate
 def save_optimizer(state: TrainingState, folder: TrialFolder) -> None:
     """Writes Adam's state of a finished model's parameters, for a training that starts from this model."""
     moments = [state.optimizer.state.get(parameter, {}) for parameter in state.vae.parameters()]
-    buffer = io.BytesIO()
-    torch.save(moments, buffer)
-    write_checked(folder.optimizer, buffer.getvalue())
+    write_tensors(folder.optimizer, moments)
 
 
 def has_moments(folder: TrialFolder) -> bool:
@@ -76,6 +72,6 @@ def has_moments(folder: TrialFolder) -> bool:
 
 def load_moments(state: TrainingState, folder: TrialFolder) -> None:
     """Loads the state that `save_optimizer` wrote into a new training of the same model."""
-    saved = torch.load(io.BytesIO(read_checked(folder.optimizer)), map_location="cpu", weights_only=True)
+    saved = read_tensors(folder.optimizer)
     for parameter, moments in zip(state.vae.parameters(), saved, strict=True):
         state.optimizer.state[parameter] = {name: value.to(parameter.device) for name, value in moments.items()}
