@@ -126,9 +126,10 @@ class Try:
 
     def waits(self, run: Run, started: bool = False) -> bool:
         """Waits for a random moment, of the start-up too unless `started`; False where the command ended before."""
-        if not started and self.rng.random() < 0.3:
-            return run.lasts(self.rng.uniform(0, self.bench.start_seconds))
         operation, later = self.operation(), self.rng.uniform(0, 0.05)  # that may be amid computations
+        if not started and self.rng.random() < 0.3:
+            moment = time.monotonic() + self.rng.uniform(0, self.bench.start_seconds)  # on a machine as busy as then
+            return run.reaches(lambda: time.monotonic() >= moment or run.operations() >= operation)
         return run.reaches(lambda: run.operations() >= operation) and run.lasts(later)
 
     def finish(self) -> list[str]:
