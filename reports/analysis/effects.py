@@ -1,0 +1,47 @@
+"""The difference of two methods with its interval, and what it shows: worse, equivalent within a margin, or neither."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.stats import t
+
+Shown = Literal["worse", "equivalent", "not shown"]
+
+CONFIDENCE = 0.95
+MARGIN = 0.05  # of the gap, which is what latents are worth over none: the loss that two methods may differ by
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The mean of n paired differences, ours less theirs, with its two-sided t-interval; above 0 is worse.
+
+    low and high are NaN for fewer than two values, and infinite where a difference is not finite.
+    """
+
+    n: int
+    mean: float
+    low: float
+    high: float
+
+    def shown(self, margin: float) -> Shown:
+        """`equivalent`: the loss is shown to be below the margin (it may be a gain). `worse`: shown to be above 0."""
+        if self.high < margin:
+            return "equivalent"
+        return "worse" if self.low > 0 else "not shown"
+
+
+def effect(differences: Sequence[float], confidence: float = CONFIDENCE) -> Effect:
+    """The effect of paired differences, one for each seed of a data set or one for each data set."""
+    values = np.asarray(differences, dtype=float)
+    n, mean = len(values), float(values.mean()) if len(values) else math.nan
+    if n < 2:
+        return Effect(n, mean, math.nan, math.nan)
+    if not np.isfinite(values).all():
+        return Effect(n, mean, -math.inf, math.inf)
+    half = float(t.ppf((1 + confidence) / 2, n - 1)) * float(values.std(ddof=1)) / math.sqrt(n)
+    return Effect(n, mean, mean - half, mean + half)
