@@ -13,6 +13,7 @@ from scipy.stats import t
 Shown = Literal["worse", "equivalent", "not shown"]
 
 CONFIDENCE = 0.95
+FEW_SEEDS = 6  # with fewer, seeds are drawn one by one and their line is a range
 MARGIN = 0.05  # of the gap, which is what latents are worth over none: the loss that two methods may differ by
 
 
@@ -20,7 +21,8 @@ MARGIN = 0.05  # of the gap, which is what latents are worth over none: the loss
 class Effect:
     """The mean of n paired differences, ours less theirs, with its two-sided t-interval; above 0 is worse.
 
-    low and high are NaN for fewer than two values, and infinite where a difference is not finite.
+    low and high are NaN for fewer than two values and for a few that are all equal (two methods that handed over the
+    same models, which says little of other seeds), and infinite where a difference is not finite.
     """
 
     n: int
@@ -39,9 +41,9 @@ def effect(differences: Sequence[float], confidence: float = CONFIDENCE) -> Effe
     """The effect of paired differences, one for each seed of a data set or one for each data set."""
     values = np.asarray(differences, dtype=float)
     n, mean = len(values), float(values.mean()) if len(values) else math.nan
-    if n < 2:
-        return Effect(n, mean, math.nan, math.nan)
     if not np.isfinite(values).all():
         return Effect(n, mean, -math.inf, math.inf)
+    if n < 2 or (n < FEW_SEEDS and np.ptp(values) == 0):
+        return Effect(n, mean, math.nan, math.nan)
     half = float(t.ppf((1 + confidence) / 2, n - 1)) * float(values.std(ddof=1)) / math.sqrt(n)
     return Effect(n, mean, mean - half, mean + half)
