@@ -13,7 +13,7 @@ from benchmark.config.protocol import Evaluation, Named, Protocol, Training
 from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError
 from searchers import SEARCHERS
-from searchers.base import Expected, Searcher, SearchSpace
+from searchers.base import ChoiceRule, Expected, Searcher, SearchSpace
 from searchers.registry import Entry, unknown_name
 
 
@@ -32,6 +32,7 @@ class SearchSpec:
     training: Training
     evaluation: Evaluation
     space: SearchSpace
+    choice: ChoiceRule
     searcher: str
     settings: Mapping[str, Any]
     seed: int
@@ -41,11 +42,11 @@ class SearchSpec:
 
     @property
     def protocol_hash(self) -> str:
-        """A hash of what comparable searches share: data, backbone, training, evaluation and search space.
+        """A hash of what comparable searches share: data, backbone, training, evaluation, space and rule.
 
         Only the content of a user's folder counts: not its place, nor how its path and options are written.
         """
-        return _hash([*self._conditions(), self.space])
+        return _hash([*self._conditions(), self.space, self.choice])
 
     def _conditions(self) -> list[Any]:
         dataset = Named("folder") if self._is_folder else self.dataset
@@ -193,6 +194,7 @@ def plan(
                     training=protocol.training,
                     evaluation=protocol.evaluation,
                     space=protocol.space,
+                    choice=protocol.choice,
                     searcher=name,
                     settings=settings,
                     seed=seed,

@@ -53,7 +53,9 @@ def train_stacked(
             settings = replace(benches[0].spec.training, epochs=trainings[0][1].epochs)
             _train(runs, benches[0], settings, path, report, notice)
         for bench, run in zip(benches, runs, strict=True):
-            bench.finish(run, keep_optimizer=False)  # the stacked model has it
+            clock = Clock(bench.device)
+            clock.resume_at(run.state.rows[-1]["wall_seconds"])
+            bench.finish(run, keep_optimizer=False, clock=clock)  # the stacked model has it
     path.unlink(missing_ok=True)
 
 

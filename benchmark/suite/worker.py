@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ from benchmark.text import features_kind, one_line, printable
 from benchmark.training.rng import Purpose, stream
 from searchers.base import Choice
 from searchers.parts.objectives import reparameterise
-from searchers.quantities import METRICS
+from searchers.quantities import DRAWN_METRICS, TEST_METRICS
 
 GALLERY_IMAGES = 10
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -253,9 +254,10 @@ class _Data:
 
 def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
     spec, folder = task.spec, SearchFolder(task.path)
-    dataset, features, device = data.dataset, data.features, data.device
+    dataset, device = data.dataset, data.device
     bench = Bench(spec, dataset, data.validation, keeps_optimizers)
-    problem = BenchProblem(bench, folder, task.trainings, data.report, data.notice)
+    no_latents_nll = data.baselines.val.no_latents_nll
+    problem = BenchProblem(bench, folder, task.trainings, no_latents_nll, data.report, data.notice)
     choice = spec.make_searcher().search(problem)
     wall_seconds = problem.clock.seconds()
     problem.discard_rest()
@@ -264,8 +266,6 @@ def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
         raise FloatingPointError(f"the loss is {last['train_loss']} in epoch {last['epoch']}; lower the learning rate")
 
     vae = problem.model(choice.trial)
-    test = Evaluator(dataset.test, dataset.n_classes, features, spec.evaluation, device)
-    metrics, _ = test.evaluate(vae, None, stream(Purpose.TEST, spec.seed, device=device))
     save_model(folder.path / "model.pt", vae, spec.backbone.name, spec.backbone.options, dataset.image_shape)
     _save_gallery(folder.path / "images.npz", vae, dataset.test, stream(Purpose.TEST, spec.seed, 1, device=device))
     folder.finish(
@@ -273,17 +273,37 @@ def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
         latent_dim=choice.latent_dim,
         chosen_trial=choice.trial.number,
         pareto=list(choice.pareto),
-        as_good=[int(size) for size in choice.as_good],
         settled=None if choice.settled is None else bool(choice.settled),
         wall_seconds=wall_seconds,
-        test_fid_features=metrics["fid_features"],
-        test_fid_images=test.fid_counts["fid_images"],
+        **_chosen(choice),
+        **_tested(folder.trial(choice.trial.number).assessments()[1], bench, dataset),
         **data.learning(choice),
         **data.validation.fid_counts,
-        **{f"test_{name}": metrics[name] for name in METRICS},
     )
     if folder.path in task.trainings.parents:  # no other search shares them
         shutil.rmtree(task.trainings, ignore_errors=True)
+
+
+def _chosen(choice: Choice) -> dict[str, Any]:
+    """The columns of `ResultsStore.searches()` that tell what speaks for the chosen size."""
+    columns: dict[str, Any] = {"as_good": [int(size) for size in choice.as_good]}
+    evidence = choice.evidence
+    if evidence is not None:
+        columns |= {"rule": evidence.rule, "as_good_shares": list(evidence.shares), "choice_loss": evidence.loss}
+        columns |= {"choice_limit": evidence.limit, "choice_gap": evidence.gap, "choice_shown": evidence.is_shown}
+    return columns
+
+
+def _tested(row: dict[str, Any], bench: Bench, dataset: Dataset) -> dict[str, Any]:
+    """The columns of `ResultsStore.searches()` that tell how good the chosen model is on the test split."""
+    names = [*TEST_METRICS, *(f"{metric}_error" for metric in DRAWN_METRICS), "draws", "fid_samples", "fid_features"]
+    return {
+        **{f"test_{name}": row[name] for name in names},
+        "test_fid_images": row["images"],
+        "test_silhouette_noise": row["silhouette"] - row["silhouette_excess"],
+        "fid_real": bench.evaluator.fid_of_real(dataset.train, row["fid_samples"]),
+        "test_fid_real": bench.test.fid_of_real(dataset.train, row["fid_samples"]),
+    }
 
 
 @torch.inference_mode()
