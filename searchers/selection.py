@@ -136,7 +136,7 @@ def _smallest_good(curve: _Curve, margin: float, worse_samples: NDArray[np.bool_
 
 def _knee(curve: _Curve) -> int:
     x, y = np.log(curve.sizes), curve.fit
-    if x[-1] == x[0]:
+    if len(set(x)) < 3:  # no size lies between two others
         return int(y.argmin())
     line = y[0] + (y[-1] - y[0]) * (x - x[0]) / (x[-1] - x[0])
     return int((line - y).argmax())
