@@ -26,6 +26,7 @@ DATASET_PROTOCOLS = {  # whose name is not the dataset's own
     "tiles": "asperti-tiles-dense",
 }
 DEFAULT_SEEDS = (0, 1, 2)
+N_PARTITIONS = 5  # of a dataset into training, validation and test images; the seed chooses one
 Precision = Literal["float32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 EXECUTORS = ("local", "ray")

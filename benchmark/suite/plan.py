@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, NamedTuple
 
 from benchmark.backbones.build import make_backbone
-from benchmark.config.protocol import Evaluation, Named, Protocol, Training
+from benchmark.config.protocol import N_PARTITIONS, Evaluation, Named, Protocol, Training
 from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError
 from searchers import SEARCHERS
@@ -42,7 +42,7 @@ class SearchSpec:
 
     @property
     def protocol_hash(self) -> str:
-        """A hash of what comparable searches share: data, backbone, training, evaluation, space and rule.
+        """A hash of what comparable searches share: data, partitions, backbone, training, evaluation, space and rule.
 
         Only the content of a user's folder counts: not its place, nor how its path and options are written.
         """
@@ -50,7 +50,7 @@ class SearchSpec:
 
     def _conditions(self) -> list[Any]:
         dataset = Named("folder") if self._is_folder else self.dataset
-        return [dataset, self.data_fingerprint, self.backbone, self.training, self.evaluation]
+        return [dataset, self.data_fingerprint, N_PARTITIONS, self.backbone, self.training, self.evaluation]
 
     def training_key(self, latent_dim: int, epochs: int) -> str:
         """The name of a plain training. Searches that would get the same model give it the same name."""

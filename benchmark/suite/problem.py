@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +57,20 @@ class TrainingRun:
 class Bench:
     """Makes, trains and finishes models: what all trainings of a spec share.
 
-    dataset: its training split on the evaluator's device. keeps_optimizers: finished trainings keep what another
-    training needs to go on from them.
+    dataset: its training split on the evaluator's device. test: makes the evaluator on the test split, which no
+    searcher sees, or returns it. keeps_optimizers: finished trainings keep what another training needs to go on from
+    them.
     """
 
-    def __init__(self, spec: SearchSpec, dataset: Dataset, evaluator: Evaluator, keeps_optimizers: bool) -> None:
-        self.spec, self.dataset, self.evaluator = spec, dataset, evaluator
+    def __init__(
+        self,
+        spec: SearchSpec,
+        dataset: Dataset,
+        evaluator: Evaluator,
+        test: Callable[[], Evaluator],
+        keeps_optimizers: bool,
+    ) -> None:
+        self.spec, self.dataset, self.evaluator, self.test = spec, dataset, evaluator, test
         self.device = evaluator.device
         self.keeps_optimizers = keeps_optimizers
 
@@ -107,12 +114,6 @@ class Bench:
         train(run.state, settings, self.dataset.train, self.evaluator, run.streams, clock, after_epoch)
         return self.finish(run, self.keeps_optimizers, clock)
 
-    @cached_property
-    def test(self) -> Evaluator:
-        """Evaluates on the test split, what no searcher sees."""
-        of = self.evaluator
-        return Evaluator(self.dataset.test, self.dataset.n_classes, of.features, self.spec.evaluation, self.device)
-
     def finish(self, run: TrainingRun, keep_optimizer: bool, clock: Clock) -> dict[str, Any]:
         """Assesses a training's model, and writes it and the training's record, which it returns."""
         vae, rows, backbone = run.state.vae, run.state.rows, self.spec.backbone
@@ -140,7 +141,7 @@ class Bench:
         """Rows of `ResultsStore.curves()`: on validation data, then on the test split, which is off the clock."""
         validation = assess_latents(vae, range(vae.latent_dim), self.evaluator, clock, self.spec.seed)
         now = clock.seconds()
-        test = assess(self.test, vae, None, stream_seed(Purpose.ASSESSMENT, self.spec.seed, 1), with_iwae=True)
+        test = assess(self.test(), vae, None, stream_seed(Purpose.ASSESSMENT, self.spec.seed, 1), with_iwae=True)
         clock.go_to(now)
         test = {**test, "losses": [], "split": "test", "eval_seconds": 0.0}
         return [{**row, "wall_seconds": now} for row in (validation, test)]

@@ -42,7 +42,10 @@ def _dataset() -> Dataset:
 
 
 DATASET = _dataset()
-EVALUATOR = Evaluator(DATASET.val, DATASET.n_classes, Pixels(), EVALUATION, torch.device("cpu"))
+EVALUATOR, TEST = (
+    Evaluator(split, DATASET.n_classes, Pixels(), EVALUATION, torch.device("cpu"))
+    for split in (DATASET.val, DATASET.test)
+)
 
 
 class Killed(Exception):
@@ -69,7 +72,7 @@ class SmallResults:
 
     def bench(self, spec: SearchSpec, keeps_optimizers: bool = False) -> Bench:
         """The bench of a spec."""
-        return Bench(spec, DATASET, EVALUATOR, keeps_optimizers)
+        return Bench(spec, DATASET, EVALUATOR, lambda: TEST, keeps_optimizers)
 
     def folder(self, spec: SearchSpec) -> SearchFolder:
         """A search's folder."""
