@@ -20,6 +20,7 @@ from searchers.rule import ChoiceRule
 ONE_SIDED = 1.645  # standard errors of a one-sided 95 % limit
 TIE = 0.05  # of a metric's range over the sizes: values closer than that tie
 NOISE = 2  # standard errors of a difference: values closer than that tie
+WORSE_SAMPLES = 0.25  # of the reference's KID: trainings of one size differ by a tenth
 RESAMPLES = 300
 LEAST_SHARE = 0.05  # of the resamplings: a size that fewer choose is not as good
 
@@ -131,7 +132,8 @@ def _smallest_good(curve: _Curve, margin: float, worse_samples: NDArray[np.bool_
     good = np.flatnonzero(allowed & (curve.limit() < most))
     if len(good) and curve.sizes[good[0]] < curve.sizes[curve.reference]:
         return int(good[0])
-    return int(np.flatnonzero(allowed & (curve.loss() <= most))[0])  # the reference is one of them
+    near = np.flatnonzero(allowed & (curve.loss() <= most))
+    return int(near[0]) if len(near) else curve.reference
 
 
 def _knee(curve: _Curve) -> int:
@@ -143,17 +145,12 @@ def _knee(curve: _Curve) -> int:
 
 
 def _worse_samples(assessments: Sequence[Assessment], reference: int) -> NDArray[np.bool_]:
-    """Whose samples have a KID above the reference's by more than their noise and 5 % of the range; bool [K]."""
-    kid = np.array([one.metrics.get("kid_gen", np.nan) for one in assessments])
-    errors = np.nan_to_num([one.errors.get("kid_gen", 0.0) for one in assessments])
-    width = np.maximum(NOISE * np.hypot(errors, errors[reference]), TIE * _range(kid))
+    """Whose samples have a KID above the reference's by a quarter and by more than their noise; bool [K]."""
+    kid = np.array([one.metrics["kid_gen"] for one in assessments])
+    errors = np.nan_to_num([one.errors["kid_gen"] for one in assessments])
+    width = np.maximum(NOISE * np.hypot(errors, errors[reference]), WORSE_SAMPLES * kid[reference])
     worse: NDArray[np.bool_] = kid - kid[reference] > width  # False where one is NaN
     return worse
-
-
-def _range(values: Array) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.ptp(known)) if len(known) else 0.0
 
 
 def _table(assessments: Sequence[Assessment], weights: Weights) -> pd.DataFrame:
