@@ -18,7 +18,7 @@ from benchmark.errors import InputError
 from benchmark.suite.plan import plan
 from reports.analysis.effects import MARGIN
 from reports.data.names import GRID, parts
-from searchers.parts.ranges import Count, Positive, Share
+from searchers.parts.ranges import Positive, Share
 
 Seeds = tuple[Annotated[int, Ge(0)], ...]
 
@@ -53,7 +53,7 @@ class Claim:
     """What a claim file says; all parts must pass. `docs/claims.md` says how each is tested.
 
     claim: one sentence. method, reference: searchers. rule: by which both choose among trainings. metric: of the loss,
-    on the test split. draws: the fewest of z, an image, behind it. margin: the largest mean loss, in parts of the gap;
+    on the test split. margin: the largest mean loss, in parts of the gap;
     strict: a smaller one, read from the same interval. size_ratio: to the reference's sizes, of the geometric mean.
     cost_ratio: of a search's training FLOPs to one full training of the largest size, in every block. pilot_seeds:
     those that the method was developed with. tuned, exclusions, refuted_by, secondary: text for readers.
@@ -66,7 +66,6 @@ class Claim:
     reference: str = GRID
     rule: str = "smallest-good"
     metric: Literal["elbo", "iwae"] = "elbo"
-    draws: Count = 20
     margin: Share = MARGIN
     strict: Share = 0.02
     size_ratio: Annotated[float, Gt(1)] = 1.5

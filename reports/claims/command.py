@@ -10,7 +10,7 @@ from benchmark.store.remote import local_results
 from benchmark.text import printable
 from reports.claims.claim import read_claim
 from reports.claims.gather import gather
-from reports.claims.verdict import Verdict, verdict
+from reports.claims.verdict import ClaimVerdict, verdict
 
 
 def print_verdict(options: argparse.Namespace) -> int:
@@ -21,11 +21,12 @@ def print_verdict(options: argparse.Namespace) -> int:
     return 0
 
 
-def lines(found: Verdict) -> list[str]:
+def lines(found: ClaimVerdict) -> list[str]:
     """The lines that are printed."""
     width = max(len(part.name) for part in found.parts)
     state_width = max(len(part.state) for part in found.parts)
     parts = [f"  {part.name:{width}}  {part.state:{state_width}}  {part.sentence}" for part in found.parts]
     beside = ["beside it (none of this decides):", *(f"  {sentence}" for sentence in found.beside)]
-    head = [f"claim: {found.claim}", f"verdict: {found.outcome} ({found.scope})"]
+    why = f" ({found.why})" if found.why else ""
+    head = [f"claim: {found.claim}", f"verdict: {found.outcome}{why}", f"  {found.scope}"]
     return [*head, *parts, *beside, "sources:", *(f"  {source}" for source in found.sources)]

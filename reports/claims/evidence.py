@@ -11,7 +11,7 @@ import numpy as np
 
 BySeed = dict[int, float]
 Control = Literal["smallest", "half"]
-CONTROLS: dict[Control, str] = {"smallest": "smallest size", "half": "half the grid's size"}
+CONTROLS: dict[Control, str] = {"smallest": "the smallest size", "half": "half the size that the grid chose"}
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,13 @@ class BlockEvidence:
 class Evidence:
     """All blocks of a claim.
 
-    decides_by_itself: the method does not choose among trainings by the registered rule. n_ignored: searches in the
-    results that are not registered. versions: that made the registered ones.
+    decides_by_itself: the method does not choose among trainings by the registered rule. draws: of z an image, behind
+    the losses. n_ignored: searches in the results that are not registered. versions: that made the registered ones.
     """
 
     blocks: tuple[BlockEvidence, ...]
     decides_by_itself: bool
+    draws: tuple[int, ...]
     n_ignored: int
     versions: tuple[str, ...]
 

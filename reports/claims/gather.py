@@ -15,6 +15,7 @@ from benchmark.text import features_kind
 from reports.claims.claim import Registered, RegisteredBlock
 from reports.claims.evidence import BlockEvidence, Evidence, Search, measured_gap
 from reports.claims.stored import Frames, Store, read_frames
+from reports.claims.wording import listed
 
 
 def gather(registered: Registered, stores: Sequence[Store]) -> Evidence:
@@ -32,7 +33,8 @@ def gather(registered: Registered, stores: Sequence[Store]) -> Evidence:
     n_ignored = len(frames.searches) - rows["search_id"].nunique()
     method = rows[(rows["searcher"] == registered.claim.method) & (rows["status"] == "done")]
     decides_by_itself = not (method["rule"] == registered.claim.rule).any()
-    return Evidence(tuple(one.evidence() for one in found), decides_by_itself, n_ignored, _versions(rows))
+    draws = tuple(sorted(set(rows["test_draws"].dropna().astype(int))))
+    return Evidence(tuple(one.evidence() for one in found), decides_by_itself, draws, n_ignored, _versions(rows))
 
 
 def conditions(protocol: Protocol, searchers: tuple[str, ...], row: pd.Series) -> dict[str, SearchSpec] | None:
@@ -115,7 +117,7 @@ class _Found:
         by_searcher: dict[str, list[int]] = {}
         for searcher, seed in keys:
             by_searcher.setdefault(searcher, []).append(seed)
-        named = [f"{name} of seeds {', '.join(map(str, sorted(seeds)))}" for name, seeds in by_searcher.items()]
+        named = [f"{name} (seed{'s' * (len(seeds) > 1)} {listed(seeds)})" for name, seeds in by_searcher.items()]
         return f"{' and '.join(named)} {reason}"
 
     def _lacking(self) -> dict[tuple[str, int], str]:
@@ -156,8 +158,6 @@ class _Found:
         rows = tests[tests["search_id"] == row["search_id"]]
         if pd.isna(row["test_draws"]) or pd.isna(row["no_latents_nll"]) or rows.empty:
             return "lacks the test values of its trainings (an earlier version's; use a new results folder)"
-        if row["test_draws"] < claim.draws:
-            return f"is tested with {row['test_draws']:g} draws of z in place of {claim.draws} (set it in the protocol)"
         by_itself = row["searcher"] == claim.method and row["rule"] == ""  # it does not choose among trainings
         if row["rule"] != claim.rule and not by_itself:
             return f"chose by {row['rule'] or 'no rule'} in place of {claim.rule} (set it in the protocol)"

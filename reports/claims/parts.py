@@ -16,6 +16,7 @@ from reports.claims.wording import counted, interval, number, percent
 
 State = Literal["passes", "violated", "not shown"]
 Outcome = Literal["supported", "refuted", "not shown"]
+OF_THE_GAP = " of the gap"
 FEWEST_EQUAL_SIZES = 5  # if the mean were at the limit by steps of a factor 2, so many equal ones would be a 1 % chance
 
 
@@ -50,6 +51,14 @@ class Parts:
             return "refuted"
         return "supported" if all(part.state == "passes" for part in self.all) else "not shown"
 
+    @property
+    def why(self) -> str:
+        """What stands in the way of a claim that is not shown."""
+        lacking = [part.name for part in self.all if part.state != "passes"]
+        if self.outcome != "not shown":
+            return ""
+        return "the benchmark cannot support the claim" if self.controls.name in lacking else ", ".join(lacking)
+
 
 def judge(claim: Claim, evidence: Evidence) -> Parts:
     """Tests all parts of a claim on its evidence."""
@@ -67,8 +76,8 @@ def _state(found: Effect, limit: float) -> State:
 def _quality(claim: Claim, losses: Effect, evidence: Evidence) -> Part:
     strict = "below" if losses.high < claim.strict else "not shown to be below"
     text = (
-        f"mean loss {interval(losses, percent)} of the gap, {counted(losses.n, evidence)}; the margin is "
-        f"{percent(claim.margin)} (strict: {strict} {percent(claim.strict)})"
+        f"mean loss {interval(losses, percent, OF_THE_GAP)}, {counted(losses.n, evidence)}; the margin is "
+        f"{100 * claim.margin:g} % (strict: {strict} {100 * claim.strict:g} %)"
     )
     return Part("quality", _state(losses, claim.margin), text)
 
@@ -80,7 +89,7 @@ def _size(claim: Claim, evidence: Evidence) -> Part:
         found = Effect(len(ratios), ratios[0], ratios[0], ratios[0])
     text = (
         f"mean ratio of sizes {interval(found, lambda log: number(2**log))}, {counted(found.n, evidence)}; "
-        f"the limit is {number(claim.size_ratio)}"
+        f"the limit is {claim.size_ratio:g}"
     )
     return Part("size", _state(found, math.log2(claim.size_ratio)), text)
 
@@ -88,7 +97,7 @@ def _size(claim: Claim, evidence: Evidence) -> Part:
 def _cost(claim: Claim, evidence: Evidence) -> Part:
     """A count, no test: training FLOPs hardly depend on the seed."""
     costs = {block.name: block.cost() for block in evidence.blocks}
-    limit = f"the limit is {number(claim.cost_ratio)}"
+    limit = f"the limit is {claim.cost_ratio:g}"
     above = [f"{name} ({number(cost)})" for name, cost in costs.items() if cost > claim.cost_ratio]
     if above:
         text = f"more full trainings of the largest size (FLOPs) than allowed in {', '.join(above)}; {limit}"
@@ -107,11 +116,9 @@ def _controls(claim: Claim, evidence: Evidence) -> Part:
         found = effect(list(evidence.units(_losses_of(control)).values()))
         worse = found.low > 0 and not found.high < claim.margin
         shown &= worse
-        n = f", {counted(found.n, evidence)}" if found.n else ""
         state = "shown to be worse" if worse else "not shown to be worse"
-        said.append(f"the {name} is {state} ({interval(found, percent)} of the gap{n})")
-    end = "" if shown else ": the benchmark cannot support the claim"
-    return Part("controls", "passes" if shown else "not shown", " and ".join(said) + end)
+        said.append(f"{name} is {state}: {interval(found, percent, OF_THE_GAP)}, {counted(found.n, evidence)}")
+    return Part("controls", "passes" if shown else "not shown", "; ".join(said))
 
 
 def _losses_of(control: Literal["smallest", "half"]) -> Callable[[BlockEvidence], BySeed]:

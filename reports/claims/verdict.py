@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,32 +10,35 @@ from reports.analysis.effects import effect
 from reports.claims import companions
 from reports.claims.claim import Claim, Registered
 from reports.claims.evidence import BlockEvidence, Evidence
-from reports.claims.parts import Outcome, Part, Parts, judge
-from reports.claims.wording import counted, interval, listed, number, p_value, percent
+from reports.claims.parts import OF_THE_GAP, Outcome, Part, Parts, judge
+from reports.claims.wording import chance, counted, interval, listed, number, p_value, percent
 from reports.data.names import dataset_label, label
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What `latentbench verdict` says. beside: sentences that do not decide. sources: the file, blocks and versions."""
+class ClaimVerdict:
+    """What `latentbench verdict` says.
+
+    why: it is not shown. beside: sentences that do not decide. sources: the blocks, the versions, the file.
+    """
 
     claim: str
     outcome: Outcome
+    why: str
     scope: str
     parts: tuple[Part, ...]
     beside: tuple[str, ...]
     sources: tuple[str, ...]
 
 
-def verdict(registered: Registered, evidence: Evidence) -> Verdict:
+def verdict(registered: Registered, evidence: Evidence) -> ClaimVerdict:
     """Judges a claim by its evidence."""
     claim = registered.claim
     found = judge(claim, evidence)
     beside = (*_failures(claim, evidence), *_spread(claim, evidence, found), *_other_tests(claim, evidence))
     beside += (*_blocks(claim, evidence), *_seconds(claim, evidence))
-    return Verdict(
-        claim.claim, found.outcome, _scope(evidence), found.all, beside, tuple(_sources(registered, evidence))
-    )
+    sources = tuple(_sources(registered, evidence))
+    return ClaimVerdict(claim.claim, found.outcome, found.why, _scope(evidence), found.all, beside, sources)
 
 
 def _scope(evidence: Evidence) -> str:
@@ -57,7 +61,7 @@ def _failures(claim: Claim, evidence: Evidence) -> Iterator[str]:
     yield (
         f"Failed searches: {', '.join(named)}. A failed {label(claim.method)} counts as a model without latents (loss "
         f"100 %), a failed {label(claim.reference)} as the mean of its other seeds. Without these seeds the loss is "
-        f"{interval(without, percent)}: {without.shown(claim.margin)}."
+        f"{interval(without, percent, OF_THE_GAP)}: {without.shown(claim.margin)}."
     )
 
 
@@ -72,10 +76,11 @@ def _spread(claim: Claim, evidence: Evidence, found: Parts) -> Iterator[str]:
         )
     yield f"{text}."
     chances = [companions.power(loss, claim.margin, sd.units, losses.n) for loss in (0.0, 0.01)]
-    if chances[0] == chances[0]:
+    if not math.isnan(chances[0]):
+        n, sd_text = counted(losses.n, evidence), percent(sd.units)
         yield (
-            f"With {counted(losses.n, evidence)} of this spread (sd {percent(sd.units)}) a method passes on quality "
-            f"with a chance of {number(chances[0])} if it loses nothing, of {number(chances[1])} if it loses 1 % of the gap."
+            f"With {n} of this spread (sd {sd_text}) a method that loses nothing passes on quality with a chance of "
+            f"{chance(chances[0])}, one that loses 1 % of the gap of {chance(chances[1])}."
         )
 
 
@@ -94,7 +99,7 @@ def _other_tests(claim: Claim, evidence: Evidence) -> Iterator[str]:
         f"{counted(len(units), evidence)} can give no p below {number(0.5 ** len(units))}."
     )
     both = "within" if companions.equivalent_both_ways(units, claim.margin) else "not shown to be within"
-    yield f"Two-sided equivalence (90 % interval): {both} {percent(claim.margin)} on both sides."
+    yield f"Two-sided equivalence (90 % interval): {both} {100 * claim.margin:g} % on both sides."
 
 
 def _blocks(claim: Claim, evidence: Evidence) -> Iterator[str]:
@@ -133,8 +138,8 @@ def _sources(registered: Registered, evidence: Evidence) -> Iterator[str]:
         )
     choosing = label(claim.reference) if evidence.decides_by_itself else "both"
     yield (
-        f"metric {claim.metric} on the test split, at least {claim.draws} draws of z; rule {claim.rule} ({choosing}); "
-        f"pilot seeds: {listed(claim.pilot_seeds) or 'none'}"
+        f"metric {claim.metric} on the test split, draws of z an image: {listed(evidence.draws)}; "
+        f"rule {claim.rule} ({choosing}); pilot seeds: {listed(claim.pilot_seeds) or 'none'}"
     )
     if evidence.n_ignored:
         yield f"searches in the results that are not registered, and were ignored: {evidence.n_ignored}"

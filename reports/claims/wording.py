@@ -26,13 +26,17 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def interval(found: Effect, text: Callable[[float], str]) -> str:
-    """The mean with its interval."""
+def chance(p: float) -> str:
+    """A probability of two digits, but never 1."""
+    return "above 0.99" if p > 0.99 else number(p)
+
+
+def interval(found: Effect, text: Callable[[float], str], unit: str = "") -> str:
+    """The mean with its interval: `1.2 % of the gap (95 %: 0.3 % to 2.1 %)`."""
     if not found.n:
         return "unknown"
-    if math.isnan(found.low):
-        return f"{text(found.mean)}, too few different values for an interval"
-    return f"{text(found.mean)} (95 %: {text(found.low)} to {text(found.high)})"
+    bounds = f"95 %: {text(found.low)} to {text(found.high)}"
+    return f"{text(found.mean)}{unit} ({'too few different values' if math.isnan(found.low) else bounds})"
 
 
 def counted(n: int, evidence: Evidence) -> str:

@@ -45,7 +45,9 @@ class ClaimStore:
         self.trainings: list[Row] = []
         self.tested: list[Row] = []
 
-    def add(self, searcher: str, seed: int, loss: float, protocol: str = "digits", size: int = 8, **values: Any) -> None:
+    def add(
+        self, searcher: str, seed: int, loss: float, protocol: str = "digits", size: int = 8, **values: Any
+    ) -> None:
         """A search whose chosen model loses `loss` parts of the gap to the grid's best size; values: its columns."""
         asked = load_protocol(protocol)
         row: Row = {
@@ -54,7 +56,8 @@ class ClaimStore:
             **{"data_fingerprint": "d1", "test_fid_features": "classifier:0123abcd", "execution": "sequential"},
             **{"latent_dim": size, "train_flops": 1e9 * size, "wall_seconds": 12.0, "no_latents_nll": NO_LATENTS},
             **{"rule": "smallest-good" if searcher == "grid" else "", "test_draws": 20},
-            **{"test_elbo": -(NO_LATENTS - GAP + loss * GAP), "env_latentbench": "0.3.0", "env_git_commit": "c0ffee" * 7},
+            **{"test_elbo": -(NO_LATENTS - GAP + loss * GAP)},
+            **{"env_latentbench": "0.3.0", "env_git_commit": "c0ffee" * 7},
         }
         row["test_iwae"] = row["test_elbo"] + 0.5
         planned = conditions(asked, (searcher,), pd.Series(row))
@@ -73,7 +76,8 @@ class ClaimStore:
         for trial, size in enumerate(SIZES if grid else (row["latent_dim"],)):
             elbo = -(NO_LATENTS - GAP + (CURVE[size] * GAP if grid else 0) + loss * GAP)
             keys = {"search_id": row["search_id"], "trial": trial}
-            self.trainings.append({**keys, "status": "done", "start_latent_dim": size, "train_flops": 1e9 * (size or 1)})
+            flops = 1e9 * (size or 1)
+            self.trainings.append({**keys, "status": "done", "start_latent_dim": size, "train_flops": flops})
             for split in ("val", "test") if row["status"] == "done" else ():
                 shift = 0.0 if split == "test" else 7.0
                 values = {"elbo": elbo + shift, "iwae": elbo + 0.5 + shift if split == "test" else math.nan}
@@ -123,4 +127,4 @@ def evidence(
             for s, x in scatter.items()
         }
         blocks.append(BlockEvidence(name, dataset, "hash", 2.0, True, method, reference, trained, 1.0))
-    return Evidence(tuple(blocks), True, 0, ("latentbench 0.3.0",))
+    return Evidence(tuple(blocks), True, (20,), 0, ("latentbench 0.3.0",))

@@ -53,7 +53,9 @@ def test_seeds_explain_equal_means() -> None:
 
 def test_the_interval_for_a_new_data_set() -> None:
     losses = effect([0.0, 0.1, 0.2, 0.3])
-    low, high = companions.for_new_dataset(losses, companions.Spread(0.01, 4, float(np.std([0, 0.1, 0.2, 0.3], ddof=1)), 0.1))
+    low, high = companions.for_new_dataset(
+        losses, companions.Spread(0.01, 4, float(np.std([0, 0.1, 0.2, 0.3], ddof=1)), 0.1)
+    )
     half = 3.1824 * math.sqrt(0.1**2 + (1 / 60) / 4)
     assert (low, high) == pytest.approx((0.15 - half, 0.15 + half), rel=1e-4)
 

@@ -44,6 +44,7 @@ def test_the_numbers_are_those_of_the_store(tmp_path: Path) -> None:
     assert block.size_ratios() == dict.fromkeys(range(6), 0.0)
     assert block.cost() == 8 / 32
     assert found.decides_by_itself
+    assert found.draws == (20,)
     assert found.n_ignored == 0
     assert found.versions == ("latentbench 0.3.0 (commit c0ffeec0ff)",)
 
@@ -65,20 +66,35 @@ def of(searcher: str, *seeds: int) -> Callable[[Row], bool]:
 
 
 REFUSED: dict[str, tuple[Callable[[Row], bool], Row, str]] = {
-    "running": (of("sparsity", 2), {"status": "running"}, f"sparsity of seeds 2 is still running; {RUN} sparsity --seeds 2"),
-    "smoke": (of("grid", 1, 3), {"scale": 0.05, "protocol_hash": "f" * 12}, "grid of seeds 1, 3 is there at scale 0.05 only"),
+    "running": (
+        of("sparsity", 2),
+        {"status": "running"},
+        f"sparsity (seed 2) is still running; {RUN} sparsity --seeds 2",
+    ),
+    "smoke": (
+        of("grid", 1, 3),
+        {"scale": 0.05, "protocol_hash": "f" * 12},
+        "grid (seeds 1, 3) is there at scale 0.05 only",
+    ),
     "hash": (of("grid", 0), {"protocol_hash": "abc"}, "other conditions or settings only (protocol hash abc)"),
-    "settings": (is_grid, {"setting_sizes": "[4, 8]"}, "grid of seeds 0, 1, 2, 3, 4, 5 is there under other conditions or"),
+    "settings": (
+        is_grid,
+        {"setting_sizes": "[4, 8]"},
+        "grid (seeds 0 to 5) is there under other conditions or",
+    ),
     "rule": (is_grid, {"rule": "mean-rank"}, "chose by mean-rank in place of smallest-good (set it in the protocol)"),
-    "no rule": (of("grid", 4), {"rule": ""}, "grid of seeds 4 chose by no rule in place of smallest-good"),
-    "its rule": (of("sparsity", 4), {"rule": "knee"}, "sparsity of seeds 4 chose by knee in place of smallest-good"),
-    "draws": (is_grid, {"test_draws": 5}, "is tested with 5 draws of z in place of 20"),
-    "old": (of("grid", 0), {"test_draws": None}, "grid of seeds 0 lacks the test values of its trainings (an earlier"),
+    "no rule": (of("grid", 4), {"rule": ""}, "grid (seed 4) chose by no rule in place of smallest-good"),
+    "its rule": (of("sparsity", 4), {"rule": "knee"}, "sparsity (seed 4) chose by knee in place of smallest-good"),
+    "old": (of("grid", 0), {"test_draws": None}, "grid (seed 0) lacks the test values of its trainings (an earlier"),
     "baseline": (of("grid", 0), {"no_latents_nll": None}, "lacks the test values of its trainings"),
-    "backbone": (of("grid", 0), {"backbone": "conv", "protocol_hash": "abc"}, "grid of seeds 0 is missing"),
-    "dataset": (of("grid", 0), {"dataset": "mnist"}, "grid of seeds 0 is missing"),
+    "backbone": (of("grid", 0), {"backbone": "conv", "protocol_hash": "abc"}, "grid (seed 0) is missing"),
+    "dataset": (of("grid", 0), {"dataset": "mnist"}, "grid (seed 0) is missing"),
     "all failed": (lambda row: True, {"status": "failed"}, "has failed, and no search of the block is done"),
-    "all grids failed": (is_grid, {"status": "failed", "test_elbo": None}, "all searches of grid failed; see why, and run"),
+    "all grids failed": (
+        is_grid,
+        {"status": "failed", "test_elbo": None},
+        "all searches of grid failed; see why, and run",
+    ),
     "no gap": (lambda row: True, {"no_latents_nll": 3.0}, "latents are worth -23 nats over none; expected above 0"),
 }
 
@@ -98,7 +114,7 @@ def test_refusals(tmp_path: Path, name: str) -> None:
 def test_missing_searches_and_their_command(tmp_path: Path) -> None:
     store = complete()
     store.rows = [row for row in store.rows if row["seed"] < 4 and (row["searcher"], row["seed"]) != ("grid", 1)]
-    says = "block digits: grid of seeds 1, 4, 5 and sparsity of seeds 4, 5 is missing; "
+    says = "block digits: grid (seeds 1, 4, 5) and sparsity (seeds 4, 5) is missing; "
     assert refusal(tmp_path, store) == f"{says}{RUN} grid sparsity --seeds 1 4 5"
     assert f"{RUN} grid sparsity --seeds 0 1 2 3 4 5" in refusal(tmp_path, ClaimStore())
 
@@ -106,7 +122,9 @@ def test_missing_searches_and_their_command(tmp_path: Path) -> None:
 def test_no_test_rows(tmp_path: Path) -> None:
     store = complete()
     store.tested = [row for row in store.tested if row["split"] == "val"]
-    assert "lacks the test values of its trainings (an earlier version's; use a new results folder)" in refusal(tmp_path, store)
+    assert "lacks the test values of its trainings (an earlier version's; use a new results folder)" in refusal(
+        tmp_path, store
+    )
     store.tested = [{key: value for key, value in row.items() if key != "split"} for row in store.tested]
     assert "lacks the test values" in refusal(tmp_path, store)
 
@@ -172,6 +190,6 @@ def test_real_searches_have_the_conditions_that_the_protocol_plans(tmp_path: Pat
         assert planned[row["searcher"]].protocol_hash == row["protocol_hash"]
     text = 'claim = "a"\nmethod = "sparsity"\nseeds = [0, 1, 2]\n'
     store = ResultsStore(tmp_path / "results")
-    assert "grid of seeds 2 and sparsity of seeds 2 is missing" in refusal(
+    assert "grid (seed 2) and sparsity (seed 2) is missing" in refusal(
         tmp_path, store, text=text, blocks='[[blocks]]\nprotocol = "tiny.toml"\n'
     )
