@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -111,7 +112,8 @@ class _Found:
         pairs = list(keys)
         searchers = " ".join(dict.fromkeys(searcher for searcher, _ in pairs))
         seeds = " ".join(map(str, sorted({seed for _, seed in pairs})))
-        return f"latentbench run --protocol {self.block.argument} --searchers {searchers} --seeds {seeds}"
+        protocol = shlex.quote(self.block.argument)
+        return f"latentbench run --protocol {protocol} --searchers {searchers} --seeds {seeds}"
 
     def _said(self, reason: str, keys: Iterable[tuple[str, int]]) -> str:
         by_searcher: dict[str, list[int]] = {}

@@ -91,8 +91,10 @@ def test_blocks_alone_are_welchs_tests_after_holm() -> None:
     tests = companions.block_tests(CLAIM, found)
     for (name, _), values in losses.items():
         assert tests[name].p == pytest.approx(ttest_1samp(values, 0.05, alternative="less").pvalue)  # theirs: no spread
-    ps = sorted(test.p for test in tests.values())
-    assert min(test.p_holm for test in tests.values()) == pytest.approx(min(1, 3 * ps[0]))
+    first, second, third = sorted(tests.values(), key=lambda test: test.p)
+    assert first.p_holm == pytest.approx(3 * first.p) and first.p < second.p < third.p
+    assert second.p_holm == pytest.approx(max(3 * first.p, 2 * second.p))
+    assert third.p_holm == pytest.approx(max(second.p_holm, third.p)) and third.p_holm < 1
     ours, theirs = generator.normal(5, 0.1, 6), generator.normal(5, 0.3, 5)
     expected = ttest_ind(ours, theirs, equal_var=False, alternative="less").pvalue
     assert companions._welch(ours, theirs) == pytest.approx(expected)

@@ -117,6 +117,9 @@ def test_missing_searches_and_their_command(tmp_path: Path) -> None:
     says = "block digits: grid (seeds 1, 4, 5) and sparsity (seeds 4, 5) is missing; "
     assert refusal(tmp_path, store) == f"{says}{RUN} grid sparsity --seeds 1 4 5"
     assert f"{RUN} grid sparsity --seeds 0 1 2 3 4 5" in refusal(tmp_path, ClaimStore())
+    (tmp_path / "my own.toml").write_text('extends = "digits"\n')
+    message = refusal(tmp_path, ClaimStore(), blocks='[[blocks]]\nprotocol = "my own.toml"\n')
+    assert f"run --protocol '{tmp_path / 'my own.toml'}' --searchers" in message
 
 
 def test_no_test_rows(tmp_path: Path) -> None:
@@ -190,6 +193,6 @@ def test_real_searches_have_the_conditions_that_the_protocol_plans(tmp_path: Pat
         assert planned[row["searcher"]].protocol_hash == row["protocol_hash"]
     text = 'claim = "a"\nmethod = "sparsity"\nseeds = [0, 1, 2]\n'
     store = ResultsStore(tmp_path / "results")
-    assert "grid (seed 2) and sparsity (seed 2) is missing" in refusal(
-        tmp_path, store, text=text, blocks='[[blocks]]\nprotocol = "tiny.toml"\n'
-    )
+    message = refusal(tmp_path, store, text=text, blocks='[[blocks]]\nprotocol = "tiny.toml"\n')
+    assert "grid (seed 2) and sparsity (seed 2) is missing" in message
+    assert "other conditions" not in message  # so those of the other seeds were found

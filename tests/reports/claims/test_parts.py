@@ -98,6 +98,15 @@ def test_controls_that_are_not_worse_take_the_claim_away(controls: tuple[float, 
     assert (found.outcome, found.why) == ("not shown", "the benchmark cannot support the claim")
 
 
+def test_a_control_must_be_shown_to_be_worse() -> None:
+    found = evidence(six())
+    trained = [dict.fromkeys(b.trained, {2: 13.0 if n else 7.0, 4: 10.6}) for n, b in enumerate(found.blocks)]
+    blocks = [dataclasses.replace(b, trained=own) for b, own in zip(found.blocks, trained, strict=True)]
+    assert judge(CLAIM, dataclasses.replace(found, blocks=tuple(blocks))).controls.state == "not shown"
+    losses = [block.control_losses("smallest")[0] for block in blocks]
+    assert losses == [-1.5, 1.5, 1.5, 1.5, 1.5, 1.5]  # their mean is 1, its lower limit below 0
+
+
 def test_a_failed_control_takes_no_refutation_away() -> None:
     assert judge(CLAIM, evidence(six(0.2), controls=(0.0, 0.0))).outcome == "refuted"
 
