@@ -41,7 +41,7 @@ def read_table(path: Path, extended_by: tuple[Path, ...] = ()) -> Table:
     if path.resolve() in extended_by:
         chain = " -> ".join(file.stem for file in (*extended_by, path))
         raise InputError(f"protocol {path.stem} extends itself: {chain}; remove one extends")
-    return parse_table(read_text(path, "protocol"), path.stem, path.parent, (*extended_by, path.resolve()))
+    return parse_table(toml_text(path, "protocol"), path.stem, path.parent, (*extended_by, path.resolve()))
 
 
 def parse_table(text: str, name: str, beside: Path = Path(), extended_by: tuple[Path, ...] = ()) -> Table:
@@ -57,7 +57,7 @@ def parse_table(text: str, name: str, beside: Path = Path(), extended_by: tuple[
     return laid_over(below, table)
 
 
-def read_text(path: Path, what: str) -> str:
+def toml_text(path: Path, what: str) -> str:
     """Reads a TOML file's text, with or without a byte-order mark; `what` names its kind in the InputError."""
     try:
         return path.read_text(encoding="utf-8-sig")

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, MinLen
 
 from benchmark.config.protocol import Protocol, load_protocol
 from benchmark.config.settings import from_mapping
-from benchmark.config.tables import parse_toml, read_text
+from benchmark.config.tables import parse_toml, toml_text
 from benchmark.errors import InputError
 from benchmark.suite.plan import plan
 from reports.analysis.effects import MARGIN
@@ -132,7 +132,7 @@ class Registered:
 
 def read_claim(path: Path) -> Registered:
     """Reads a claim file and the protocols that it names. Raises InputError where something does not fit."""
-    text = read_text(path, "claim")
+    text = toml_text(path, "claim")
     where = f"claim {path.stem}"
     claim = from_mapping(Claim, parse_toml(text, where), where)
     blocks = tuple(_registered(block, claim, path.parent, where) for block in claim.blocks)
