@@ -24,6 +24,7 @@ from benchmark.store.columns import (
     FINAL_FILES,
     FLAGS,
     KEYS,
+    LISTS,
     SEARCH_COLUMNS,
     TEXTS,
     TRIAL_COLUMNS,
@@ -149,6 +150,16 @@ class TrialFolder:
         """The training's rows; [] if there are none yet."""
         return read_rows(self.rows)
 
+    def assessments(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The rows of `ResultsStore.curves()` of a finished training's model, on validation data and on the test split.
+
+        Raises Damaged where there are none.
+        """
+        rows = read_rows(self.curves)
+        if [row["split"] for row in rows[-2:]] != ["val", "test"]:
+            raise Damaged(self.curves)
+        return rows[-2], rows[-1]
+
     def rows_so_far(self, request: Mapping[str, Any] | None = None) -> Path:
         """The file with the rows so far. A shared training that still runs has it in its own folder.
 
@@ -246,7 +257,7 @@ def _read_record(path: Path, required: Sequence[str], optional: Sequence[str]) -
         value = content.get(name)
         fits = isinstance(value, str) if name in TEXTS else type(value) is float or _is_int64(value)
         fits = type(value) is bool if name in FLAGS else fits
-        if not (fits or (value is None and name not in required) or name in ("pareto", "as_good")):
+        if not (fits or (value is None and name not in required) or name in LISTS):
             raise Damaged(path)
     return content
 

@@ -19,6 +19,7 @@ from benchmark.suite.plan import plan
 from reports.analysis.effects import MARGIN
 from reports.data.names import GRID, parts
 from searchers.parts.ranges import Positive, Share
+from searchers.rule import Rule
 
 Seeds = tuple[Annotated[int, Ge(0)], ...]
 
@@ -64,7 +65,7 @@ class Claim:
     blocks: Annotated[tuple[Block, ...], MinLen(1)]
     seeds: Annotated[Seeds, MinLen(2)]
     reference: str = GRID
-    rule: str = "smallest-good"
+    rule: Rule = "smallest-good"
     metric: Literal["elbo", "iwae"] = "elbo"
     margin: Share = MARGIN
     strict: Share = 0.02

@@ -25,6 +25,7 @@ ROOMS = {
     "searchers": [
         {"registry", "parts"},
         {"quantities", "space"},
+        {"rule"},
         {"base"},
         {"selection"},
         {"whole_run", "in_training", "experiments"},

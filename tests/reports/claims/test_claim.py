@@ -85,6 +85,7 @@ WRONG = {
     'claim = " "': "claim is ''; expected one sentence",
     'metod = "ald"': "unknown setting 'metod'; did you mean 'method'?",
     'metric = "elob"': "unknown metric 'elob'; did you mean 'elbo'?",
+    'rule = "smalest-good"': "unknown rule 'smalest-good'; did you mean 'smallest-good'?",
     "margin = 0": "margin is 0; expected above 0",
     "margin = 5": "margin is 5; expected at most 1",
     "strict = 0.1": "strict is 0.1 and margin 0.05; expected strict at most the margin",
