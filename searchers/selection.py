@@ -167,7 +167,8 @@ def _table(assessments: Sequence[Assessment], weights: Weights) -> pd.DataFrame:
 
 def _tie_widths(table: pd.DataFrame, errors: pd.DataFrame) -> pd.Series:
     noise = NOISE * np.sqrt(2) * errors.median()
-    return pd.concat([noise, TIE * (table.max() - table.min())], axis=1).max(axis=1)
+    widths: pd.Series = pd.concat([noise, TIE * (table.max() - table.min())], axis=1).max(axis=1)
+    return widths
 
 
 def mean_ranks(costs: pd.DataFrame, weights: Weights, tie_widths: pd.Series | None = None) -> pd.Series:

@@ -22,9 +22,8 @@ from benchmark.metrics.latents import (
     noise_silhouette,
     posterior_stats,
 )
-from searchers.base import Assessment
 from searchers.parts.objectives import VAE, bernoulli_nll_of_each, kl_per_dim, squared_error
-from searchers.quantities import DRAWN_METRICS, FINAL_METRICS, TEST_METRICS
+from searchers.quantities import DRAWN_METRICS, TEST_METRICS
 
 LEAST_DRAWS, MOST_SAMPLES = 2, 10_000
 MOST_PIXELS = 2**27  # that the decoder draws for one purpose: fewer draws where images are many or large
@@ -106,16 +105,6 @@ def assess(
         "fid_features": evaluator.features.name,
         "losses": (nll.mean(0) + kl).tolist(),
     }
-
-
-def assessment_of(row: dict[str, Any]) -> Assessment:
-    """The assessment in a row that `assess` made."""
-    return Assessment(
-        size=row["size"],
-        metrics={name: row[name] for name in FINAL_METRICS},
-        errors={name: row[f"{name}_error"] for name in DRAWN_METRICS},
-        losses=np.asarray(row["losses"], dtype=np.float64),
-    )
 
 
 class _Draw(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmark.errors import Damaged
@@ -31,7 +32,8 @@ from benchmark.store.columns import (
     TRIAL_FILES,
 )
 from benchmark.store.rows import ARRAYS, decode_rows, encode_rows, read_table
-from searchers.quantities import METRICS, last_means
+from searchers.base import Assessment
+from searchers.quantities import DRAWN_METRICS, FINAL_METRICS, METRICS, last_means
 
 _SHARED_KEY = re.compile("[0-9a-f]{12}")  # of a training that several searches share
 
@@ -211,6 +213,16 @@ class TrialFolder:
             return {"trial": self.number, "status": "running", **dict.fromkeys(COSTS, 0)}
         frame = read_table(path, skip=ARRAYS).to_pandas()
         return summarise(frame, status="running") | {"trial": self.number}
+
+
+def assessment_of(row: Mapping[str, Any]) -> Assessment:
+    """The assessment in a row of `ResultsStore.curves()`, as the file has it."""
+    return Assessment(
+        size=row["size"],
+        metrics={name: row[name] for name in FINAL_METRICS},
+        errors={name: row[f"{name}_error"] for name in DRAWN_METRICS},
+        losses=np.array(row["losses"], dtype=np.float64),
+    )
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:

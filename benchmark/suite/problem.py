@@ -18,10 +18,10 @@ from benchmark.backbones.vae import VAE
 from benchmark.datasets.base import Dataset
 from benchmark.errors import Damaged
 from benchmark.machine import peak_memory_bytes
-from benchmark.metrics.assessment import assess, assessment_of
+from benchmark.metrics.assessment import assess
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.store.atomic_files import remove_folder
-from benchmark.store.folders import SearchFolder, TrialFolder, read_rows, summarise, write_rows
+from benchmark.store.folders import SearchFolder, TrialFolder, assessment_of, read_rows, summarise, write_rows
 from benchmark.suite.plan import SearchSpec
 from benchmark.suite.shared_trainings import SharedFolder
 from benchmark.training import checkpoint

@@ -283,8 +283,13 @@ class _Data:
         """The columns of `ResultsStore.searches()` that tell whether the chosen model has learned."""
         gain, error = late_gain(choice.trial.history, self.baselines.val.no_latents_nll)
         test = self.baselines.test
-        sse = test.pca_sse_of(choice.latent_dim)
-        return {"late_gain": gain, "late_gain_error": error, "pca_sse": sse, "no_latents_nll": test.no_latents_nll}
+        return {
+            "late_gain": gain,
+            "late_gain_error": error,
+            "pca_sse": test.pca_sse_of(choice.latent_dim),
+            "no_latents_nll": test.no_latents_nll,
+            "val_no_latents_nll": self.baselines.val.no_latents_nll,
+        }
 
     def report(self, *progress: int) -> None:
         """Reports an epoch to the command."""

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from benchmark.backbones.linear import use_torch_products
 from benchmark.backbones.vae import VAE
-from benchmark.metrics.assessment import assess, assessment_of
+from benchmark.metrics.assessment import assess
 from benchmark.metrics.evaluation import Evaluator
+from benchmark.store.folders import assessment_of
 from benchmark.training.clock import Clock
 from benchmark.training.rng import Purpose, stream_seed
 from searchers.base import Assessment, Posterior

@@ -41,7 +41,7 @@ ROOMS = {
         {"backbones"},
         {"metrics"},
         {"training"},
-        {"suite", "export"},
+        {"suite", "export", "choosing"},
         {"terminal"},
         {"cli"},
         {"__main__"},
