@@ -1,4 +1,4 @@
-"""The command line: run, prepare, list, show, watch, report, export, choose, check."""
+"""The command line: run, prepare, list, show, watch, report, verdict, export, choose, check."""
 
 import argparse
 import math
@@ -49,6 +49,7 @@ SHORT_FORMS = {  # options that set one value of the protocol
     "deterministic": "training.deterministic",
 }
 REPORT = "reports.__main__:report"  # by name: reports import this package, never the other way round
+VERDICT = "reports.claims.command:print_verdict"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="latentbench", description=__doc__)
     parser.add_argument("--version", action="version", version=f"latentbench {__version__}")
     shtab.add_argument_to(parser, "--print-completion", help="print a completion script for this shell")
-    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report|export|choose|check")
+    commands = parser.add_subparsers(
+        required=True, metavar="run|prepare|list|show|watch|report|verdict|export|choose|check"
+    )
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
@@ -133,6 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="tables, figures and a page from a results folder")
     add_report_options(report)
     report.set_defaults(command=lambda options: Entry(REPORT, "").load()(options))
+    verdict = commands.add_parser("verdict", help="what a registered claim's runs have shown")
+    verdict.add_argument("claim", type=path_argument, help="a claim file, such as claims/example-digits.toml")
+    verdict.add_argument("results", nargs="+", type=results_argument, help="folders or URLs that hold its searches")
+    verdict.set_defaults(command=_verdict)
     export = commands.add_parser("export", help="results in the formats of other programs")
     export.add_argument("results", type=results_argument)
     formats = "; ".join(f"{name}: {entry.summary}" for name, entry in FORMATS.items())
@@ -280,6 +287,12 @@ def _watch(options: argparse.Namespace) -> int:
 
     once = options.once or is_url(options.results)  # of which there is a copy
     return watch(ResultsStore(local_results(options.results)), options.every, once)
+
+
+def _verdict(options: argparse.Namespace) -> int:
+    _find_own_modules()
+    code: int = Entry(VERDICT, "").load()(options)
+    return code
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -41,21 +41,12 @@ def read_table(path: Path, extended_by: tuple[Path, ...] = ()) -> Table:
     if path.resolve() in extended_by:
         chain = " -> ".join(file.stem for file in (*extended_by, path))
         raise InputError(f"protocol {path.stem} extends itself: {chain}; remove one extends")
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # with or without a byte-order mark
-    except OSError as error:
-        raise InputError(f"cannot read protocol {path}: {error}; expected a TOML file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"cannot read protocol {path}: {error}; expected a TOML file: save it as UTF-8") from error
-    return parse_table(text, path.stem, path.parent, (*extended_by, path.resolve()))
+    return parse_table(toml_text(path, "protocol"), path.stem, path.parent, (*extended_by, path.resolve()))
 
 
 def parse_table(text: str, name: str, beside: Path = Path(), extended_by: tuple[Path, ...] = ()) -> Table:
     """The table of a protocol's TOML text, laid over the one that it extends; see `read_table`."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"protocol {name}: not valid TOML ({error}); correct it there") from error
+    table = parse_toml(text, f"protocol {name}")
     base = table.pop("extends", None)
     if base is None:
         return table
@@ -64,6 +55,24 @@ def parse_table(text: str, name: str, beside: Path = Path(), extended_by: tuple[
     below = read_table(protocol_file(base, beside), extended_by)
     below.pop("name", None)
     return laid_over(below, table)
+
+
+def toml_text(path: Path, what: str) -> str:
+    """Reads a TOML file's text, with or without a byte-order mark; `what` names its kind in the InputError."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read {what} {path}: {error}; expected a TOML file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read {what} {path}: {error}; expected a TOML file: save it as UTF-8") from error
+
+
+def parse_toml(text: str, where: str) -> Table:
+    """The table of a TOML text; `where` names it in the InputError."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where}: not valid TOML ({error}); correct it there") from error
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:

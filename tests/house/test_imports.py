@@ -1,6 +1,6 @@
 """Imports run one way, between the packages and between their rooms; folders stay small; the command line starts light.
 
-`latentbench report` alone finds what is above it, by the name in `benchmark.cli.REPORT`.
+`latentbench report` and `verdict` alone find what is above them, by the names in `benchmark.cli`.
 """
 
 import ast
@@ -49,7 +49,7 @@ ROOMS = {
     "reports": [
         {"headless", "data"},
         {"analysis"},
-        {"drawing"},
+        {"claims", "drawing"},
         {"figures"},
         {"tables", "page"},
         {"papers", "write"},

@@ -1,0 +1,125 @@
+"""The numbers beside a verdict: spread, new data sets, other tests of the same losses, blocks alone, power."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import nct, permutation_test, t, ttest_ind_from_stats
+from statsmodels.stats.multitest import multipletests
+
+from reports.analysis.effects import CONFIDENCE, Effect, effect
+from reports.claims.claim import Claim
+from reports.claims.evidence import BlockEvidence, Evidence
+
+MOST_PATTERNS = 2**16  # of signs that are all tried; of more data sets so many are drawn
+SEED = 0
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations of the loss in parts of the gap.
+
+    seeds: of a seed's loss inside a block, pooled, with its degrees of freedom. units: of the sample that is tested
+    (data sets' means, or seeds). between: of data sets beyond what seeds explain; NaN for one data set.
+    """
+
+    seeds: float
+    seeds_df: int
+    units: float
+    between: float
+
+
+def spread(evidence: Evidence) -> Spread:
+    """The standard deviations behind a verdict."""
+    losses = {block.name: list(block.losses().values()) for block in evidence.blocks}
+    df = sum(len(values) - 1 for values in losses.values())
+    squares = sum(float(np.var(values)) * len(values) for values in losses.values())
+    units = list(evidence.units(BlockEvidence.losses).values())
+    sd = float(np.std(units, ddof=1)) if len(units) > 1 else math.nan
+    between = math.nan
+    if len(evidence.datasets) > 1:
+        noise = []
+        for dataset in evidence.datasets:
+            own = [losses[block.name] for block in evidence.blocks if block.dataset == dataset]
+            noise.append(sum(float(np.var(values, ddof=1)) / len(values) for values in own) / len(own) ** 2)
+        between = math.sqrt(max(0.0, sd**2 - float(np.mean(noise))))
+    return Spread(math.sqrt(squares / df) if df else math.nan, df, sd, between)
+
+
+def for_new_dataset(losses: Effect, found: Spread) -> tuple[float, float]:
+    """The 95 % interval for the loss on a data set that is not among these."""
+    half = float(t.ppf((1 + CONFIDENCE) / 2, losses.n - 1))
+    half *= math.sqrt(found.between**2 + found.units**2 / losses.n)
+    return losses.mean - half, losses.mean + half
+
+
+def without_each(units: Mapping[str, float]) -> dict[str, Effect]:
+    """The effect without each data set or seed in turn."""
+    return {name: effect([value for other, value in units.items() if other != name]) for name in units}
+
+
+def sign_flips(units: Mapping[str, float], margin: float) -> float:
+    """One-sided p of a mean loss below the margin, over all signs of (loss - margin); at least 2^-n.
+
+    It needs symmetric losses where the t-test needs normal ones.
+    """
+    values = np.array(list(units.values())) - margin
+    found = permutation_test(
+        (values,),
+        lambda x, axis: np.mean(x, axis=axis),
+        permutation_type="samples",
+        alternative="less",
+        n_resamples=MOST_PATTERNS,
+        vectorized=True,
+        rng=np.random.default_rng(SEED),
+    )
+    return float(found.pvalue)
+
+
+def equivalent_both_ways(units: Mapping[str, float], margin: float) -> bool:
+    """Two one-sided tests at 5 %: the 90 % interval lies within the margin on both sides."""
+    found = effect(list(units.values()), confidence=1 - 2 * ALPHA)
+    return -margin < found.low and found.high < margin
+
+
+@dataclass(frozen=True)
+class BlockTest:
+    """Welch's one-sided test of a block's mean loss against the margin. p_holm: corrected over the blocks."""
+
+    mean: float
+    p: float
+    p_holm: float
+
+
+def block_tests(claim: Claim, evidence: Evidence) -> dict[str, BlockTest]:
+    """Each block alone: all seeds of both searchers as two independent samples."""
+    means, ps = [], []
+    for block in evidence.blocks:
+        reference = np.array([block.reference_loss(seed) / block.gap for seed in block.method])
+        losses = np.array(list(block.losses().values()))
+        means.append(float(losses.mean()))
+        ps.append(_welch(reference + losses, reference + claim.margin))
+    corrected = multipletests(ps, method="holm")[1]
+    rows = zip(evidence.blocks, means, ps, corrected, strict=True)
+    return {block.name: BlockTest(mean, p, float(p_holm)) for block, mean, p, p_holm in rows}
+
+
+def _welch(ours: np.ndarray, limit: np.ndarray) -> float:
+    """One-sided p of ours having the lower mean; 1 for samples without any spread."""
+    stats = [x for values in (ours, limit) for x in (values.mean(), values.std(ddof=1), len(values))]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = float(ttest_ind_from_stats(*stats, equal_var=False, alternative="less").pvalue)
+    return 1.0 if math.isnan(p) else p
+
+
+def power(true_loss: float, margin: float, sd: float, n: int) -> float:
+    """The chance that n data sets (or seeds) with this sd pass the test of quality where the loss is `true_loss`."""
+    if n < 2 or not sd > 0:
+        return math.nan
+    df = n - 1
+    critical = float(t.ppf((1 + CONFIDENCE) / 2, df))
+    return float(nct.cdf(-critical, df, (true_loss - margin) / (sd / math.sqrt(n))))
