@@ -12,7 +12,7 @@ from benchmark.store.doubts import search_flags, sentences
 from reports.analysis.stats import FEW_SEEDS, mean_intervals, ratio_intervals
 from reports.data.groups import Group
 from reports.data.names import label
-from reports.data.numbers import mean_sd_text
+from reports.data.numbers import quantity_text
 from reports.data.quantities import DEVICE_SECONDS, SHOWN_COSTS, SHOWN_METRICS, TRAIN_FLOPS, Quantity
 
 MIXED_DEVICES = "Searches ran on CPUs and on GPUs: their times do not compare."
@@ -117,7 +117,7 @@ def mean_sd(values: pd.Series[float]) -> tuple[float, float]:
 
 def plus_minus(row: pd.Series, quantity: Quantity) -> str:
     """`mean ± sd` of a row of the comparison; the mean alone without an sd, a dash without a mean."""
-    return mean_sd_text(row[stat(quantity, "mean")], row[stat(quantity, "sd")])
+    return quantity_text(quantity, row[stat(quantity, "mean")], row[stat(quantity, "sd")])
 
 
 def counts(row: pd.Series) -> str:
@@ -170,8 +170,10 @@ def cautions(group: Group) -> list[str]:
             f"Fewer than {FEW_SEEDS} finished seeds: {', '.join(few)}. "
             "Differences that involve them are not evidence; run more seeds."
         )
+    # What no search has is said once, above the table (`reports.data.measured`).
+    metrics = [metric for metric in SHOWN_METRICS if group.done[metric.tested].notna().any()]
     for searcher, rows in done.items():
-        missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*SHOWN_COSTS, *SHOWN_METRICS)}
+        missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*SHOWN_COSTS, *metrics)}
         # Of a cost that none has there is no number, and a dash says so.
         unknown = {cost.label for cost in SHOWN_COSTS if missing[cost.label] == len(rows)}
         parts = [f"{label} in {n} of {len(rows)}" for label, n in missing.items() if n and label not in unknown]
