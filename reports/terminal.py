@@ -19,7 +19,7 @@ from reports.papers.write import PaperReport
 
 _HEADER = (
     *("searcher", "done/\nfailed/\nrunning", "latent size", "in use"),
-    *("wall-\nclock (s)", "x grid", "test NLL\n(nats/\nimage)"),
+    *("wall-\nclock", "x grid", "test NLL\n(nats/\nimage)"),
 )
 
 _LIST_WIDTH = 150

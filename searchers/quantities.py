@@ -19,7 +19,7 @@ ACTIVE = 0.01  # a latent is active if the variance of its posterior mean over t
 
 # The columns of `ResultsStore.epochs()` that measure a model, on validation data; `test_...` of `searches()`.
 METRICS = ("recon_nll", "recon_sse", "kl", "fid_recon", "fid_gen", "silhouette", "silhouette_labels", "active_units")
-HIGHER_IS_BETTER = frozenset({"silhouette", "silhouette_labels"})
+HIGHER_IS_BETTER = frozenset({"elbo", "iwae", "silhouette", "silhouette_excess", "silhouette_labels"})
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from reports.analysis.analysis import Analysis, GroupAnalysis
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
+from reports.data.measured import measured
 from reports.data.quantities import SHOWN_COSTS, SHOWN_METRICS
 
 _ERROR_LENGTH = 300
@@ -65,10 +66,11 @@ def _group(of: GroupAnalysis) -> list[str]:
     ]
     quality = [[row["searcher"], *(plus_minus(row, metric) for metric in SHOWN_METRICS)] for row in rows]
     cost_header = ["searcher", "done/failed/running", "latent size: median (min–max)", "latents in use"]
-    cost_header += [cost.heading(group.fid_features) for cost in SHOWN_COSTS]
+    cost_header += [cost.label for cost in SHOWN_COSTS]
     quality_header = ["searcher", *(f"{m.heading(group.fid_features)} {m.arrow}" for m in SHOWN_METRICS)]
     parts = [f"## {escape(group.title)}", escape(group.conditions), "### Latent size and cost"]
-    parts += [table(cost_header, costs), "### Quality on the test split", table(quality_header, quality)]
+    parts += [table(cost_header, costs), "### Quality on the test split", *map(escape, measured(group))]
+    parts.append(table(quality_header, quality))
     return [*parts, *map(escape, of.cautions)]
 
 

@@ -19,7 +19,7 @@ from reports.analysis.analysis import analyse
 from reports.analysis.comparison import comparison
 from reports.analysis.paired_blocks import Measure, complete_blocks
 from reports.data.groups import Group, read_groups
-from reports.data.quantities import FID_GEN, FID_RECON, PANEL_METRICS, RECON_NLL, SHOWN_METRICS, SILHOUETTE
+from reports.data.quantities import FID_GEN, FID_RECON, METRICS, PANEL_METRICS, RECON_NLL, SILHOUETTE
 from reports.drawing.style import COLUMN_WIDTH, paper_style
 from reports.figures.ranks import draw_ranks, ranks_data
 from reports.tables.markdown import comparison_page
@@ -34,7 +34,7 @@ def groups(rows: list[Row]) -> list[Group]:
 
 def scored(name: str, seed: int, loss: float, **values: Any) -> Row:
     """A finished search whose four decision metrics and FLOPs all rank it by `loss`, lower is better."""
-    metrics = {metric.tested: loss if metric.better == "lower" else -loss for metric in SHOWN_METRICS}
+    metrics = {metric.tested: loss if metric.better == "lower" else -loss for metric in METRICS}
     return search(name, seed, **{**metrics, "train_flops": 1e9 * (loss + 1), **values})
 
 

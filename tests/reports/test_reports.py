@@ -18,7 +18,6 @@ from reports.analysis.analysis import analyse
 from reports.analysis.comparison import cautions, comparison
 from reports.data.groups import read_groups
 from reports.data.names import in_order
-from reports.data.numbers import mean_sd_text, scaled
 from reports.drawing.layout import fold, worth_log
 from reports.drawing.style import searcher_style, searcher_styles
 from reports.figures.trainings import size_ticks, trainings_data
@@ -115,22 +114,6 @@ def test_relative_cost_is_blank_without_grid_in_the_group() -> None:
     assert math.isnan(ald["wall_seconds_sd [s]"])  # one seed has no spread
 
 
-@pytest.mark.parametrize(
-    ("mean", "sd", "text"),
-    [
-        (123.44, 0.512, "123.4 ± 0.5"),
-        (0.12345, math.nan, "0.1235"),
-        (3.21e12, 1e10, "(3.210 ± 0.010)e12"),
-        (3.21e12, math.nan, "3.210e12"),
-        (-5.0, 1.0, "-5.000 ± 1.000"),
-        (0.0, 0.0, "0.000 ± 0.000"),
-        (math.nan, math.nan, "–"),
-    ],
-)
-def test_mean_sd_text(mean: float, sd: float, text: str) -> None:
-    assert mean_sd_text(mean, sd) == text
-
-
 def test_cautions_name_few_seeds_missing_values_and_machines() -> None:
     searches = [search("grid", seed, env_device="cuda" if seed else "cpu") for seed in range(3)]
     searches += [search("ald", 0, test_fid_recon=math.nan), search("ald", 1, test_fid_recon=math.inf)]
@@ -193,12 +176,7 @@ def test_styles_are_fixed_and_distinct() -> None:
     assert in_order([*names, *names]) == expected
 
 
-def test_scales() -> None:
-    assert scaled("wall_seconds", 90.0) == (1.0, "s")
-    assert scaled("wall_seconds", 7200.0) == (3600.0, "h")
-    assert scaled("train_flops", 5e12) == (1e12, "TFLOP")
-    assert scaled("images_seen", 1999.0) == (1.0, "")
-    assert scaled("images_seen", 3e6) == (1e6, "million")
+def test_a_decade_is_worth_a_log_axis() -> None:
     assert worth_log([1.0, 10.0])
     assert not worth_log([1.0, 9.0])
     assert not worth_log([0.0, 10.0])
