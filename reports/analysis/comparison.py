@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,6 @@ def comparison(groups: Sequence[Group]) -> pd.DataFrame:
     `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_collapsed`, `n_unsettled`,
     `n_still_learning`, `n_worse_than_pca` and `n_few_fid_images`: finished searches with the flags of
     `ResultsStore.searches()`; `n_diverged`: their trainings that diverged. Blank where no search has recorded it.
-    `as_good_min` and `as_good_max`: the smallest and largest size that some seed's choice calls as good as its own.
     Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed), `<quantity>_low` and `<quantity>_high`: the
     range of the seeds, and from 6 seeds on the 95 % t-interval of the mean; and, for costs, `<quantity>_vs_grid`: the
     mean over the grid search's mean in the same group, blank without one, with `<quantity>_vs_grid_low` and
@@ -61,7 +60,6 @@ def _row(group: Group, searcher: str) -> dict[str, object]:
         **{f"n_{status}": int((searches["status"] == status).sum()) for status in ("done", "failed", "running")},
         **_distribution(done["latent_dim"], "latent_dim"),
         **_distribution(done["test_active_units"], "active_units"),
-        **_as_good(done),
         **_doubted(done),
     }
     columns = [_measured(quantity) for quantity in (*SHOWN_COSTS, *SHOWN_METRICS)]
@@ -74,17 +72,6 @@ def _row(group: Group, searcher: str) -> dict[str, object]:
 
 def _distribution(values: pd.Series[float], name: str) -> dict[str, object]:
     return {f"{name}_median": values.median(), f"{name}_min": values.min(), f"{name}_max": values.max()}
-
-
-def _as_good(done: pd.DataFrame) -> dict[str, object]:
-    """The range of the sizes that are as good as the chosen ones, these among them; blank where none says so."""
-    known = [
-        [*sizes, chosen]
-        for sizes, chosen in zip(done.reindex(columns=["as_good"])["as_good"], done["latent_dim"], strict=True)
-        if isinstance(sizes, Collection) and len(sizes)
-    ]
-    sizes = pd.Series([float(size) for of_seed in known for size in of_seed], dtype=float)
-    return {"as_good_min": sizes.min(), "as_good_max": sizes.max()}
 
 
 def _doubted(done: pd.DataFrame) -> dict[str, object]:
@@ -160,12 +147,6 @@ def counts(row: pd.Series) -> str:
 def size_range(row: pd.Series) -> str:
     """Median chosen size and, where seeds disagree, its range: `14 (12–17)`."""
     return _median_range(row, "latent_dim")
-
-
-def as_good(row: pd.Series) -> str:
-    """`10 to 24 are as good`; empty where no other size is."""
-    low, high = row["as_good_min"], row["as_good_max"]
-    return f"{low:g} to {high:g} are as good" if low < high else ""
 
 
 def active_range(row: pd.Series) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.analysis.comparison import active_range, as_good, ratio, stat
+from reports.analysis.comparison import active_range, ratio, stat
 from reports.analysis.effects import FEW_SEEDS, Shown
 from reports.analysis.losses import counted
 from reports.analysis.paired_blocks import complete_blocks
@@ -54,20 +54,22 @@ def _lead(group: Group, rows: dict[str, pd.Series], verdicts: Sequence[Verdict])
     if not group.grids:
         return "No grid search has finished: there is nothing to compare the others with."
     grid = rows[group.grids[0]]
-    found = f"{label(group.grids[0])} found {_sizes(grid)}."
+    found = f"{label(group.grids[0])} found {sizes(group, grid)}."
     if not verdicts:
         missing = "no test ELBO" if group.done[ELBO.tested].isna().all() else "no seed in common with it"
         return f"{found} No other search has finished with a loss to compare: {missing}."
     best = next((verdict for verdict in verdicts if verdict.recommended), None)
-    return " ".join([_answer(rows, best, verdicts, found), *_lists(verdicts)])
+    return " ".join([_answer(group, rows, best, verdicts, found), *_lists(verdicts)])
 
 
-def _answer(rows: dict[str, pd.Series], best: Verdict | None, verdicts: Sequence[Verdict], of_grid: str) -> str:
+def _answer(
+    group: Group, rows: dict[str, pd.Series], best: Verdict | None, verdicts: Sequence[Verdict], of_grid: str
+) -> str:
     worth = f"{WITHIN} of what latents are worth ({decimal(0.05 * verdicts[0].gap, 0.05 * verdicts[0].gap)} nats/image)"
     if best:
         row = rows[best.searcher]
         return (
-            f"Take {label(best.searcher)}: it found {_sizes(row)} at {ratio(row, TRAIN_FLOPS)} the grid’s training "
+            f"Take {label(best.searcher)}: it found {sizes(group, row)} at {ratio(row, TRAIN_FLOPS)} the grid’s training "
             f"FLOPs, and of the cheaper methods it is the cheapest that is shown to lose less than {worth} against "
             f"the grid, in {best.effect.n} seeds of this data set. {of_grid}"
         )
@@ -113,7 +115,7 @@ def _sentence(group: Group, row: pd.Series, verdict: Verdict | None) -> str:
     searcher = str(row["searcher"])
     if not row["n_done"]:
         return f"{label(searcher)} has no finished search ({group.unfinished(searcher)})."
-    found = f"{label(searcher)} found {_sizes(row)}"
+    found = f"{label(searcher)} found {sizes(group, row)}"
     reference = next(iter(group.grids), None)
     if reference in (None, searcher):
         costs = ((TRAIN_FLOPS, "of training"), (WALL_SECONDS, "of wall-clock"))
@@ -127,8 +129,8 @@ def _sentence(group: Group, row: pd.Series, verdict: Verdict | None) -> str:
     return f"{found}{f', at {multiples}' if multiples else ''}. {said}"
 
 
-def _sizes(row: pd.Series) -> str:
-    """`14 latents (12–17 over 10 seeds; 10 to 24 are as good), 13 in use`."""
+def sizes(group: Group, row: pd.Series) -> str:
+    """`14 latents (12–17 over 10 seeds; 10 to 24 are as good in some seed), 13 in use`."""
     median, low, high = (row[f"latent_dim_{name}"] for name in ("median", "min", "max"))
     n = row["n_done"]
     seeds = f"{n} seed{'s' if n > 1 else ''}"
@@ -136,9 +138,16 @@ def _sizes(row: pd.Series) -> str:
         return f"a latent size that was not recorded ({seeds})"
     latents = f"{median:g} latent{'' if median == 1 else 's'}"
     spread = f"{low:g}–{high:g} over {seeds}" if low != high else f"in each of {seeds}" if n > 1 else "one seed"
-    told = "; ".join(part for part in (spread, as_good(row)) if part)
+    told = "; ".join(part for part in (spread, as_good(group, row)) if part)
     in_use = f", {active_range(row)} in use" if np.isfinite(row["active_units_median"]) else ""
     return f"{latents} ({told}){in_use}"
+
+
+def as_good(group: Group, row: pd.Series) -> str:
+    """`10 to 24 are as good`; empty where no other size is."""
+    found = group.as_good(str(row["searcher"]))
+    some = " in some seed" if row["n_done"] > 1 else ""
+    return f"{found[0]} to {found[-1]} are as good{some}" if len(found) > 1 else ""
 
 
 def _unfinished(group: Group) -> list[str]:
