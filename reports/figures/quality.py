@@ -16,13 +16,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from reports.analysis.effects import FEW_SEEDS, MARGIN, effect
+from reports.analysis.effects import MARGIN
 from reports.analysis.losses import losses_of
+from reports.analysis.stats import mean_interval
+from reports.analysis.verdicts import WITHIN
 from reports.data.groups import Group
 from reports.data.names import GRID, counted, label, parts
 from reports.data.numbers import number_text
 from reports.data.quantities import ELBO, FID_GEN, FID_RECON, KID_GEN, KL, RECON_NLL, Quantity
-from reports.drawing.layout import legend_below, no_values, searcher_entries, unfinished, wrapped_title
+from reports.drawing.layout import SPREAD, legend_below, no_values, searcher_entries, unfinished, wrapped_title
 from reports.drawing.style import DARK_GREY, GREY, PAGE_WIDTH, SearcherStyle, drawn_styles
 from reports.drawing.traces import (
     SIDE_LETTERS,
@@ -44,7 +46,7 @@ TRAININGS, PARTS, ONE = "trainings", "parts", "one training"
 """What a line is of: a training for each size; some of the latents of one model; or there is no line, as each search
 has one model only."""
 _LIMIT: dict[str, Any] = {"color": DARK_GREY, "linewidth": 0.9, "linestyle": "--"}
-LIMIT_TEXT = f"{MARGIN:.0%} of the gap".replace("%", " %")
+LIMIT_TEXT = f"{WITHIN} of the gap"
 AS_GOOD_TEXT = "as good by the grid’s rule: {} to {}"
 _WIDER = 1.06  # how far the shading goes beyond the sizes
 _MODEL = ["search_id", "searcher", "seed", "trial", "epoch", "split", "size", ELBO.column]
@@ -144,13 +146,9 @@ def _models(group: Group) -> pd.DataFrame:
 
 def _mean(rows: pd.DataFrame) -> pd.DataFrame:
     """The mean of a line at one size, as a frame of one row."""
-    values = rows["value"]
-    low, high = (values.min(), values.max()) if len(rows) > 1 else (math.nan, math.nan)
-    if len(rows) >= FEW_SEEDS:
-        found = effect(values.tolist())
-        low, high = found.low, found.high
-    mean = {"mark": "mean", "n": len(rows), "value": values.mean(), "low": low, "high": high}
-    return rows.iloc[:1][[*_KEYS, "size"]].assign(**mean)
+    low, high = mean_interval(rows["value"])
+    mean = rows["value"].mean()
+    return rows.iloc[:1][[*_KEYS, "size"]].assign(mark="mean", n=len(rows), value=mean, low=low, high=high)
 
 
 def _lines(marks: pd.DataFrame, styles: dict[str, SearcherStyle]) -> Iterator[tuple[str, SearcherStyle, pd.DataFrame]]:
@@ -158,16 +156,6 @@ def _lines(marks: pd.DataFrame, styles: dict[str, SearcherStyle]) -> Iterator[tu
     for name, style in styles.items():
         for kind, rows in marks[marks["searcher"] == name].groupby("line"):
             yield str(kind), style, rows
-
-
-def band_name(marks: pd.DataFrame) -> str:
-    """What the band of the means is; empty where there is none."""
-    n = marks.loc[marks["low"].notna(), "n"]
-    if n.empty:
-        return ""
-    few, many = bool((n < FEW_SEEDS).any()), bool((n >= FEW_SEEDS).any())
-    interval = f"95 % t-interval{f' (from {FEW_SEEDS} seeds on)' if few else ''}"
-    return " or ".join(["range of the seeds"] * few + [interval] * many)
 
 
 def _notes(group: Group, models: pd.DataFrame, reference: Reference | None) -> Iterable[str]:
@@ -306,8 +294,8 @@ def _entries(data: Quality, styles: dict[str, SearcherStyle]) -> tuple[list[Arti
     found.append((Line2D([], [], **grey, markersize=4.6, markeredgecolor="white"), "chosen size of a seed"))
     if (~seeds["chosen"].astype(bool)).any():
         found.append((Line2D([], [], **grey, markersize=3, markerfacecolor="white"), "other sizes of a seed"))
-    band = band_name(data.marks)
-    found += [(Patch(color=GREY, alpha=0.3, linewidth=0), f"mean, {band}")] if band else []
+    if data.marks["low"].notna().any():
+        found.append((Patch(color=GREY, alpha=0.3, linewidth=0), SPREAD))
     if data.reference:
         found.append((Line2D([], [], **_LIMIT), f"best + {LIMIT_TEXT}"))
     if data.as_good:

@@ -21,7 +21,6 @@ from reports.drawing.traces import Choice, json_text
 from reports.figures.registry import QUALITY
 from reports.page.style import markers_css, markers_svg
 from reports.page.tables import (
-    AGAINST_GRID,
     answer_table,
     definitions_table,
     environment_table,
@@ -33,6 +32,7 @@ from reports.page.tables import (
     settings_table,
     summary_table,
 )
+from reports.tables.answer import AGAINST_GRID
 
 CSV_BYTES = 500_000  # CSV files inside the page, together
 IMAGE_BYTES = 2_000_000  # images that keep their resolution, together

@@ -29,12 +29,6 @@ from reports.page.definitions import DEFINITIONS, IN_USE
 from reports.tables.answer import HEADINGS, answer_rows
 
 _TABLE_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
-AGAINST_GRID = (
-    "Loss: −ELBO on the test split less that of the grid’s search of the same seed, mean over seeds; above 0 is worse. "
-    "The gap is what latents are worth: the loss of a model without any, less that of the best size. A failed search "
-    "counts as a model without latents. Not shown: these seeds can tell neither that the method loses nor that it "
-    "loses less than 5 % of the gap, with Holm’s correction for the number of methods."
-)
 _LONG = 60  # letters from which a cell asks for a wide column
 
 

@@ -171,10 +171,10 @@ def test_what_was_not_well_is_said(reader: Reader) -> None:
     text = " ".join(reader.text.split())
     for sentence in (
         "12 finished, 1 failed, 1 running searches",
-        "ALD (1). Numbers are of the finished ones only",
+        "ALD (1). Means are of the finished ones only",
         "TPE (1). The results may change",
         "geco-l0arm has no value of reconstruction NLL in 1 of 1",
-        "but a single seed is too few for a claim",
+        "Shown to be worse: TPE. Not shown either way: GECO/L0-ARM.",
         "in line 2",
         "2 of 6",
     ):
@@ -192,7 +192,7 @@ def test_figures_have_their_text_caption_and_files(reader: Reader, report: Repor
     images = [a for tag, a in reader.elements if tag == "img"]
     plots = [a for tag, a in reader.elements if a.get("class") == "plot"]
     assert len(images) + len(plots) == len(report.figures)
-    assert len(plots) == 9  # four in each group, and quality against size in one
+    assert len(plots) == 7  # five in the first group; the models of the other are not assessed
     assert all(len(str(a["alt"])) > 40 for a in images) and all(len(str(a["aria-label"])) > 40 for a in plots)
     links = {a["download"]: str(a["href"]) for tag, a in reader.elements if tag == "a" and "download" in a}
     assert set(links) == {path.name for path in report.files} - {"index.html"}
@@ -212,9 +212,12 @@ def test_every_figure_says_what_it_is(report: Report) -> None:
             "cost": "Search cost",
             "latent_dim": "Chosen latent size",
         },
-        **{"tradeoff": "Quality against cost", "anytime": "Best mean rank so far", "regret": "Regret"},
+        **{"tradeoff": "Quality against cost", "anytime": "Model so far", "regret": "Regret"},
         **{"learning": "Learning curves", "trainings": "Trainings", "images": "Reconstructions and samples"},
     }
+
+
+SHOWN = ("worse", "equivalent", "not-shown")  # TPE, ALD and GECO
 
 
 def test_the_answer_comes_first_then_quality_then_tables_then_the_other_figures(reader: Reader, report: Report) -> None:
@@ -222,6 +225,7 @@ def test_the_answer_comes_first_then_quality_then_tables_then_the_other_figures(
     first = ["answer", "quality", "comparison", "searches", "figures"]
     assert parts == [*first, "failures", "protocol", "definitions"]
     assert [str(a["href"]) for tag, a in reader.elements if tag == "a"][1 : 1 + len(parts)] == [f"#{p}" for p in parts]
+    assert [a["class"] for tag, a in reader.elements if tag == "span" and a.get("class") in SHOWN] == [*SHOWN]
     labels = [str(a["aria-label"]) for _, a in reader.elements if a.get("class") == "plot"]
     assert labels[0].startswith("Quality against latent size: digits, mlp")
     assert not any(label.startswith("Quality against latent size") for label in labels[1:])
