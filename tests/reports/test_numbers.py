@@ -128,7 +128,9 @@ def test_the_sd_has_two_digits_and_the_mean_its_decimals(mean: float, ratio: flo
     assert len(printed_mean.partition(".")[2]) == len(printed_sd.partition(".")[2])
     assert numbers[0] == pytest.approx(mean, abs=max(0.51 * 10 ** (math.floor(math.log10(sd)) - 1), 1e-5 * abs(mean)))
     assert numbers[1] == pytest.approx(sd, abs=max(0.051 * sd, 1e-5 * abs(mean)))
-    assert digits(printed_sd) <= 2 or set(printed_sd.replace(".", "")[2:]) <= {"0"} or digits(printed_sd.rstrip("0")) <= 2
+    assert (
+        digits(printed_sd) <= 2 or set(printed_sd.replace(".", "")[2:]) <= {"0"} or digits(printed_sd.rstrip("0")) <= 2
+    )
     assert "-0.0 " not in text
 
 
