@@ -1,4 +1,4 @@
-"""Numbers in print: no more digits than they carry, no exponents between 1e-4 and 1e27, and nothing lost by rounding."""
+"""Numbers in print: no more digits than they carry, no exponents from 1e-4 to 1e27, and no loss but by rounding."""
 
 from __future__ import annotations
 

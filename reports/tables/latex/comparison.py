@@ -83,13 +83,15 @@ def _searchers(rows: pd.DataFrame) -> list[Column]:
 
 
 def _mean_sd(rows: pd.DataFrame, quantity: Quantity, divisor: float = 1.0) -> list[str]:
-    """The cells of a column, its best in bold: all that are equal to four significant digits."""
+    """The cells of a column, its best in bold: all that are equal to four significant digits, costs to three."""
+    digits = 3 if quantity in SHOWN_COSTS else 4
     means, sds = (rows[stat(quantity, name)] / divisor for name in ("mean", "sd"))
-    printed = [float(f"{mean:.3e}") for mean in means]
+    printed = [float(f"{mean:.{digits - 1}e}") for mean in means]
     known = [value for value in printed if not math.isnan(value)]
     best = (min if quantity.better == "lower" else max)(known) if len(known) > 1 else math.nan
     return [
-        number(mean_sd_text(mean, sd), bold=value == best) for mean, sd, value in zip(means, sds, printed, strict=True)
+        number(mean_sd_text(mean, sd, digits), bold=value == best)
+        for mean, sd, value in zip(means, sds, printed, strict=True)
     ]
 
 
