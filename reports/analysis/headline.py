@@ -56,8 +56,9 @@ def _lead(group: Group, rows: dict[str, pd.Series], verdicts: Sequence[Verdict])
     grid = rows[group.grids[0]]
     found = f"{label(group.grids[0])} found {sizes(group, grid)}."
     if not verdicts:
-        missing = "no test ELBO" if group.done[ELBO.tested].isna().all() else "no seed in common with it"
-        return f"{found} No other search has finished with a loss to compare: {missing}."
+        missing = "no test ELBO" if group.done[ELBO.tested].isna().all() else "none has a seed in common with it"
+        only = set(group.done["searcher"]) == {group.grids[0]}
+        return f"{found} {'No other search has finished.' if only else f'Nothing can be compared with it: {missing}.'}"
     best = next((verdict for verdict in verdicts if verdict.recommended), None)
     return " ".join([_answer(group, rows, best, verdicts, found), *_lists(verdicts)])
 
@@ -69,8 +70,8 @@ def _answer(
     if best:
         row = rows[best.searcher]
         return (
-            f"Take {label(best.searcher)}: it found {sizes(group, row)} at {ratio(row, TRAIN_FLOPS)} the grid’s training "
-            f"FLOPs, and of the cheaper methods it is the cheapest that is shown to lose less than {worth} against "
+            f"Take {label(best.searcher)}: it found {sizes(group, row)} at {ratio(row, TRAIN_FLOPS)} the grid’s "
+            f"training FLOPs, and of the cheaper methods it is the cheapest that is shown to lose less than {worth} against "
             f"the grid, in {best.effect.n} seeds of this data set. {of_grid}"
         )
     n = max(verdict.effect.n for verdict in verdicts)

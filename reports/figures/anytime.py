@@ -162,7 +162,7 @@ def draw_anytime(data: Marks) -> Figure:
     """Two panels, one above the other; a curve's marker is where its search, or the mean's longest search, ends."""
     styles = drawn_styles(data.searchers, data.marks["searcher"])
     entries = searcher_entries(styles.values(), is_line=True)
-    height = 4.4 + 0.1 * len(entries[1]) + 0.12 * len(data.notes)
+    height = 4.8 + 0.1 * len(entries[1]) + 0.12 * len(data.notes)
     figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
     wrapped_title(figure, data.title)
     panels = figure.subplots(2, 1, sharey=True)
