@@ -93,4 +93,6 @@ SHOWN_METRICS = (
 )
 # The four metrics that searches decide by in the papers, in the order of ALD-VAE's figure 2.
 PANEL_METRICS = (FID_RECON, FID_GEN, SILHOUETTE, RECON_NLL)
+# By which models of different sizes are compared; not the silhouette, which measures the size.
+QUALITY_METRICS = (ELBO, RECON_NLL, FID_RECON, FID_GEN)
 METRICS = tuple(dict.fromkeys((*SHOWN_METRICS, *PANEL_METRICS)))

@@ -340,7 +340,7 @@ def _traces(rows: pd.DataFrame, kind: str, x: str, y: str, style: SearcherStyle,
         style = replace(style, linestyle=":", label=f"{style.label}, some latents of one model")
     found: list[Trace] = []
     if len(means):
-        found += band(means, x, "low", "high", style) if "low" in means else []
+        found += _bands(means, x, style) if "low" in means else []
         found.append(line(means, x, y, style, hover, f"{plain(style.label)}, mean over seeds"))
     for chosen, size in ((False, 6), (True, 10)):
         of = seeds[seeds["chosen"] == chosen]
@@ -350,6 +350,13 @@ def _traces(rows: pd.DataFrame, kind: str, x: str, y: str, style: SearcherStyle,
             trace = points(of, x, y, style, size, 0.9 if chosen else 0.45, hover, texts)
             found.append(trace | {"showlegend": is_named})
     return [trace | {"legendgroup": style.label} for trace in found]
+
+
+def _bands(means: pd.DataFrame, x: str, style: SearcherStyle) -> list[Trace]:
+    """A band for each stretch of sizes that several seeds have: one across a gap would be of nothing."""
+    known = means["low"].notna()
+    stretches = means[known].groupby((~known).cumsum()[known])
+    return [trace for _, rows in stretches if len(rows) > 1 for trace in band(rows, x, "low", "high", style)]
 
 
 def _model_text(row: pd.Series, style: SearcherStyle) -> str:

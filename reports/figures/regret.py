@@ -17,14 +17,13 @@ from reports.analysis.losses import grid_trainings
 from reports.analysis.stats import mean_interval
 from reports.data.groups import Group
 from reports.data.names import noted
-from reports.data.quantities import ELBO, FID_GEN, FID_RECON, RECON_NLL, Quantity
+from reports.data.quantities import QUALITY_METRICS, Quantity
 from reports.drawing.base import Marks
 from reports.drawing.layout import fold, legend_below, unfinished, wrapped_title
 from reports.drawing.strips import MEAN_INTERVAL, bar, dot, draw_absence, draw_dots, draw_mean, name_rows, row_names
 from reports.drawing.style import COLUMN_WIDTH, GREY, searcher_styles
 from reports.drawing.traces import Choice, choice, folded, numbers, points, run_texts, scaled_axis
 
-METRICS = (ELBO, RECON_NLL, FID_RECON, FID_GEN)  # not the silhouette, which measures the size
 _COLUMNS = ["metric", "searcher", "mark", "seed", "search_id", "latent_dim", "regret", "low", "high"]
 _LABEL_LETTERS, _HEADING_LETTERS = 15, 24  # a line of a searcher's name, and of a metric's below a panel
 _ROW = 0.24  # inches, of a row
@@ -47,7 +46,7 @@ def regret_data(group: Group) -> Marks | None:
     best. low, high: the range of the seeds, from 6 seeds on the 95 % t-interval of the mean.
     """
     grids = _references(group.done, group.grids)
-    chosen = group.done[["search_id", "searcher", "seed", "latent_dim", "space", *(m.tested for m in METRICS)]]
+    chosen = group.done[["search_id", "searcher", "seed", "latent_dim", "space", *(m.tested for m in QUALITY_METRICS)]]
     spaces = group.done.loc[group.done["search_id"].isin(grids["search_id"]), "space"]
     elsewhere, alone = ~chosen["space"].isin(spaces), ~chosen["seed"].isin(grids["seed"])
     notes = unfinished(group)
@@ -55,7 +54,7 @@ def regret_data(group: Group) -> Marks | None:
     notes += noted("Not drawn, without a finished grid of their seed", chosen.loc[alone & ~elsewhere, "searcher"])
     paired = chosen[~alone & ~elsewhere]
     parts = []
-    for metric in METRICS:
+    for metric in QUALITY_METRICS:
         sign = 1.0 if metric.better == "lower" else -1.0
         trainings = sign * grid_trainings(group, metric.column, grids["search_id"])
         if trainings.notna().any(axis=None) and len(trainings) > 1:
@@ -114,7 +113,7 @@ def draw_regret(data: Marks) -> Figure:
     figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
     wrapped_title(figure, data.title)
     axes = figure.subplots(2, 2, sharey=True)
-    for ax, metric in zip(axes.flat, METRICS, strict=True):
+    for ax, metric in zip(axes.flat, QUALITY_METRICS, strict=True):
         _draw_panel(ax, data, metric)
     name_rows(axes[0, 0], names)
     zero = Line2D([], [], color=GREY, linestyle="--", linewidth=0.9)
@@ -157,7 +156,7 @@ def interactive_regret(data: Marks, most_runs: int) -> Iterable[Choice]:
     y |= {"automargin": True}
     zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1}
     zero |= {"line": {"color": "#888888", "dash": "dash", "width": 1.2}}
-    for metric in METRICS:
+    for metric in QUALITY_METRICS:
         metric_marks = data.marks[data.marks["metric"] == metric.heading(data.fid_features)]
         if metric_marks.empty:
             continue

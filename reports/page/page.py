@@ -149,14 +149,14 @@ def _smallest(paths: Sequence[Path], budget: int) -> set[Path]:
 def _sections(
     groups: Sequence[Group], report: Report, embedded: set[Path], runs: int
 ) -> tuple[list[Section], list[Section]]:
-    """Makes a section for all groups, then one for each group, as far as there are figures.
+    """Makes a section for each group, then one for all groups, as far as there are figures.
 
     Quality against latent size comes in sections of its own, the first of the pair.
     """
     choices = [(written, written.choices(runs)) for written in report.figures]
     full = _smallest([written.png for written, choice in choices if not choice], IMAGE_BYTES)
     found: tuple[list[Section], list[Section]] = ([], [])
-    for group in (None, *groups):
+    for group in (*groups, None):
         for sections, is_quality in zip(found, (True, False), strict=True):
             shown = [pair for pair in choices if pair[0].group is group and (pair[0].name == QUALITY) == is_quality]
             figures = [_figure(*pair, embedded, full) for pair in shown]

@@ -184,6 +184,16 @@ def test_the_page_has_a_choice_a_metric_and_the_plane() -> None:
     assert not any("%" in trace["name"] for trace in choices[RECON_NLL.label].data)  # the limit is of the loss
 
 
+def test_a_band_ends_where_a_size_has_one_seed() -> None:
+    of, models = grid(1)
+    data = quality(grid(0), (of, [model for model in models if model["size"] != 4]))
+    (loss, *_) = interactive_quality(data, 60)
+    assert not [trace for trace in loss.data if "fill" in trace]  # sizes 2 and 8 have a band, and are no neighbours
+    (loss, *_) = interactive_quality(quality(grid(0), grid(1)), 60)
+    (upper,) = (trace for trace in loss.data if "fill" in trace)
+    assert upper["y"] == pytest.approx([10.1, 6.1, 5.1])
+
+
 @pytest.mark.parametrize("seeds", [1, 3, 6])
 def test_everything_has_room(seeds: int) -> None:
     names = ["ald", "geco-l0arm", "sparsity", "my_package.searchers:AVeryLongSearcherName"]
