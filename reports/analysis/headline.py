@@ -71,8 +71,8 @@ def _answer(
         row = rows[best.searcher]
         return (
             f"Take {label(best.searcher)}: it found {sizes(group, row)} at {ratio(row, TRAIN_FLOPS)} the grid’s "
-            f"training FLOPs, and of the cheaper methods it is the cheapest that is shown to lose less than {worth} against "
-            f"the grid, in {best.effect.n} seeds of this data set. {of_grid}"
+            f"training FLOPs, and is the cheapest method that is shown to lose less than {worth} "
+            f"against the grid, in {best.effect.n} seeds of this data set. {of_grid}"
         )
     n = max(verdict.effect.n for verdict in verdicts)
     seeds = f"{n} seeds" if n > 1 else "One seed"

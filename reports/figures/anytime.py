@@ -44,7 +44,7 @@ from reports.drawing.traces import (
 
 AXES = (TRAIN_FLOPS, WALL_SECONDS)
 _POINTS = 100  # of a mean curve at most
-_Y_LABEL = "test loss of the model one would\nget, in parts of the gap ↓"
+_Y_LABEL = "loss of the model so far\n(parts of the gap) ↓"
 
 
 def anytime_data(group: Group) -> Marks | None:
