@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.analysis.answer import AGAINST_GRID
 from reports.data.groups import Group
 from reports.data.measured import measured
 from reports.data.names import in_order
@@ -32,7 +33,6 @@ from reports.page.tables import (
     settings_table,
     summary_table,
 )
-from reports.tables.answer import AGAINST_GRID
 
 CSV_BYTES = 500_000  # CSV files inside the page, together
 IMAGE_BYTES = 2_000_000  # images that keep their resolution, together

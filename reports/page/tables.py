@@ -12,6 +12,7 @@ import pandas as pd
 from benchmark.store.doubts import doubts
 from benchmark.text import features_kind
 from reports.analysis.analysis import GroupAnalysis
+from reports.analysis.answer import HEADINGS, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
 from reports.data.names import in_order, label
@@ -26,7 +27,6 @@ from reports.data.quantities import (
     Quantity,
 )
 from reports.page.definitions import DEFINITIONS, IN_USE
-from reports.tables.answer import HEADINGS, answer_rows
 
 _TABLE_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
 _LONG = 60  # letters from which a cell asks for a wide column

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 
 from reports.analysis.analysis import Analysis, GroupAnalysis
+from reports.analysis.answer import AGAINST_GRID, HEADINGS, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
 from reports.data.measured import measured
 from reports.data.quantities import SHOWN_COSTS, SHOWN_METRICS
-from reports.tables.answer import AGAINST_GRID, HEADINGS, answer_rows
 
 _ERROR_LENGTH = 300
 

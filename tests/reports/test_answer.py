@@ -9,11 +9,11 @@ from typing import Any
 from report_frames import Row, assessed, group, search
 
 from reports.analysis.analysis import GroupAnalysis, analyse
+from reports.analysis.answer import answer_rows
 from reports.analysis.effects import Effect
 from reports.analysis.verdicts import Verdict
 from reports.data.measured import measured
 from reports.page.tables import answer_table
-from reports.tables.answer import answer_rows
 
 SENTENCE = "said elsewhere"
 
