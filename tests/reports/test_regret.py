@@ -10,11 +10,12 @@ import pytest
 from fits import assert_fits
 from report_frames import Row, assessed, group, search
 
+from reports.data.quantities import QUALITY_METRICS
 from reports.drawing.base import Marks
 from reports.drawing.style import paper_style
-from reports.figures.regret import METRICS, draw_regret, known_best, regret_data
+from reports.figures.regret import draw_regret, known_best, regret_data
 
-ELBO, NLL, FID, _ = (metric.heading("classifier") for metric in METRICS)
+ELBO, NLL, FID, _ = (metric.heading("classifier") for metric in QUALITY_METRICS)
 # Losses of the grid's sizes 4, 8, 16 in three seeds; the means over seeds are 12, 10 and 11, the luckiest value is 8.
 BY_SIZE = {4: (11.0, 12.0, 13.0), 8: (9.0, 11.0, 10.0), 16: (12.0, 13.0, 8.0)}
 
