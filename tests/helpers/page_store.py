@@ -50,7 +50,9 @@ def searches() -> tuple[list[Row], list[Row]]:
                 logged.append({**epoch, **values, **costs})
     rows.append(search("ald", 3, "failed", error=HOSTILE_ERROR))
     running = search("tpe", 3, "running")
-    blind = search("geco-l0arm", 0, **{f"test_{name}": math.nan for name in ("fid_recon", "fid_gen", "recon_nll")})
+    blind = search(
+        "geco-l0arm", 0, test_elbo=-11.0, **{f"test_{name}": math.nan for name in ("fid_recon", "fid_gen", "recon_nll")}
+    )
     hostile = {"dataset": HOSTILE_DATASET, "backbone": TEMPLATE, "test_fid_features": IMAGE, "data": HOSTILE_DATA}
     lone = [search(searcher, 0, **hostile) for searcher in (HOSTILE_SEARCHER, "grid")]
     logged += [*epochs(running, [9, 9]), *epochs(blind, [5] * 6, fid_recon=math.nan, fid_gen=math.nan)]
