@@ -1,4 +1,4 @@
-"""The command line: run, prepare, list, show, watch, report, export, check."""
+"""The command line: run, prepare, list, show, watch, report, export, choose, check."""
 
 import argparse
 import math
@@ -25,7 +25,8 @@ from benchmark.config.protocol import (
     override,
     protocol_names,
 )
-from benchmark.config.tables import assigned, parse_assignment
+from benchmark.config.settings import from_mapping
+from benchmark.config.tables import assigned, laid_over, parse_assignment
 from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
 from benchmark.export import FORMATS
@@ -34,6 +35,7 @@ from benchmark.terminal.command import OneLineParser, exit_code
 from benchmark.text import features_kind, printable
 from searchers import SEARCHERS
 from searchers.registry import Entry
+from searchers.rule import RULES, ChoiceRule
 
 SHORT_FORMS = {  # options that set one value of the protocol
     "dataset": "dataset.name",
@@ -79,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="latentbench", description=__doc__)
     parser.add_argument("--version", action="version", version=f"latentbench {__version__}")
     shtab.add_argument_to(parser, "--print-completion", help="print a completion script for this shell")
-    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report|export|check")
+    commands = parser.add_subparsers(required=True, metavar="run|prepare|list|show|watch|report|export|choose|check")
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
@@ -137,6 +139,18 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", choices=FORMATS, required=True, help=formats)
     export.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/export)")
     export.set_defaults(command=_export)
+    choose = commands.add_parser(
+        "choose", help="decide anew by another rule among finished trainings, without training"
+    )
+    choose.add_argument("results", type=results_argument)
+    choose.add_argument("--rule", choices=RULES, help="default: smallest-good")
+    choose.add_argument(
+        "--margin", type=float, help="in parts of the gap, which is what latents are worth (default: 0.05)"
+    )
+    weights = "of metrics for mean-rank, such as fid_gen=2 silhouette=0 (default: 1 each)"
+    choose.add_argument("--weights", nargs="+", default=[], metavar="METRIC=WEIGHT", help=weights)
+    choose.add_argument("--out", type=path_argument, help="folder to copy the chosen models to")
+    choose.set_defaults(command=_choose)
     check = commands.add_parser("check", help="whether a searcher keeps the contract, on a toy problem")
     check.add_argument("searcher", help="a name, or your own as module:Class")
     check.set_defaults(command=_check)
@@ -285,6 +299,25 @@ def _export(options: argparse.Namespace) -> int:
     if not written:
         raise InputError(f"no searches at {options.results}; expected results that `latentbench run` wrote")
     for path in written:
+        print(f"wrote {printable(path)}")
+    return 0
+
+
+def _choose(options: argparse.Namespace) -> int:
+    given = {name: getattr(options, name) for name in ("rule", "margin") if getattr(options, name) is not None}
+    tables = [assigned(key, value) for key, value in given.items()]
+    for change in (*tables, *(parse_assignment(f"weights.{text}") for text in options.weights)):
+        given = laid_over(given, change)
+    rule: ChoiceRule = from_mapping(ChoiceRule, given, "choose")
+
+    from benchmark.choosing import choose_anew, export_models
+    from benchmark.store import ResultsStore
+    from benchmark.store.remote import local_results
+    from benchmark.terminal.summary import print_decisions
+
+    decisions = list(choose_anew(ResultsStore(local_results(options.results)), rule))
+    print_decisions(decisions)
+    for path in export_models(decisions, options.out) if options.out else []:
         print(f"wrote {printable(path)}")
     return 0
 

@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from searchers.parts.objectives import VAE, Loss, elbo_loss
+from searchers.rule import ChoiceRule as ChoiceRule
 from searchers.space import SearchSpace as SearchSpace
 
 
@@ -48,15 +51,27 @@ class Decision:
 KEEP_ALL = Decision()
 
 
+@dataclass(frozen=True)
+class Assessment:
+    """What a model with `size` latents is worth on one split, by repeated draws of z.
+
+    All sizes and models of a seed are assessed with the same noise, so their differences are those of the models.
+
+    metrics: `FINAL_METRICS` of `searchers.quantities`. errors: the standard errors of `DRAWN_METRICS` over the draws.
+    losses: -ELBO of each image in nats, [N].
+    """
+
+    size: int
+    metrics: dict[str, float]
+    errors: dict[str, float]
+    losses: NDArray[np.float64]
+
+
 class Model(Protocol):
     """The model in training as a controller may look at it after an epoch. What it asks for is on the clock."""
 
-    def evaluate(self, keep: Sequence[int]) -> dict[str, float]:
-        """The metrics of `ResultsStore.epochs()` on validation data with these latents only (indices).
-
-        The noise is that of the epoch's own evaluation, so sizes are compared on the same draws. Each call is a row of
-        `ResultsStore.curves()`.
-        """
+    def evaluate(self, keep: Sequence[int]) -> Assessment:
+        """Assesses the model on validation data with these latents only (indices): a row of `ResultsStore.curves()`."""
 
     def posterior(self) -> Posterior:
         """The posterior of the validation images, [N, n]."""
@@ -143,11 +158,32 @@ class Trial:
     number: 0-based, in the order of the calls to `Problem.train`.
     latent_dim: the size it ended with.
     history: its rows, one an epoch (see `Controller.after_epoch`).
+    assessment: of the finished model, on validation data.
     """
 
     number: int
     latent_dim: int
     history: pd.DataFrame
+    assessment: Assessment
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a size that a rule chose.
+
+    loss: how much higher its -ELBO is than the reference size's, and limit: the upper limit of that (paired over the
+    validation images, one-sided 95 %), both in parts of the gap. gap: what latents are worth, in nats: the NLL without
+    latents less the reference's -ELBO. shares: for each size in `Choice.as_good`, the share of resamplings of the
+    images (with `mean-rank`, of the evaluation noise) that choose it. is_shown: False where no limit was below the
+    margin and the size was chosen by its mean loss.
+    """
+
+    rule: str
+    loss: float
+    limit: float
+    gap: float
+    shares: tuple[float, ...]
+    is_shown: bool
 
 
 @dataclass(frozen=True)
@@ -157,13 +193,14 @@ class Choice:
     pareto: numbers of the trainings that no other training beats in every metric.
     settled: False where the size was still changing when its training ended, so that more epochs may change the answer;
         None where the method does not know.
-    as_good: sizes whose metrics are within the method's tolerance of the best, where it knows.
+    as_good: sizes that are as good, by rising size, where the method knows; evidence: of the rule that chose the size.
     """
 
     trial: Trial
     pareto: tuple[int, ...] = field(default=())
     settled: bool | None = None
     as_good: tuple[int, ...] = field(default=())
+    evidence: Evidence | None = None
 
     @property
     def latent_dim(self) -> int:
@@ -186,6 +223,14 @@ class Problem(Protocol):
     def space(self) -> SearchSpace:
         """The sizes to choose from, the same for every method of a protocol."""
 
+    @property
+    def rule(self) -> ChoiceRule:
+        """How to choose among assessed sizes, the same for every method: see `searchers.selection`."""
+
+    @property
+    def no_latents_nll(self) -> float:
+        """The validation NLL of a model without latents, nats per image."""
+
     def train(
         self,
         latent_dim: int,
@@ -202,8 +247,8 @@ class Problem(Protocol):
         returns what the n-th call returned before: searchers must be deterministic.
         """
 
-    def evaluate(self, trial: Trial, keep: Sequence[int]) -> dict[str, float]:
-        """The metrics of a finished training's model on validation data with these latents only (indices).
+    def evaluate(self, trial: Trial, keep: Sequence[int]) -> Assessment:
+        """Assesses a finished training's model on validation data with these latents only (indices).
 
         On the clock; each call is a row of `ResultsStore.curves()`.
         """

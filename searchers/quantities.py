@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 LAST_EPOCHS = 5  # a training's value of a metric is the mean over so many of its last epochs
 ACTIVE = 0.01  # a latent is active if the variance of its posterior mean over the data is above this (1509.00519, 5.2)
 
-# The columns of `ResultsStore.epochs()` that measure a model, on validation data; `test_...` of `searches()`.
-METRICS = ("recon_nll", "recon_sse", "kl", "fid_recon", "fid_gen", "silhouette", "silhouette_labels", "active_units")
-HIGHER_IS_BETTER = frozenset({"elbo", "iwae", "silhouette", "silhouette_excess", "silhouette_labels"})
+# The columns of `ResultsStore.epochs()` that measure a model, on validation data.
+METRICS = (
+    *("recon_nll", "recon_sse", "kl", "elbo", "fid_recon", "fid_gen"),
+    *("silhouette", "silhouette_labels", "active_units"),
+)
+# Those of an assessment, by repeated draws, and with them those of one on the test split: `test_...` of `searches()`.
+FINAL_METRICS = (*METRICS, "kid_gen", "silhouette_excess")
+TEST_METRICS = (*FINAL_METRICS, "iwae")
+# The metrics whose standard error over the draws is known: `..._error`.
+DRAWN_METRICS = ("recon_nll", "recon_sse", "elbo", "fid_recon", "kid_gen", "silhouette")
+HIGHER_IS_BETTER = frozenset({"elbo", "iwae", "silhouette", "silhouette_labels", "silhouette_excess"})
 
 
 @dataclass(frozen=True)

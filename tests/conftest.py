@@ -1,9 +1,12 @@
 """Fixtures that several test files share."""
 
+import os
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in several processes: more threads would wait for each other
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from benchmark.errors import InputError
 from searchers import SEARCHERS
 from searchers.parts.ranges import Count, Positive, Share
 from searchers.registry import unknown_name
+from searchers.rule import ChoiceRule
 from searchers.space import SearchSpace
 
 DEFAULT_SEARCHERS = ("grid", "random", "ald", "geco-l0arm", "sparsity")
@@ -25,6 +26,7 @@ DATASET_PROTOCOLS = {  # whose name is not the dataset's own
     "tiles": "asperti-tiles-dense",
 }
 DEFAULT_SEEDS = (0, 1, 2)
+N_PARTITIONS = 5  # of a dataset into training, validation and test images; the seed chooses one
 Precision = Literal["float32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 EXECUTORS = ("local", "ray")
@@ -75,11 +77,13 @@ class Evaluation:
 
     features: of both FIDs; auto is inception on a GPU where its weights can be had, else classifier. max_images: of a
     split, for all metrics. silhouette_images: of them, for both silhouettes (2312.06280, figure 1: 500). probe_images:
-    of them, those whose posterior every epoch's row keeps (`ResultsStore.probes()`).
+    of them, those whose posterior every epoch's row keeps (`ResultsStore.probes()`). draws: of z an image where a size
+    is chosen or a result reported; fewer, at least 2, where images are many or large (`benchmark.metrics.assessment`).
     """
 
     features: FeaturesKind | ThisClassifier = "auto"
     max_images: Annotated[int, Ge(2)] = 10_000
+    draws: Annotated[int, Ge(2)] = 20
     silhouette_images: Annotated[int, Ge(2)] = 500
     probe_images: Annotated[int, Ge(0)] = 0
 
@@ -114,7 +118,7 @@ class Named:
 class Protocol:
     """One experiment.
 
-    space: the latent sizes that every searcher chooses from.
+    space: the latent sizes that every searcher chooses from. choice: how those choose that compare sizes.
     searchers: settings by searcher name; one without any has its defaults. A name may carry a variant, `ald@100`, so
     that one searcher runs with several settings. run and seeds: which of them run where the protocol is asked for by
     name and the command line says nothing else. show_latents: print each latent's statistics at the end.
@@ -127,6 +131,7 @@ class Protocol:
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     space: SearchSpace = SearchSpace()
+    choice: ChoiceRule = ChoiceRule()
     resources: Resources = Resources()
     searchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     run: Annotated[tuple[str, ...], MinLen(1)] = DEFAULT_SEARCHERS

@@ -1,16 +1,17 @@
-"""A dataset: uint8 images in memory or memory-mapped, labels, and three fixed splits."""
+"""A dataset: uint8 images in memory or memory-mapped, labels, and three splits, in the partition of a seed."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from benchmark.config.protocol import N_PARTITIONS
 from benchmark.text import printable
 
 HELD_OUT_FRACTION = 0.1
-SPLIT_SEED = 0
+SPLIT_SEED = 0  # of the partition that a loader draws, and of samples of a split
 COPY_BATCH = 4096  # images that are copied to a device at once
 MAX_NAMED = 10  # classes that a description names
 
@@ -44,7 +45,7 @@ class Split:
 
     def to(self, device: torch.device) -> "Split":
         """Copies the split to `device`: only its own rows, since the shared images may be gigabytes."""
-        if self.images.device == device:
+        if _is_on(self.images, device):
             return self
         images = torch.empty((len(self), *self.images.shape[1:]), dtype=torch.uint8, device=device)
         for batch, rows in zip(images.split(COPY_BATCH), self.rows.split(COPY_BATCH), strict=True):
@@ -52,9 +53,33 @@ class Split:
         return Split(images, self.labels[self.rows].to(device), torch.arange(len(self), device=device))
 
 
+def copy_splits(splits: Sequence[Split], device: torch.device) -> list[Split]:
+    """Copies splits to `device`; an image that several of them hold is copied once."""
+    if all(_is_on(split.images, device) for split in splits):
+        return list(splits)
+    copies: dict[int, tuple[Tensor, Split]] = {}
+    for images in {id(split.images): split.images for split in splits}.values():
+        sharing = [split for split in splits if split.images is images]
+        held = torch.cat([split.rows for split in sharing]).unique()
+        copies[id(images)] = held, Split(images, sharing[0].labels, held).to(device)
+    moved = []
+    for split in splits:
+        held, copy = copies[id(split.images)]
+        moved.append(Split(copy.images, copy.labels, torch.searchsorted(held, split.rows).to(device)))
+    return moved
+
+
+def _is_on(images: Tensor, device: torch.device) -> bool:
+    return images.device.type == device.type and device.index in (None, images.device.index)
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset ready to train on. `fingerprint` is a hash of its content; `description` is a line about it."""
+    """A dataset ready to train on. `fingerprint` is a hash of its content; `description` is a line about it.
+
+    drawn: the names of the splits that are drawn at random, since the data have no official ones. partition: the number
+    of the draw, see `for_seed`.
+    """
 
     name: str
     train: Split
@@ -63,6 +88,25 @@ class Dataset:
     n_classes: int
     fingerprint: str
     description: str
+    drawn: tuple[str, ...] = ()
+    partition: int = 0
+
+    def for_seed(self, seed: int) -> "Dataset":
+        """Returns the dataset in the partition of this seed, one of N_PARTITIONS; all searches of the seed use it.
+
+        Partition 0 is the one that was loaded. The others draw anew which images are in the `drawn` splits, whose sizes
+        stay; they share the images without a copy. Official splits are the same in all of them.
+        """
+        partition = seed % N_PARTITIONS if self.drawn else 0
+        if partition == self.partition:
+            return self
+        if self.partition:
+            raise ValueError(f"got a dataset in partition {self.partition}, expected it as it was loaded")
+        splits = [getattr(self, name) for name in self.drawn]
+        rows = torch.cat([split.rows for split in splits]).sort().values
+        positions = _draw_rows(len(rows), [len(split) for split in splits[:-1]], partition)
+        drawn = (replace(split, rows=rows[own]) for split, own in zip(splits, positions, strict=True))
+        return replace(self, partition=partition, **dict(zip(self.drawn, drawn, strict=True)))
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -84,11 +128,12 @@ def make_dataset(
 ) -> Dataset:
     """Makes a dataset with an official test split; 10 % of the training rows are drawn for validation.
 
-    The drawn rows are the same for every searcher and seed. Images are uint8 [N, C, H, W], labels int64 [N]. The
-    fingerprint is computed from the content unless given. val: images and labels of the data's own validation split.
-    classes: their names. notes: more facts for the description. Raises ValueError for other dtypes or lengths; that is
-    a mistake of the loader, not of the user.
+    The drawn rows follow from the seed alone, see `Dataset.for_seed`. Images are uint8 [N, C, H, W], labels int64 [N].
+    The fingerprint is computed from the content unless given. val: images and labels of the data's own validation
+    split. classes: their names. notes: more facts for the description. Raises ValueError for other dtypes or lengths;
+    that is a mistake of the loader, not of the user.
     """
+    drawn = ("val", "train") if val is None else ()
     _check(name, train_images, train_labels)
     _check(name, test_images, test_labels)
     if val is None:
@@ -99,8 +144,8 @@ def make_dataset(
         val_split, train = _all_rows(*val), _all_rows(train_images, train_labels)
     test = _all_rows(test_images, test_labels)
     fingerprint = fingerprint or _content_hash(train_images, train_labels, test_images, test_labels)
-    description = describe((train, val_split, test), n_classes, classes, notes)
-    return Dataset(name, train, val_split, test, n_classes, fingerprint, description)
+    description = describe((train, val_split, test), n_classes, classes, [*_partition_note(drawn), *notes])
+    return Dataset(name, train, val_split, test, n_classes, fingerprint, description, drawn)
 
 
 def split_dataset(
@@ -110,19 +155,37 @@ def split_dataset(
     n_classes: int,
     fingerprint: str | None = None,
     classes: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    train_test: tuple[Tensor, Tensor] | None = None,
 ) -> Dataset:
     """Makes a dataset without an official split: draws a tenth for testing, and a tenth of the rest for validation.
 
-    Rows are drawn with SPLIT_SEED, so they are the same for every searcher and seed. The three splits share `images`
-    [N, C, H, W] and `labels` [N] without a copy. The other arguments are those of make_dataset.
+    The drawn rows follow from the seed alone, see `Dataset.for_seed`. The three splits share `images` [N, C, H, W] and
+    `labels` [N] without a copy. train_test: rows of partition 0 that the loader has drawn itself, int64: those for
+    training and validation, and those for testing. The other arguments are those of make_dataset.
     """
     _check(name, images, labels)
-    n_test = _tenth(len(images))
-    drawn = _draw_rows(len(images), [n_test, _tenth(len(images) - n_test)])
-    test, val, train = (Split(images, labels, rows) for rows in drawn)
-    fingerprint = fingerprint or _content_hash(images, labels)
-    description = describe((train, val, test), n_classes, classes)
-    return Dataset(name, train, val, test, n_classes, fingerprint, description)
+    if train_test is None:
+        n_test = _tenth(len(images))
+        test_rows, val_rows, train_rows = _draw_rows(len(images), [n_test, _tenth(len(images) - n_test)])
+        fingerprint = fingerprint or _content_hash(images, labels)
+    else:
+        rest, test_rows = train_test
+        val_rows, train_rows = (rest[positions] for positions in _draw_rows(len(rest), [_tenth(len(rest))]))
+        parts = (part[rows] for rows in train_test for part in (images, labels))
+        fingerprint = fingerprint or _content_hash(*parts)
+    test, val, train = (Split(images, labels, rows) for rows in (test_rows, val_rows, train_rows))
+    drawn = ("test", "val", "train")
+    description = describe((train, val, test), n_classes, classes, [*_partition_note(drawn), *notes])
+    return Dataset(name, train, val, test, n_classes, fingerprint, description, drawn)
+
+
+def _partition_note(drawn: Sequence[str]) -> list[str]:
+    """The fact for the description that splits differ by seed."""
+    if not drawn:
+        return []
+    which = "all differ" if "test" in drawn else "train and validation differ"
+    return [f"{which} by seed ({N_PARTITIONS} partitions)"]
 
 
 def _all_rows(images: Tensor, labels: Tensor) -> Split:
@@ -164,9 +227,9 @@ def _tenth(n_rows: int) -> int:
     return max(1, round(HELD_OUT_FRACTION * n_rows))
 
 
-def _draw_rows(n_rows: int, sizes: list[int]) -> list[Tensor]:
+def _draw_rows(n_rows: int, sizes: list[int], seed: int = SPLIT_SEED) -> list[Tensor]:
     """Draws disjoint sets of rows of these sizes; returns them and the set of all other rows, each sorted."""
-    order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed))
     return [rows.sort().values for rows in order.split([*sizes, n_rows - sum(sizes)])]
 
 

@@ -1,6 +1,6 @@
 """The scores of two baselines on a dataset: a model without latents, and PCA. A useful VAE beats both.
 
-They depend only on the data, so they are computed once per dataset and cached.
+They depend only on the data and the partition, so they are computed once for each partition and cached.
 """
 
 from __future__ import annotations
@@ -77,9 +77,10 @@ def load_baselines(dataset: Dataset) -> Baselines:
 
 
 def baselines_file(dataset: Dataset) -> Path:
-    """The cache file of this dataset's baselines."""
+    """The cache file of this dataset's baselines, in this partition."""
     sizes = [len(split) for split in (dataset.train, dataset.val, dataset.test)]
-    return cache_file("baselines", (VERSION, dataset.fingerprint, dataset.image_shape, sizes), ".json")
+    identity = (VERSION, dataset.fingerprint, dataset.image_shape, sizes, dataset.partition)
+    return cache_file("baselines", identity, ".json")
 
 
 def late_gain(history: pd.DataFrame, no_latents_nll: float) -> tuple[float | None, float | None]:

@@ -75,7 +75,11 @@ def load(dataset: Dataset, device: torch.device) -> ClassifierFeatures:
 
     It learns the labels of the training split, or K-means clusters if there are fewer than two classes. The result
     depends only on the dataset's content: not on the global random state, the number of threads or the device.
+    dataset: in partition 0. FIDs of all seeds are on its one classifier, so that they compare; the images that it has
+    learned may be test images of another partition, and are the same for every searcher.
     """
+    if dataset.partition:
+        raise ValueError(f"got a dataset in partition {dataset.partition}, expected it as it was loaded")
     network = _empty_network(dataset.image_shape, _n_classes(dataset))
     file = classifier_file(dataset)
     if not _load_weights(network, file):

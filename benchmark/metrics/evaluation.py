@@ -12,6 +12,7 @@ from benchmark.datasets.base import Split
 from benchmark.machine import float64_device
 from benchmark.metrics.features import Features
 from benchmark.metrics.frechet import feature_stats, frechet_distance
+from benchmark.metrics.kid import MOST_REAL
 from benchmark.metrics.latents import active_units, kmeans_silhouette, label_silhouette, posterior_stats
 from benchmark.stages import begin_stage
 from benchmark.text import features_kind
@@ -34,30 +35,39 @@ class Evaluator:
         self.n_clusters = max(2, min(n_clusters, self.n_silhouette // 2))  # a cluster needs two points
         self.split = split.sample(settings.max_images).to(device)
         self.labels = self.split.labels[self.split.rows].cpu().numpy()
-        self.device = device
+        self.device, self.draws = device, settings.draws
         self.n_probes = min(settings.probe_images, len(self.split))
-        self.real_stats = feature_stats(torch.cat(list(self._real_features())))
+        self.batch_size = min(MAX_BATCH, max(1, BATCH_BYTES // self.split.images[0].numel()))
+        real = torch.cat(list(self._features_of(self.split)))
+        self.real_stats, self.real_features = feature_stats(real), real[:MOST_REAL]
 
     @property
     def fid_counts(self) -> dict[str, int]:
         """The number of images behind a FID, and the number of features of each image."""
         return {"fid_images": len(self.split), "n_fid_features": len(self.real_stats.mean)}
 
-    def _batches(self, n_images: int | None = None) -> Iterator[Tensor]:
-        batch = min(MAX_BATCH, max(1, BATCH_BYTES // self.split.images[0].numel()))
-        for positions in torch.arange(len(self.split), device=self.device)[:n_images].split(batch):
-            yield self.split.take(positions).float() / 255
+    def batches(self, n_images: int | None = None, split: Split | None = None) -> Iterator[Tensor]:
+        """Yields the first n images, or all, in [0, 1]: [B, C, H, W]. split: others in place of the evaluator's."""
+        split = self.split if split is None else split
+        for positions in torch.arange(len(split), device=split.rows.device)[:n_images].split(self.batch_size):
+            yield split.take(positions).to(self.device).float() / 255
 
-    def _real_features(self) -> Iterator[Tensor]:
-        advance = begin_stage(f"computing {features_kind(self.features.name)} features", len(self.split), "images")
-        for x in self._batches():
+    def _features_of(self, split: Split) -> Iterator[Tensor]:
+        advance = begin_stage(f"computing {features_kind(self.features.name)} features", len(split), "images")
+        for x in self.batches(split=split):
             yield self.features(x)
             advance(len(x))
+
+    def fid_of_real(self, real: Split, n_images: int) -> float:
+        """The FID of n other real images: what a model whose samples are perfect would have with as many."""
+        return frechet_distance(
+            self.real_stats, feature_stats(torch.cat(list(self._features_of(real.sample(n_images)))))
+        )
 
     @torch.no_grad()
     def posterior(self, vae: VAE, n: int) -> Posterior:
         """Encodes the first n images, or all if there are fewer: mean and log-variance [n, latent_dim]."""
-        means, logvars = zip(*(vae.encode(x) for x in self._batches(n)), strict=True)
+        means, logvars = zip(*(vae.encode(x) for x in self.batches(n)), strict=True)
         return Posterior(torch.cat(means), torch.cat(logvars))
 
     @torch.inference_mode()
@@ -73,7 +83,7 @@ class Evaluator:
         gate = torch.ones(n, device=self.device) if open_latents is None else open_latents.float()
         means, logvars, latents, recon_features, sample_features = [], [], [], [], []
         nll, sse = torch.zeros(2, dtype=torch.float64, device=float64_device(self.device))
-        for x in self._batches():
+        for x in self.batches():
             mean, logvar = vae.encode(x)
             z = reparameterise(mean, logvar, generator) * gate
             logits = vae.decode(z)
@@ -95,6 +105,7 @@ class Evaluator:
             "recon_nll": float(nll) / len(self.split),
             "recon_sse": float(sse) / len(self.split),
             "kl": float(stats.kl[is_open].sum()),
+            "elbo": -float(nll) / len(self.split) - float(stats.kl[is_open].sum()),
             "fid_recon": frechet_distance(self.real_stats, feature_stats(torch.cat(recon_features))),
             "fid_gen": frechet_distance(self.real_stats, feature_stats(torch.cat(sample_features))),
             "fid_features": self.features.name,

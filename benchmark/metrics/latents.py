@@ -6,6 +6,7 @@ scikit-learn starts one thread per core; the caller limits the threads (threadpo
 import math
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,13 @@ def kmeans_silhouette(latents: NDArray[np.floating], n_clusters: int, seed: int)
         warnings.simplefilter("ignore", ConvergenceWarning)  # points closer than rounding give fewer clusters
         labels = kmeans.fit_predict(points)
     return label_silhouette(points, labels)
+
+
+@lru_cache(maxsize=1024)
+def noise_silhouette(n_points: int, latent_dim: int, n_clusters: int) -> float:
+    """The K-means silhouette of standard normal noise, which falls with its dimension: the mean of three draws."""
+    draws = [np.random.default_rng(seed).standard_normal((n_points, latent_dim)) for seed in range(3)]
+    return float(np.mean([kmeans_silhouette(points, n_clusters, seed) for seed, points in enumerate(draws)]))
 
 
 def label_silhouette(latents: NDArray[np.floating], labels: NDArray[np.integer]) -> float:

@@ -2,7 +2,7 @@
 
 from benchmark.store.doubts import flags, search_flags
 from benchmark.store.rows import ARRAYS
-from searchers.quantities import METRICS
+from searchers.quantities import DRAWN_METRICS, METRICS, TEST_METRICS
 
 KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
 COSTS = ("n_epochs", "train_seconds", "eval_seconds", "images_seen", "train_flops")
@@ -12,22 +12,29 @@ TRIAL_COLUMNS = (
 )
 SEARCH_COLUMNS = (
     *("status", "error", "latent_dim", "n_trials", *COSTS, "wall_seconds", "peak_memory_bytes"),
-    *(f"test_{metric}" for metric in METRICS),
+    *(f"test_{metric}" for metric in TEST_METRICS),
+    *(f"test_{metric}_error" for metric in DRAWN_METRICS),
+    *("test_draws", "test_fid_samples", "fid_real", "test_fid_real", "test_silhouette_noise"),
+    *("rule", "as_good_shares", "choice_loss", "choice_limit", "choice_gap", "choice_shown"),
     *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
     *("settled", "n_diverged", "diverged_sizes", "fid_images", "test_fid_images", "n_fid_features"),
     *("space", "execution", "as_good"),
-    *("data", "data_fingerprint", "late_gain", "late_gain_error", "pca_sse", "no_latents_nll"),
+    *("data", "data_fingerprint", "late_gain", "late_gain_error", "pca_sse", "no_latents_nll", "val_no_latents_nll"),
     *search_flags({}),
 )
 TEXTS = frozenset(
     {
         *(*KEYS[:-1], "status", "error", "protocol", "protocol_hash", "fid_features", "test_fid_features"),
-        *("diverged_sizes", "data", "data_fingerprint", "space", "execution"),
+        *("diverged_sizes", "data", "data_fingerprint", "space", "execution", "rule"),
     }
 )
-FLAGS = frozenset({"settled"})
+FLAGS = frozenset({"settled", "choice_shown"})
+LISTS = frozenset({"pareto", "as_good", "as_good_shares"})
 FINAL_FILES = ("model.pt", "images.npz", "curves.arrow")
 TRIAL_FILES = ("epochs.arrow", "model.pt", "curves.arrow")
 DIGESTED = (*TRIAL_FILES, *FINAL_FILES, "study.journal")  # the last one in results of 0.2
 ARRAY_TYPES = dict(zip(ARRAYS, ("int64", *3 * ["float64"], "int64", "object", "object"), strict=True))  # of one element
-CURVE_COLUMNS = ("trial", "epoch", "size", *METRICS, "fid_features", "eval_seconds")
+CURVE_COLUMNS = (
+    *("trial", "epoch", "split", "size", *TEST_METRICS, *(f"{metric}_error" for metric in DRAWN_METRICS)),
+    *("draws", "fid_samples", "images", "fid_features", "eval_seconds"),
+)

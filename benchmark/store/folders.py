@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmark.errors import Damaged
@@ -24,13 +25,15 @@ from benchmark.store.columns import (
     FINAL_FILES,
     FLAGS,
     KEYS,
+    LISTS,
     SEARCH_COLUMNS,
     TEXTS,
     TRIAL_COLUMNS,
     TRIAL_FILES,
 )
 from benchmark.store.rows import ARRAYS, decode_rows, encode_rows, read_table
-from searchers.quantities import METRICS, last_means
+from searchers.base import Assessment
+from searchers.quantities import DRAWN_METRICS, FINAL_METRICS, METRICS, last_means
 
 _SHARED_KEY = re.compile("[0-9a-f]{12}")  # of a training that several searches share
 
@@ -149,6 +152,16 @@ class TrialFolder:
         """The training's rows; [] if there are none yet."""
         return read_rows(self.rows)
 
+    def assessments(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The rows of `ResultsStore.curves()` of a finished training's model, on validation data and on the test split.
+
+        Raises Damaged where there are none.
+        """
+        rows = read_rows(self.curves)
+        if [row["split"] for row in rows[-2:]] != ["val", "test"]:
+            raise Damaged(self.curves)
+        return rows[-2], rows[-1]
+
     def rows_so_far(self, request: Mapping[str, Any] | None = None) -> Path:
         """The file with the rows so far. A shared training that still runs has it in its own folder.
 
@@ -202,6 +215,16 @@ class TrialFolder:
         return summarise(frame, status="running") | {"trial": self.number}
 
 
+def assessment_of(row: Mapping[str, Any]) -> Assessment:
+    """The assessment in a row of `ResultsStore.curves()`, as the file has it."""
+    return Assessment(
+        size=row["size"],
+        metrics={name: row[name] for name in FINAL_METRICS},
+        errors={name: row[f"{name}_error"] for name in DRAWN_METRICS},
+        losses=np.array(row["losses"], dtype=np.float64),
+    )
+
+
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Replaces the rows of a file; removes the file if there are no rows."""
     if not rows:
@@ -246,7 +269,7 @@ def _read_record(path: Path, required: Sequence[str], optional: Sequence[str]) -
         value = content.get(name)
         fits = isinstance(value, str) if name in TEXTS else type(value) is float or _is_int64(value)
         fits = type(value) is bool if name in FLAGS else fits
-        if not (fits or (value is None and name not in required) or name in ("pareto", "as_good")):
+        if not (fits or (value is None and name not in required) or name in LISTS):
             raise Damaged(path)
     return content
 

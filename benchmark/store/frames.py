@@ -16,6 +16,8 @@ from benchmark.store.doubts import flags, search_flags
 from benchmark.store.folders import SearchFolder
 from benchmark.store.rows import ARRAYS, EPOCH_COLUMNS, LATENT_ARRAYS, PROBE_ARRAYS, read_table
 
+_CURVE_EXTRAS = ("losses", "keep", "wall_seconds")  # of the files
+
 
 class ResultsStore:
     """A results folder as DataFrames. Raises InputError if the path is no results folder or cannot be read."""
@@ -39,9 +41,14 @@ class ResultsStore:
         and test FIDs. late_gain: the rise of the validation ELBO in the last tenth of the chosen training, as a share
         of what latents are worth; late_gain_error: its standard error. pca_sse, no_latents_nll: on the test split, the
         squared error of PCA with latent_dim components (at most 256), and the NLL (nats per image) of the mean training
-        image. space: the sizes to choose from. execution: sequential, spread or stacked trainings; compare wall-clock
-        within one kind only. as_good: sizes that the searcher considers as good as the chosen one. For the flags see
-        `benchmark.store.doubts`.
+        image; val_no_latents_nll: the latter on validation data. space: the sizes to choose from. execution: sequential, spread or stacked trainings; compare wall-clock
+        within one kind only. test_draws: of z an image; `test_..._error`: standard errors over them; test_fid_samples:
+        generated images behind test_fid_gen; fid_real, test_fid_real: the FID of as many real training images in their
+        place; test_silhouette_noise: of normal noise of the model's dimension. rule: that chose the size, empty where
+        the method decides by itself; as_good: sizes that are as good; as_good_shares: of the resamplings of the images
+        that choose each; choice_loss, choice_limit: how much worse the size is than the rule's reference on validation
+        data and the upper limit of that, in parts of the gap; choice_gap: the gap, nats; choice_shown: False where no
+        limit was below the margin. For the flags see `benchmark.store.doubts`.
         """
         rows = [
             {
@@ -75,17 +82,22 @@ class ResultsStore:
         return self._concat(self._tables(skip=ARRAYS), EPOCH_COLUMNS)
 
     def curves(self) -> pd.DataFrame:
-        """One row per evaluation of a model with some of its latents only: quality against latent size.
+        """One row per assessment of a model, by repeated draws with noise that all models of a seed share.
 
-        trial; epoch (of the trial; its last one if the model was finished); size: the number of latents; the metrics
-        of `epochs()` on validation data.
+        Every finished training has a row on validation data (split: val) and one on the test split (test), with all
+        its latents; others have some latents only. Together they are quality against latent size. trial; epoch (of the
+        trial); size: the number of latents; the metrics of `epochs()`, and kid_gen, silhouette_excess (the silhouette
+        less that of normal noise) and iwae (test only); `..._error`: standard errors over the draws; draws: of z an
+        image; fid_samples: generated images behind fid_gen and kid_gen; images: real ones. A searcher sees no row of
+        the test split.
         """
         pairs = []
         for search in self._searches():
             folder = self.folder(search["search_id"])
             keys = tuple(search[key] for key in KEYS)
             paths = [*(trial.curves for trial in folder.trials()), folder.curves]
-            pairs += [(keys, read_table(path, required=CURVE_COLUMNS)) for path in paths if path.exists()]
+            found = [path for path in paths if path.exists()]
+            pairs += [(keys, read_table(path, _CURVE_EXTRAS, required=CURVE_COLUMNS)) for path in found]
         return self._concat(iter(pairs), CURVE_COLUMNS)
 
     def latents(self) -> pd.DataFrame:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmark.errors import Damaged
 from benchmark.store.atomic_files import SEAL, check_seal, seal
 
 EPOCH_COLUMNS = (
-    *("trial", "epoch", "latent_dim", "active_units", "train_loss", "recon_nll", "recon_sse", "kl"),
+    *("trial", "epoch", "latent_dim", "active_units", "train_loss", "recon_nll", "recon_sse", "kl", "elbo"),
     *("fid_recon", "fid_gen", "fid_features", "silhouette", "silhouette_labels"),
     *("train_seconds", "eval_seconds", "wall_seconds", "images_seen", "train_flops"),
 )
@@ -56,16 +57,23 @@ def read_table(
         check_seal(path)
         with pa.memory_map(str(path)) as source:
             schema = pa.ipc.open_file(source).schema
-            if not set(required) <= set(schema.names):
+            if not set(required) - {"elbo"} <= set(schema.names):  # results before 0.3 have none
                 raise Damaged(path)
             wanted = [i for i, name in enumerate(schema.names) if name not in skip and (only is None or name in only)]
             table = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()
             table.validate(full=True)  # damaged offsets could point outside of the file
             if not len(table):
                 raise Damaged(path)
-            return _traces_as_floats(table).replace_schema_metadata(None)
+            return _with_elbo(_traces_as_floats(table), only).replace_schema_metadata(None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise Damaged(path) from error
+
+
+def _with_elbo(table: pa.Table, only: Sequence[str] | None) -> pa.Table:
+    """Adds the ELBO to rows of older results, as newer ones have it."""
+    if only is not None or "elbo" in table.column_names:
+        return table
+    return table.append_column("elbo", pc.negate(pc.add(table["recon_nll"], table["kl"])))
 
 
 def _traces_as_floats(table: pa.Table) -> pa.Table:

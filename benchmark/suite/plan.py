@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, NamedTuple
 
 from benchmark.backbones.build import make_backbone
-from benchmark.config.protocol import Evaluation, Named, Protocol, Training
+from benchmark.config.protocol import N_PARTITIONS, Evaluation, Named, Protocol, Training
 from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError
 from searchers import SEARCHERS
-from searchers.base import Expected, Searcher, SearchSpace
+from searchers.base import ChoiceRule, Expected, Searcher, SearchSpace
 from searchers.registry import Entry, unknown_name
 
 
@@ -32,6 +32,7 @@ class SearchSpec:
     training: Training
     evaluation: Evaluation
     space: SearchSpace
+    choice: ChoiceRule
     searcher: str
     settings: Mapping[str, Any]
     seed: int
@@ -41,15 +42,15 @@ class SearchSpec:
 
     @property
     def protocol_hash(self) -> str:
-        """A hash of what comparable searches share: data, backbone, training, evaluation and search space.
+        """A hash of what comparable searches share: data, partitions, backbone, training, evaluation, space and rule.
 
         Only the content of a user's folder counts: not its place, nor how its path and options are written.
         """
-        return _hash([*self._conditions(), self.space])
+        return _hash([*self._conditions(), self.space, self.choice])
 
     def _conditions(self) -> list[Any]:
         dataset = Named("folder") if self._is_folder else self.dataset
-        return [dataset, self.data_fingerprint, self.backbone, self.training, self.evaluation]
+        return [dataset, self.data_fingerprint, N_PARTITIONS, self.backbone, self.training, self.evaluation]
 
     def training_key(self, latent_dim: int, epochs: int) -> str:
         """The name of a plain training. Searches that would get the same model give it the same name."""
@@ -193,6 +194,7 @@ def plan(
                     training=protocol.training,
                     evaluation=protocol.evaluation,
                     space=protocol.space,
+                    choice=protocol.choice,
                     searcher=name,
                     settings=settings,
                     seed=seed,

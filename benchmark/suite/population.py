@@ -51,17 +51,24 @@ def train_stacked(
                 benches.append(bench)
         if runs:
             settings = replace(benches[0].spec.training, epochs=trainings[0][1].epochs)
-            _train(runs, benches[0], settings, path, report, notice)
+            _train(runs, benches, settings, path, report, notice)
         for bench, run in zip(benches, runs, strict=True):
-            bench.finish(run, keep_optimizer=False)  # the stacked model has it
+            clock = Clock(bench.device)
+            clock.resume_at(run.state.rows[-1]["wall_seconds"])
+            bench.finish(run, keep_optimizer=False, clock=clock)  # the stacked model has it
     path.unlink(missing_ok=True)
 
 
 def _train(
-    runs: Sequence[TrainingRun], bench: Bench, settings: Training, path: Path, report: Report, notice: Notice
+    runs: Sequence[TrainingRun],
+    benches: Sequence[Bench],
+    settings: Training,
+    path: Path,
+    report: Report,
+    notice: Notice,
 ) -> None:
-    population = Population(runs, settings, bench.dataset.train)
-    clock = Clock(bench.device)
+    population = Population(runs, settings, [bench.dataset.train for bench in benches])
+    clock = Clock(benches[0].device)
     try:
         clock.resume_at(population.restore(path) if path.exists() else 0.0)
     except Damaged:
@@ -71,7 +78,7 @@ def _train(
         seconds: list[float] = []
         with clock.lap(seconds):
             losses = population.train_epoch(epoch)
-        for run, loss in zip(runs, losses, strict=True):
+        for run, bench, loss in zip(runs, benches, losses, strict=True):
             if not run.state.stopped:  # a stopped run has diverged; its last row says so
                 part = seconds[0] / len(runs)
                 end_epoch(run.state, loss, part, settings.epochs, bench.evaluator, run.streams, clock)
@@ -87,10 +94,13 @@ def _train(
 
 
 class Population:
-    """Trainings whose weights are stacked, with one optimizer for all."""
+    """Trainings whose weights are stacked, with one optimizer for all.
 
-    def __init__(self, members: Sequence[TrainingRun], settings: Training, split: Split) -> None:
-        self._members, self._settings, self._split = members, settings, split
+    splits: the images that each trains on, as many for each.
+    """
+
+    def __init__(self, members: Sequence[TrainingRun], settings: Training, splits: Sequence[Split]) -> None:
+        self._members, self._settings, self._splits = members, settings, splits
         self._stack = Stack([member.state.vae for member in members])
         parameters = list(self._stack.parameters.values())
         self._on_gpu = parameters[0].is_cuda
@@ -104,21 +114,22 @@ class Population:
 
     def train_epoch(self, epoch: int) -> list[float]:
         """Trains each member for an epoch, on the batches and noise it would have alone; returns the mean losses."""
-        settings, split, members = self._settings, self._split, self._members
-        device = split.rows.device
+        settings, splits, members = self._settings, self._splits, self._members
+        device, n_images = splits[0].rows.device, len(splits[0])
         orders = [stream(Purpose.ORDER, *member.streams, epoch) for member in members]
         noise = [stream(Purpose.NOISE, *member.streams, epoch, device) for member in members]
-        streams = [batches(split, settings, order, CHUNK_BYTES // len(members)) for order in orders]
+        chunk = CHUNK_BYTES // len(members)
+        streams = [batches(own, settings, order, chunk) for own, order in zip(splits, orders, strict=True)]
         if self._on_gpu:
             self._replay = self._replay or Replay(self._step, len(members), device)
-        steps, batch_size = settings.steps_per_epoch(len(split)), min(settings.batch_size, len(split))
+        steps, batch_size = settings.steps_per_epoch(n_images), min(settings.batch_size, n_images)
         images = scheduled(map(torch.stack, zip(*streams, strict=True)), self._optimizer, settings, epoch - 1, steps)
         losses = run_steps(images, self._step, noise, self._replay)
         self._unstack()
         for member in members:
             state = member.state
             state.flops_per_step = state.flops_per_step or _step_flops(
-                state.vae, split.take(torch.arange(batch_size, device=device))
+                state.vae, splits[0].take(torch.arange(batch_size, device=device))
             )
             state.images_seen += steps * batch_size
             state.train_flops += steps * state.flops_per_step

@@ -18,18 +18,19 @@ from benchmark.backbones.vae import VAE
 from benchmark.datasets.base import Dataset
 from benchmark.errors import Damaged
 from benchmark.machine import peak_memory_bytes
+from benchmark.metrics.assessment import assess
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.store.atomic_files import remove_folder
-from benchmark.store.folders import SearchFolder, TrialFolder, read_rows, summarise, write_rows
+from benchmark.store.folders import SearchFolder, TrialFolder, assessment_of, read_rows, summarise, write_rows
 from benchmark.suite.plan import SearchSpec
 from benchmark.suite.shared_trainings import SharedFolder
 from benchmark.training import checkpoint
 from benchmark.training.clock import Clock
 from benchmark.training.loop import train
-from benchmark.training.model_view import evaluate_latents, metrics_of
+from benchmark.training.model_view import assess_latents
 from benchmark.training.rng import Purpose, origin_of, stream, stream_seed
 from benchmark.training.state import TrainingState, new_state
-from searchers.base import Controller, FixedSize, Posterior, Trial
+from searchers.base import Assessment, Controller, FixedSize, Posterior, Trial
 
 POLL_SECONDS = 0.2  # between two looks at a training that another process does
 
@@ -56,12 +57,20 @@ class TrainingRun:
 class Bench:
     """Makes, trains and finishes models: what all trainings of a spec share.
 
-    dataset: its training split on the evaluator's device. keeps_optimizers: finished trainings keep what another
-    training needs to go on from them.
+    dataset: its training split on the evaluator's device. test: makes the evaluator on the test split, which no
+    searcher sees, or returns it. keeps_optimizers: finished trainings keep what another training needs to go on from
+    them.
     """
 
-    def __init__(self, spec: SearchSpec, dataset: Dataset, evaluator: Evaluator, keeps_optimizers: bool) -> None:
-        self.spec, self.dataset, self.evaluator = spec, dataset, evaluator
+    def __init__(
+        self,
+        spec: SearchSpec,
+        dataset: Dataset,
+        evaluator: Evaluator,
+        test: Callable[[], Evaluator],
+        keeps_optimizers: bool,
+    ) -> None:
+        self.spec, self.dataset, self.evaluator, self.test = spec, dataset, evaluator, test
         self.device = evaluator.device
         self.keeps_optimizers = keeps_optimizers
 
@@ -103,13 +112,15 @@ class Bench:
 
         settings = replace(self.spec.training, epochs=epochs)
         train(run.state, settings, self.dataset.train, self.evaluator, run.streams, clock, after_epoch)
-        return self.finish(run, self.keeps_optimizers)
+        return self.finish(run, self.keeps_optimizers, clock)
 
-    def finish(self, run: TrainingRun, keep_optimizer: bool) -> dict[str, Any]:
-        """Writes a training's model and its record, which it returns."""
+    def finish(self, run: TrainingRun, keep_optimizer: bool, clock: Clock) -> dict[str, Any]:
+        """Assesses a training's model, and writes it and the training's record, which it returns."""
         vae, rows, backbone = run.state.vae, run.state.rows, self.spec.backbone
         save_model(run.folder.model, vae, backbone.name, backbone.options, self.dataset.image_shape)
-        write_rows(run.folder.curves, run.state.curve)
+        assessments = self._assessments(vae, clock)
+        keys = {"trial": run.state.number, "epoch": len(rows)}
+        write_rows(run.folder.curves, [*run.state.curve, *({**keys, **row} for row in assessments)])
         if keep_optimizer:
             checkpoint.save_optimizer(run.state, run.folder)
         record = summarise(
@@ -120,9 +131,20 @@ class Bench:
             peak_memory_bytes=peak_memory_bytes(self.device),
             **self.evaluator.fid_counts,
         )
+        for name in ("eval_seconds", "wall_seconds"):
+            record[name] += assessments[0]["eval_seconds"]
         run.folder.finish(record)
         run.folder.checkpoint.unlink(missing_ok=True)
         return record
+
+    def _assessments(self, vae: VAE, clock: Clock) -> list[dict[str, Any]]:
+        """Rows of `ResultsStore.curves()`: on validation data, then on the test split, which is off the clock."""
+        validation = assess_latents(vae, range(vae.latent_dim), self.evaluator, clock, self.spec.seed)
+        now = clock.seconds()
+        test = assess(self.test(), vae, None, stream_seed(Purpose.ASSESSMENT, self.spec.seed, 1), with_iwae=True)
+        clock.go_to(now)
+        test = {**test, "losses": [], "split": "test", "eval_seconds": 0.0}
+        return [{**row, "wall_seconds": now} for row in (validation, test)]
 
 
 def train_shared(bench: Bench, shared: SharedFolder, latent_dim: int, epochs: int, report: Report) -> bool:
@@ -150,9 +172,18 @@ class BenchProblem:
     from its checkpoint. trainings: the folder of those that searches share.
     """
 
-    def __init__(self, bench: Bench, folder: SearchFolder, trainings: Path, report: Report, notice: Notice) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        folder: SearchFolder,
+        trainings: Path,
+        no_latents_nll: float,
+        report: Report,
+        notice: Notice,
+    ) -> None:
         self.spec = bench.spec
         self.epochs, self.seed, self.space = self.spec.training.epochs, self.spec.seed, self.spec.space
+        self.rule, self.no_latents_nll = self.spec.choice, no_latents_nll
         self.clock = Clock(bench.device)
         self._bench, self._folder, self._trainings = bench, folder, trainings
         self._report, self._notice = report, notice
@@ -193,9 +224,10 @@ class BenchProblem:
         folder.checkpoint.unlink(missing_ok=True)  # a kill may have left it
         self._origins.append(request["origin"])
         self._report(number, epochs, epochs, finished["latent_dim"])
-        rows = folder.read_rows()
-        self.clock.resume_at(rows[-1]["wall_seconds"])
-        return Trial(number, finished["latent_dim"], pd.DataFrame(rows))
+        validation, _ = folder.assessments()
+        self.clock.resume_at(validation["wall_seconds"])
+        history = pd.DataFrame(folder.read_rows())
+        return Trial(number, finished["latent_dim"], history, assessment_of(validation))
 
     def _begin(self, number: int, request: dict[str, Any]) -> dict[str, Any] | None:
         """Makes the folder one of this training: its record where an earlier process has finished just that one."""
@@ -225,12 +257,13 @@ class BenchProblem:
         base = self.clock.seconds()
         record = self._await(shared, latent_dim, epochs, lambda _, *at: self._report(number, *at))
         folder = self._folder.trial(number)
-        rows = shared.files.read_rows()
-        folder.write_rows([{**row, "trial": number, "wall_seconds": base + row["wall_seconds"]} for row in rows])
+        for ours, theirs in ((folder.rows, shared.files.rows), (folder.curves, shared.files.curves)):
+            rows = read_rows(theirs)
+            write_rows(ours, [{**row, "trial": number, "wall_seconds": base + row["wall_seconds"]} for row in rows])
         shared.copy_model(folder.model)
         record = {**record, "trial": number}
         folder.finish(record)
-        self.clock.go_to(base + rows[-1]["wall_seconds"])
+        self.clock.go_to(folder.assessments()[0]["wall_seconds"])
         return record
 
     def _await(self, shared: SharedFolder, latent_dim: int, epochs: int, report: Report) -> dict[str, Any]:
@@ -279,7 +312,7 @@ class BenchProblem:
         self.clock.go_to(base)
         return again.files
 
-    def evaluate(self, trial: Trial, keep: Sequence[int]) -> dict[str, float]:
+    def evaluate(self, trial: Trial, keep: Sequence[int]) -> Assessment:
         """See `searchers.base.Problem.evaluate`."""
         indices, number, epoch = [int(i) for i in keep], len(self._curve), len(trial.history)
         before = self._curve_before[number] if number < len(self._curve_before) else {}
@@ -288,8 +321,7 @@ class BenchProblem:
             self.clock.resume_at(row["wall_seconds"])
         else:
             self._curve_before = []
-            noise = stream(Purpose.EVALUATION, self.seed, self._origins[trial.number], epoch, self._bench.device)
-            found = evaluate_latents(self.model(trial), indices, self._bench.evaluator, self.clock, noise)
+            found = assess_latents(self.model(trial), indices, self._bench.evaluator, self.clock, self.seed)
             row = {
                 "trial": trial.number,
                 "epoch": epoch,
@@ -300,7 +332,7 @@ class BenchProblem:
         self._curve.append(row)
         if row is not before:
             write_rows(self._folder.curves, self._curve)
-        return metrics_of(row)
+        return assessment_of(row)
 
     def encode(self, trial: Trial, n: int) -> Posterior:
         """See `searchers.base.Problem.encode`."""

@@ -157,7 +157,8 @@ def _planned(suite: Suite, screen: Screen, dry_run: bool = False) -> Iterator[_P
     if not dry_run:
         results.check_writable()
     with _executor(suite, screen) as (run, device, cluster):
-        prepared = _prepare(protocol, device, run, screen, with_features=not dry_run)
+        asked = replace(protocol, seeds=suite.seeds)
+        prepared = _prepare(asked, device, run, screen, with_features=not dry_run)
         screen.line(f"{printable(protocol.dataset.name)}: {prepared.data}")
         specs = plan(
             prepared.protocol,

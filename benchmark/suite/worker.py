@@ -8,8 +8,9 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +22,13 @@ from benchmark.backbones.model_file import save_model
 from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Protocol
 from benchmark.datasets import load_dataset
-from benchmark.datasets.base import Dataset, Split
+from benchmark.datasets.base import Dataset, Split, copy_splits
 from benchmark.errors import InputError
 from benchmark.machine import limit_threads, reset_peak_memory, resolve_device, set_determinism
 from benchmark.metrics.baselines import baselines_file, late_gain, load_baselines
 from benchmark.metrics.classifier import classifier_file
 from benchmark.metrics.evaluation import Evaluator
-from benchmark.metrics.features import load_features
+from benchmark.metrics.features import Features, load_features
 from benchmark.paths import cache_root, data_root
 from benchmark.provenance import code_digest, environment
 from benchmark.stages import listening
@@ -44,7 +45,7 @@ from benchmark.text import features_kind, one_line, printable
 from benchmark.training.rng import Purpose, stream
 from searchers.base import Choice
 from searchers.parts.objectives import reparameterise
-from searchers.quantities import METRICS
+from searchers.quantities import DRAWN_METRICS, TEST_METRICS
 
 GALLERY_IMAGES = 10
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -78,9 +79,12 @@ def _prepared(connection: Sender, protocol: Protocol, device_name: str, with_fea
     asked = protocol.evaluation.features
     make = partial(_make_features, connection) if with_features else _planned_features
     features = make(asked, dataset, device)
+    partitions = list(_partitions(dataset, protocol.seeds).values())
     if with_features:
-        load_baselines(dataset)
-    made = [baselines_file(dataset), *([classifier_file(dataset)] if features_kind(features) == "classifier" else [])]
+        for partition in partitions:
+            load_baselines(partition)
+    made = [baselines_file(partition) for partition in partitions]
+    made += [classifier_file(dataset)] if features_kind(features) == "classifier" else []
     files = [path for path in made if path.is_file()]
     shared = Shared(code_digest(), {str(path.relative_to(cache_root())): path.read_bytes() for path in files})
     n_images = len(dataset.train)
@@ -145,8 +149,9 @@ def train_ahead(
     with _reported(connection):
         first, device = trainings[0], resolve_device(device_name)
         _set_up(first.spec, device)
-        data = _Data(connection, first.spec, device)
-        benches = [Bench(one.spec, data.dataset, data.validation, keeps_optimizers) for one in trainings]
+        loaded = _load(connection, [one.spec for one in trainings], device)
+        data = loaded[0]
+        benches = [its.bench(one.spec, keeps_optimizers) for one, its in zip(trainings, loaded, strict=True)]
         try:
             if first.spec.execution == "stacked":
                 digest = hashlib.sha256("".join(one.path.name for one in trainings).encode()).hexdigest()[:12]
@@ -213,7 +218,7 @@ def _run_claimed(connection: Sender, task: SearchTask, device: torch.device, kee
     used = environment(device, spec.training.threads)
     folder.begin(**spec.identity(), n_trainings=len(spec.expected()), environment=used)
     try:
-        _search(_Data(connection, spec, device), task, keeps_optimizers)
+        _search(_load(connection, [spec], device)[0], task, keeps_optimizers)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -224,23 +229,67 @@ def _run_claimed(connection: Sender, task: SearchTask, device: torch.device, kee
         folder.finish("failed", error=printable(what.splitlines()[0]))
 
 
-class _Data:
-    """The data of a spec on the device, and what is computed from them once: features, baselines, the evaluator."""
+def _partitions(dataset: Dataset, seeds: Sequence[int]) -> dict[int, Dataset]:
+    """The dataset in the partitions of these seeds, by their numbers."""
+    return {own.partition: own for own in map(dataset.for_seed, seeds)}
 
-    def __init__(self, connection: Sender, spec: SearchSpec, device: torch.device) -> None:
-        self.connection, self.device = connection, device
-        dataset = load_dataset(spec.dataset.name, **spec.dataset.options)
-        self.features = load_features(spec.evaluation.features, dataset, device)
+
+def _load(connection: Sender, specs: Sequence[SearchSpec], device: torch.device) -> list["_Data"]:
+    """Loads the data of specs that differ in searcher and seed alone; an image is copied to the device once."""
+    dataset, evaluation = load_dataset(specs[0].dataset.name, **specs[0].dataset.options), specs[0].evaluation
+    features = load_features(evaluation.features, dataset, device)
+    partitions = _partitions(dataset, [spec.seed for spec in specs])
+    splits = [(own.train, own.val.sample(evaluation.max_images)) for own in partitions.values()]
+    copied = iter(copy_splits([split for pair in splits for split in pair], device))
+    data = {
+        number: _Data(connection, specs[0], device, features, own, next(copied), next(copied))
+        for number, own in partitions.items()
+    }
+    return [data[dataset.for_seed(spec.seed).partition] for spec in specs]
+
+
+class _Data:
+    """The data in one partition, and what is computed from them once: features, baselines, the evaluator.
+
+    train, val: on the device.
+    """
+
+    def __init__(
+        self,
+        connection: Sender,
+        spec: SearchSpec,
+        device: torch.device,
+        features: Features,
+        dataset: Dataset,
+        train: Split,
+        val: Split,
+    ) -> None:
+        self.connection, self.device, self._spec = connection, device, spec
         self.baselines = load_baselines(dataset)
-        self.dataset = replace(dataset, train=dataset.train.to(device))
-        self.validation = Evaluator(dataset.val, dataset.n_classes, self.features, spec.evaluation, device)
+        self.dataset = replace(dataset, train=train)
+        self.validation = Evaluator(val, dataset.n_classes, features, spec.evaluation, device)
+
+    def bench(self, spec: SearchSpec, keeps_optimizers: bool) -> Bench:
+        """The bench of one of the specs."""
+        return Bench(spec, self.dataset, self.validation, self.test, keeps_optimizers)
+
+    @cache  # noqa: B019  a worker has it until its end
+    def test(self) -> Evaluator:
+        """Evaluates on the test split."""
+        features = self.validation.features
+        return Evaluator(self.dataset.test, self.dataset.n_classes, features, self._spec.evaluation, self.device)
 
     def learning(self, choice: Choice) -> dict[str, float | None]:
         """The columns of `ResultsStore.searches()` that tell whether the chosen model has learned."""
         gain, error = late_gain(choice.trial.history, self.baselines.val.no_latents_nll)
         test = self.baselines.test
-        sse = test.pca_sse_of(choice.latent_dim)
-        return {"late_gain": gain, "late_gain_error": error, "pca_sse": sse, "no_latents_nll": test.no_latents_nll}
+        return {
+            "late_gain": gain,
+            "late_gain_error": error,
+            "pca_sse": test.pca_sse_of(choice.latent_dim),
+            "no_latents_nll": test.no_latents_nll,
+            "val_no_latents_nll": self.baselines.val.no_latents_nll,
+        }
 
     def report(self, *progress: int) -> None:
         """Reports an epoch to the command."""
@@ -253,9 +302,10 @@ class _Data:
 
 def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
     spec, folder = task.spec, SearchFolder(task.path)
-    dataset, features, device = data.dataset, data.features, data.device
-    bench = Bench(spec, dataset, data.validation, keeps_optimizers)
-    problem = BenchProblem(bench, folder, task.trainings, data.report, data.notice)
+    dataset, device = data.dataset, data.device
+    bench = data.bench(spec, keeps_optimizers)
+    no_latents_nll = data.baselines.val.no_latents_nll
+    problem = BenchProblem(bench, folder, task.trainings, no_latents_nll, data.report, data.notice)
     choice = spec.make_searcher().search(problem)
     wall_seconds = problem.clock.seconds()
     problem.discard_rest()
@@ -264,8 +314,6 @@ def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
         raise FloatingPointError(f"the loss is {last['train_loss']} in epoch {last['epoch']}; lower the learning rate")
 
     vae = problem.model(choice.trial)
-    test = Evaluator(dataset.test, dataset.n_classes, features, spec.evaluation, device)
-    metrics, _ = test.evaluate(vae, None, stream(Purpose.TEST, spec.seed, device=device))
     save_model(folder.path / "model.pt", vae, spec.backbone.name, spec.backbone.options, dataset.image_shape)
     _save_gallery(folder.path / "images.npz", vae, dataset.test, stream(Purpose.TEST, spec.seed, 1, device=device))
     folder.finish(
@@ -273,17 +321,37 @@ def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
         latent_dim=choice.latent_dim,
         chosen_trial=choice.trial.number,
         pareto=list(choice.pareto),
-        as_good=[int(size) for size in choice.as_good],
         settled=None if choice.settled is None else bool(choice.settled),
         wall_seconds=wall_seconds,
-        test_fid_features=metrics["fid_features"],
-        test_fid_images=test.fid_counts["fid_images"],
+        **_chosen(choice),
+        **_tested(folder.trial(choice.trial.number).assessments()[1], bench, dataset),
         **data.learning(choice),
         **data.validation.fid_counts,
-        **{f"test_{name}": metrics[name] for name in METRICS},
     )
     if folder.path in task.trainings.parents:  # no other search shares them
         shutil.rmtree(task.trainings, ignore_errors=True)
+
+
+def _chosen(choice: Choice) -> dict[str, Any]:
+    """The columns of `ResultsStore.searches()` that tell what speaks for the chosen size."""
+    columns: dict[str, Any] = {"as_good": [int(size) for size in choice.as_good]}
+    evidence = choice.evidence
+    if evidence is not None:
+        columns |= {"rule": evidence.rule, "as_good_shares": list(evidence.shares), "choice_loss": evidence.loss}
+        columns |= {"choice_limit": evidence.limit, "choice_gap": evidence.gap, "choice_shown": evidence.is_shown}
+    return columns
+
+
+def _tested(row: dict[str, Any], bench: Bench, dataset: Dataset) -> dict[str, Any]:
+    """The columns of `ResultsStore.searches()` that tell how good the chosen model is on the test split."""
+    names = [*TEST_METRICS, *(f"{metric}_error" for metric in DRAWN_METRICS), "draws", "fid_samples", "fid_features"]
+    return {
+        **{f"test_{name}": row[name] for name in names},
+        "test_fid_images": row["images"],
+        "test_silhouette_noise": row["silhouette"] - row["silhouette_excess"],
+        "fid_real": bench.evaluator.fid_of_real(dataset.train, row["fid_samples"]),
+        "test_fid_real": bench.test().fid_of_real(dataset.train, row["fid_samples"]),
+    }
 
 
 @torch.inference_mode()

@@ -1,17 +1,21 @@
 """The tables that the terminal shows at the end of a suite."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmark.choosing import Decision
 from benchmark.store import ResultsStore
 from benchmark.store.doubts import sentences
 from benchmark.text import number_text, one_line, printable
 from searchers.quantities import DECISION_METRICS, METRICS
 
-SUMMARY_METRICS = tuple(metric for metric in METRICS if metric in DECISION_METRICS)
+SUMMARY_METRICS = ("elbo", *(metric for metric in METRICS if metric in DECISION_METRICS))
+AS_GOOD = "latents: in parentheses, sizes that are as good"
 
 
 def print_summary(searches: pd.DataFrame) -> None:
@@ -19,14 +23,15 @@ def print_summary(searches: pd.DataFrame) -> None:
 
     Then prints the error of each failed search and the doubts about the finished ones.
     """
-    table = Table(title="metrics on the test split; wall: seconds to the finished model", box=SIMPLE, padding=(0, 1))
+    title = f"metrics on the test split; wall: seconds to the finished model; {AS_GOOD}"
+    table = Table(title=title, box=SIMPLE, padding=(0, 1))
     for name in ("dataset", "searcher", "seed", "status", "latents", "in use", "wall", *SUMMARY_METRICS):
         table.add_column(name, justify="left" if name in ("dataset", "searcher", "status") else "right", no_wrap=True)
     for _, row in searches.iterrows():
         cells = [printable(row[name]) for name in ("dataset", "searcher", "seed", "status")]
         if row["status"] == "done":
             metrics = [number_text(row[f"test_{name}"], ".4g") for name in SUMMARY_METRICS]
-            sizes = [number_text(row[name], ".0f") for name in ("latent_dim", "test_active_units")]
+            sizes = [size_text(row["latent_dim"], row["as_good"]), number_text(row["test_active_units"], ".0f")]
             cells += [*sizes, number_text(row["wall_seconds"], ".1f"), *metrics]
         table.add_row(*map(escape, cells))
     console = wide_console()
@@ -36,6 +41,27 @@ def print_summary(searches: pd.DataFrame) -> None:
     rows = searches.to_dict("records")
     for sentence in sentences(rows, lambda row: printable(f"{row['searcher']} seed {row['seed']}")):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True, style="yellow")
+
+
+def size_text(latent_dim: float, as_good: Sequence[int] | None) -> str:
+    """A chosen size with the range of sizes that are as good: `12 (10-24)`; without it where there are no others."""
+    others = as_good if isinstance(as_good, Sequence) and len(as_good) > 1 else ()
+    return number_text(latent_dim, ".0f") + (f" ({min(others)}-{max(others)})" if others else "")
+
+
+def print_decisions(decisions: Sequence[Decision]) -> None:
+    """Prints one row per search: the size that it chose, the one that the rule chooses now, and what speaks for it."""
+    table = Table(title=f"chosen anew; loss: against the reference size, % of the gap; {AS_GOOD}", box=SIMPLE)
+    for name in ("search", "chose", "chooses", "trial", "loss", "limit", "gap (nats)"):
+        table.add_column(name, justify="left" if name == "search" else "right", no_wrap=True)
+    for search, training, found in decisions:
+        evidence = found.evidence
+        now = size_text(training.summary()["latent_dim"], found.as_good)
+        shares = [number_text(100 * value, ".1f") for value in (evidence.loss, evidence.limit)]
+        chose = number_text(search["latent_dim"], ".0f")
+        cells = (search["search_id"], chose, now, str(training.number), *shares, number_text(evidence.gap, ".4g"))
+        table.add_row(*map(escape, map(printable, cells)))
+    wide_console().print(table)
 
 
 def print_latents(store: ResultsStore, searches: pd.DataFrame) -> None:

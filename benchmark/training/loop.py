@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -102,8 +101,8 @@ def end_epoch(
         state.vae.eval()
         open_latents = checked_open_latents(state.controller, state.vae.latent_dim)
         vae = with_standard_prior(state.vae, checked_prior_variance(state.controller, state.vae.latent_dim))
-        noise = partial(stream, Purpose.EVALUATION, *streams, epoch, clock.device)
-        metrics, latents = evaluator.evaluate(vae, open_latents, noise())
+        noise = stream(Purpose.EVALUATION, *streams, epoch, clock.device)
+        metrics, latents = evaluator.evaluate(vae, open_latents, noise)
     row = {
         "trial": state.number,
         "epoch": epoch,
@@ -119,7 +118,7 @@ def end_epoch(
         **latents,
     }
     diverged = not np.isfinite(train_loss)
-    view = ModelView(vae, evaluator, clock, noise)
+    view = ModelView(vae, evaluator, clock, streams[0])
     decision = KEEP_ALL if diverged else state.controller.after_epoch(pd.DataFrame([*state.rows, row]), view)
     check_decision(state.controller, decision, open_latents, state.controller_shapes)
     if view.seconds:  # the controller has evaluated the model too

@@ -2,39 +2,41 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from benchmark.backbones.linear import use_torch_products
 from benchmark.backbones.vae import VAE
+from benchmark.metrics.assessment import assess
 from benchmark.metrics.evaluation import Evaluator
+from benchmark.store.folders import assessment_of
 from benchmark.training.clock import Clock
-from searchers.base import Posterior
-from searchers.quantities import METRICS
+from benchmark.training.rng import Purpose, stream_seed
+from searchers.base import Assessment, Posterior
 
 
 class ModelView:
     """Implements `searchers.base.Model`.
 
-    vae: in evaluation mode, with the prior N(0, 1). noise: returns a fresh generator of the epoch's evaluation, so
-    that all evaluations use the same noise. seconds: the duration of each call. curve: one row per call of `evaluate`.
+    vae: in evaluation mode, with the prior N(0, 1). seed: of the search. seconds: the duration of each call. curve: one
+    row per call of `evaluate`.
     """
 
-    def __init__(self, vae: VAE, evaluator: Evaluator, clock: Clock, noise: Callable[[], Generator]) -> None:
+    def __init__(self, vae: VAE, evaluator: Evaluator, clock: Clock, seed: int) -> None:
         self.vae, self.evaluator = vae, evaluator
-        self._clock, self._noise = clock, noise
+        self._clock, self._seed = clock, seed
         self.seconds: list[float] = []
         self.curve: list[dict[str, Any]] = []
 
-    def evaluate(self, keep: Sequence[int]) -> dict[str, float]:
+    def evaluate(self, keep: Sequence[int]) -> Assessment:
         """See `searchers.base.Model.evaluate`. Raises ValueError for indices that the model does not have."""
-        row = evaluate_latents(self.vae, keep, self.evaluator, self._clock, self._noise())
+        row = assess_latents(self.vae, keep, self.evaluator, self._clock, self._seed)
         self.seconds.append(row["eval_seconds"])
         self.curve.append(row)
-        return metrics_of(row)
+        return assessment_of(row)
 
     def posterior(self) -> Posterior:
         """See `searchers.base.Model.posterior`."""
@@ -61,12 +63,10 @@ def _sensitivity(vae: VAE, z: Tensor, latent: int) -> Tensor:
     return mean_square
 
 
-def evaluate_latents(
-    vae: VAE, keep: Sequence[int], evaluator: Evaluator, clock: Clock, generator: Generator
-) -> dict[str, Any]:
-    """Evaluates a model with these latents only: a row of `ResultsStore.curves()`, without its keys.
+def assess_latents(vae: VAE, keep: Sequence[int], evaluator: Evaluator, clock: Clock, seed: int) -> dict[str, Any]:
+    """Assesses a model with these latents only on validation data: a row of `ResultsStore.curves()`, without its keys.
 
-    Raises ValueError for indices that the model does not have.
+    seed: of the search. Raises ValueError for indices that the model does not have.
     """
     indices = sorted(set(keep))
     if not indices or len(indices) != len(keep) or not 0 <= indices[0] <= indices[-1] < vae.latent_dim:
@@ -75,13 +75,8 @@ def evaluate_latents(
     is_open[indices] = True
     seconds: list[float] = []
     with clock.lap(seconds):
-        metrics, _ = evaluator.evaluate(vae, is_open, generator)
-    return {"size": len(indices), **metrics, "eval_seconds": seconds[0]}
-
-
-def metrics_of(row: dict[str, Any]) -> dict[str, float]:
-    """The metrics in a row of a curve."""
-    return {name: value for name, value in row.items() if name in METRICS}
+        row = assess(evaluator, vae, is_open, stream_seed(Purpose.ASSESSMENT, seed))
+    return {"split": "val", **row, "eval_seconds": seconds[0]}
 
 
 def with_standard_prior(vae: VAE, prior_variance: Tensor | None) -> VAE:

@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     EVALUATION = 3
     TEST = 4
     IMAGES = 5
+    ASSESSMENT = 6
 
 
 def origin_of(origin: int, epochs: int, keep: Sequence[int]) -> int:

@@ -70,7 +70,7 @@ def _answer(
     if best:
         row = rows[best.searcher]
         return (
-            f"Take {label(best.searcher)}: it found {sizes(group, row)} at {ratio(row, TRAIN_FLOPS)} the grid’s "
+            f"Take {label(best.searcher)}: it found {sizes(group, row)}, at {ratio(row, TRAIN_FLOPS)} the grid’s "
             f"training FLOPs, and is the cheapest method that is shown to lose less than {worth} "
             f"against the grid, in {best.effect.n} seeds of this data set. {of_grid}"
         )

@@ -124,7 +124,9 @@ def _amount(found: Effect, gap: float) -> str:
         by = "equal to the grid’s"
     else:
         by = f"{decimal(abs(gap * found.mean), spread)} nats {'above' if found.mean > 0 else 'below'} the grid’s"
-    return f"{by} ({interval if known else of_seeds}), {percent(abs(found.mean), half)} of what latents are worth"
+    share = percent(abs(found.mean), half)
+    share = "under 1 %" if share == "0 %" else share
+    return f"{by} ({interval if known else of_seeds}), {share} of what latents are worth"
 
 
 def shown_text(one: Decision, comparisons: int) -> str:

@@ -115,7 +115,7 @@ def figure_2_data(runs: StoreFrames) -> Reconstructions | None:
     rows = [(name, to_rgb(gallery["reconstructions"])) for name, gallery in zip(names, kept, strict=True)]
     about = _about(runs, drawn.iloc[0])
     columns = ["tau", "latent_dim", "paper's dimensions", "search_id"]
-    # One condition has one test split, whose first images every search keeps.
+    # Searches of one seed have one test split, and keep the same images of it.
     return Reconstructions(about, to_rgb(kept[0]["originals"]), tuple(rows), drawn[columns])
 
 

@@ -11,7 +11,6 @@ from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.parts.objectives import VAE, Loss, bernoulli_nll
-from searchers.quantities import Weights
 from searchers.selection import choose
 
 
@@ -26,7 +25,7 @@ class UnsampledGrid(Searcher):
         return [Expected(size, epochs) for size in space.sizes]
 
     def search(self, problem: Problem) -> Choice:
-        return choose([problem.train(size, Unsampled()) for size in problem.space.sizes], Weights())
+        return choose(problem, [problem.train(size, Unsampled()) for size in problem.space.sizes])
 
 
 class Unsampled(Controller):

@@ -50,6 +50,11 @@ def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
 
 
+def bernoulli_nll_of_each(logits: Tensor, x: Tensor) -> Tensor:
+    """-log p(x | z) of a Bernoulli decoder, summed over the pixels of each image, [B] nats."""
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+
+
 def gaussian_nll(logits: Tensor, x: Tensor, variance: float = 1.0) -> Tensor:
     """-log p(x | z) of a Gaussian decoder with mean sigmoid(logits) and a fixed variance: nats per image."""
     pixels = x[0].numel()

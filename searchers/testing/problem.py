@@ -12,14 +12,16 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor
 
-from searchers.base import KEEP_ALL, Controller, Decision, Posterior, SearchSpace, Trial
-from searchers.quantities import DECISION_METRICS
+from searchers.base import KEEP_ALL, Assessment, ChoiceRule, Controller, Decision, Posterior, SearchSpace, Trial
+from searchers.quantities import DECISION_METRICS, DRAWN_METRICS
 from searchers.testing.model import N_IMAGES, ToyVAE, one_thread, toy_images
 
 OPTIMUM = 8
 SPACE = SearchSpace(2, 32, (2, 4, 8, 16, 32))
 BATCH = 32
 LEARNING_RATE = 0.01
+NO_LATENTS_NLL = 85.0
+RULE = ChoiceRule()
 SSE = 0.2  # recon_sse at the optimum: an error that three latents reach
 FULL_EPOCHS_OF_USE = 2  # in which every latent is in use
 
@@ -42,7 +44,8 @@ class ToyProblem:
 
     A controller meets real steps of a small VAE on images of three factors, and a real loss; metrics and posteriors are
     made up: the latents of the lowest `optimum` ids are in use, the others die in the third epoch. finite: False makes
-    every metric NaN. test_optimum: where misleading `test_*` columns have their best. kill_at: (training, epoch) after
+    every metric NaN. rule: of the choice.
+    test_optimum: where misleading `test_*` columns have their best. kill_at: (training, epoch) after
     which Killed is raised. left: the problem of a search that was killed, which this one goes on from as the bench
     would.
     """
@@ -57,8 +60,10 @@ class ToyProblem:
         finite: bool = True,
         kill_at: tuple[int, int] | None = None,
         left: ToyProblem | None = None,
+        rule: ChoiceRule = RULE,
     ) -> None:
-        self.epochs, self.seed, self.space = epochs, seed, space
+        self.epochs, self.seed, self.space, self.rule = epochs, seed, space, rule
+        self.no_latents_nll = NO_LATENTS_NLL
         self.optimum, self.test_optimum, self.finite = optimum, test_optimum, finite
         self.trials: list[Trial] = []
         self.trainings: list[ToyTraining] = []
@@ -100,7 +105,7 @@ class ToyProblem:
                 self.checkpoint = training.saved()
                 raise Killed
 
-    def evaluate(self, trial: Trial, keep: Sequence[int]) -> dict[str, float]:
+    def evaluate(self, trial: Trial, keep: Sequence[int]) -> Assessment:
         return self.trainings[trial.number].evaluate(keep)
 
     def encode(self, trial: Trial, n: int) -> Posterior:
@@ -154,7 +159,8 @@ class ToyTraining:
 
     def trial(self) -> Trial:
         """What the searcher gets."""
-        return Trial(self.number, int(self._is_open().sum()), pd.DataFrame(self.rows))
+        size = int(self._is_open().sum())
+        return Trial(self.number, size, pd.DataFrame(self.rows), self._assessment(size))
 
     def epoch(self, epochs: int) -> None:
         """Trains, evaluates, and carries the controller's decision out, as `benchmark.training.loop` does."""
@@ -216,10 +222,15 @@ class ToyTraining:
         for name, value in copy.deepcopy(saved["counters"]).items():
             setattr(self, name, value)
 
-    def evaluate(self, keep: Sequence[int]) -> dict[str, float]:
+    def evaluate(self, keep: Sequence[int]) -> Assessment:
         if not keep or len(set(keep)) < len(keep) or not set(keep) <= set(range(len(self.ids))):
             raise ValueError(f"got latents {list(keep)} to evaluate; expected different ones in 0..{len(self.ids) - 1}")
-        return self._metrics(len(keep), self.problem.optimum)
+        return self._assessment(len(keep))
+
+    def _assessment(self, size: int) -> Assessment:
+        metrics = {**self._metrics(size, self.problem.optimum), "kid_gen": 0.0, "silhouette_excess": 0.0}
+        losses = np.linspace(-5, 5, N_IMAGES) - metrics["elbo"]
+        return Assessment(size, metrics, dict.fromkeys(DRAWN_METRICS, 0.0), losses)
 
     def posterior(self) -> Posterior:
         noise = torch.randn(N_IMAGES, len(self.ids), generator=self._generator())
@@ -255,7 +266,7 @@ class ToyTraining:
     def _metrics(self, latent_dim: int, optimum: int) -> dict[str, float]:
         cost = abs(math.log2(max(1, latent_dim) / optimum)) + 0.5**self.age if self.problem.finite else math.nan
         return {
-            **{"recon_nll": 80 + cost, "recon_sse": SSE + 0.01 * cost, "kl": 1.0},
+            **{"recon_nll": 80 + cost, "recon_sse": SSE + 0.01 * cost, "kl": 1.0, "elbo": -81 - cost},
             **{"fid_recon": 5 + cost, "fid_gen": 9 + cost, "silhouette": -cost / 10, "silhouette_labels": 1.0},
             "active_units": float(self._in_use().sum()),
         }

@@ -8,15 +8,13 @@ from annotated_types import MinLen
 
 from searchers.base import Choice, Expected, Problem, Searcher, SearchSpace
 from searchers.parts.ranges import Size
-from searchers.quantities import Weights
 from searchers.selection import choose
 
 
 @dataclass(frozen=True)
 class Grid(Searcher):
-    """weights: of the metrics in the choice. sizes: the sizes to train; None: the space's."""
+    """sizes: the sizes to train; None: the space's."""
 
-    weights: Weights = Weights()
     sizes: Annotated[tuple[Size, ...], MinLen(1)] | None = None
 
     def __post_init__(self) -> None:
@@ -27,4 +25,4 @@ class Grid(Searcher):
         return [Expected(size, epochs, certain=True) for size in self.sizes or space.sizes]
 
     def search(self, problem: Problem) -> Choice:
-        return choose([problem.train(size) for size in self.sizes or problem.space.sizes], self.weights)
+        return choose(problem, [problem.train(size) for size in self.sizes or problem.space.sizes])

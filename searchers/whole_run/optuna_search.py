@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 
 from searchers.base import Choice, Expected, Problem, Searcher, SearchSpace
 from searchers.parts.ranges import Count
-from searchers.quantities import DECISION_METRICS, HIGHER_IS_BETTER, Weights, last_means
+from searchers.quantities import DECISION_METRICS, HIGHER_IS_BETTER
 from searchers.selection import choose
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every study and trial
@@ -20,11 +20,10 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every stu
 class RandomSearch(Searcher):
     """Different sizes drawn log-uniformly from the space by Optuna's RandomSampler; one that comes again is left out.
 
-    weights: of the metrics in the choice. n_trials: how many sizes to train, all if there are fewer; None: as many as
+    n_trials: how many sizes to train, all if there are fewer; None: as many as
     the space has sizes for grid search.
     """
 
-    weights: Weights = Weights()
     n_trials: Count | None = None
 
     def _drawn(self, space: SearchSpace, seed: int) -> tuple[int, ...]:
@@ -39,17 +38,16 @@ class RandomSearch(Searcher):
         return [Expected(size, epochs, certain=True) for size in self._drawn(space, seed)]
 
     def search(self, problem: Problem) -> Choice:
-        return choose([problem.train(size) for size in self._drawn(problem.space, problem.seed)], self.weights)
+        return choose(problem, [problem.train(size) for size in self._drawn(problem.space, problem.seed)])
 
 
 @dataclass(frozen=True)
 class TPESearch(Searcher):
     """Sizes of the space proposed by Optuna's multi-objective TPESampler after `n_startup` random ones.
 
-    weights and n_trials: as in RandomSearch.
+    n_trials: as in RandomSearch.
     """
 
-    weights: Weights = Weights()
     n_trials: Count | None = None
     n_startup: Count = 3
 
@@ -67,13 +65,13 @@ class TPESearch(Searcher):
         for _ in range(self.n_trials or len(problem.space.sizes)):
             proposal = study.ask()
             trial = problem.train(_propose(proposal, problem.space))
-            values = list(last_means(trial.history).values())
+            values = [trial.assessment.metrics[metric] for metric in DECISION_METRICS]
             if np.isfinite(values).all():
                 study.tell(proposal, values)
             else:
                 study.tell(proposal, state=optuna.trial.TrialState.FAIL)
             trials.append(trial)
-        return choose(trials, self.weights)
+        return choose(problem, trials)
 
 
 def _propose(proposal: optuna.Trial, space: SearchSpace) -> int:

@@ -51,8 +51,9 @@ def test_folder_of_classes(tmp_path: Path) -> None:
     assert dataset.name == f"folder:{root}"
     assert dataset.image_shape == (3, 16, 16) and dataset.n_classes == 2
     assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (20, 2, 2)
-    images = torch.cat([dataset.train.images, dataset.test.images])
-    labels = torch.cat([dataset.train.labels, dataset.test.labels])
+    splits = (dataset.train, dataset.val, dataset.test)
+    images = torch.cat([split.images[split.rows] for split in splits])
+    labels = torch.cat([split.labels[split.rows] for split in splits])
     assert labels.bincount().tolist() == [12, 12]
     assert (images[:, 0] - 100 - labels[:, None, None]).float().abs().max() <= 2  # JPEG rounds
     assert (images[:, 2].float() - 200).abs().max() <= 2
@@ -74,7 +75,7 @@ def test_flat_grey_folder_is_one_class_of_one_channel(tmp_path: Path) -> None:
     Image.new("1", (9, 9), 1).save(tmp_path / "flat" / "bit.png")
     dataset = load_dataset(f"folder:{tmp_path / 'flat'}")
     assert dataset.image_shape == (1, 64, 64) and dataset.n_classes == 1
-    images = torch.cat([dataset.train.images, dataset.test.images])
+    images = torch.cat([split.images[split.rows] for split in (dataset.train, dataset.val, dataset.test)])
     assert sorted(images[:, 0, 32, 32].tolist()) == [100] * 20 + [255]
 
 

@@ -42,7 +42,7 @@ def _load(root: Path, **options: object) -> Dataset:
 
 
 def _all(dataset: Dataset) -> torch.Tensor:
-    return torch.cat([dataset.train.images, dataset.test.images])
+    return torch.cat([split.images[split.rows] for split in (dataset.train, dataset.val, dataset.test)])
 
 
 def _twenty(root: Path, image: Image.Image, extension: str = "png", **options: object) -> Path:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Model, Problem, Searcher, resize
 from searchers.parts.objectives import VAE, Loss, bernoulli_nll, elbo_loss, kl_per_dim, reparameterise
-from searchers.quantities import METRICS
+from searchers.quantities import FINAL_METRICS
 
 START = 5  # latents
 
@@ -95,7 +95,7 @@ class Looking(Controller):
         mean, _ = model.posterior()
         self.variance.copy_(mean.var(0))
         for size in (1, 3):
-            assert set(model.evaluate(range(size))) == set(METRICS)
+            assert set(model.evaluate(range(size)).metrics) == set(FINAL_METRICS)
         if len(history) != 2:
             return KEEP_ALL
         return Decision(keep=tuple(sorted(model.sensitivity(20).topk(4).indices.tolist())))
@@ -125,7 +125,7 @@ class Continuing(Searcher):
         fewer = problem.train(3, epochs=2, start=(first, (0, 2, 5)))
         problem.evaluate(fewer, [0, 1])
         on = problem.train(3, Shrinks(), epochs=3, start=(fewer, None))
-        metrics = [problem.evaluate(on, range(size))["recon_nll"] for size in (1, 2)]
+        metrics = [problem.evaluate(on, range(size)).metrics["recon_nll"] for size in (1, 2)]
         _, logvar = problem.encode(on, 7)
         last = problem.train(2, epochs=2, start=(on, [0, 1]))
         return Choice(last if min(metrics) < math.inf and logvar.shape == (7, 2) else on)

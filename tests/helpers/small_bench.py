@@ -16,7 +16,7 @@ from benchmark.store import ResultsStore
 from benchmark.store.folders import SearchFolder
 from benchmark.suite.plan import SearchSpec
 from benchmark.suite.problem import Bench, BenchProblem
-from searchers.base import Choice, Searcher, SearchSpace
+from searchers.base import Choice, ChoiceRule, Searcher, SearchSpace
 
 TIMES = ["train_seconds", "eval_seconds", "wall_seconds"]
 MACHINE = [*TIMES, "peak_memory_bytes"]
@@ -24,6 +24,7 @@ EXACT = ["latent_dim", "images_seen", "train_flops", "fid_features"]
 SETTINGS = Training(epochs=4, batch_size=32, learning_rate=1e-2)
 EVALUATION = Evaluation(silhouette_images=20)
 SPACE = SearchSpace(2, 8, (2, 4, 6))
+NO_LATENTS_NLL = 12.0
 
 
 class Pixels(nn.Flatten):
@@ -41,7 +42,10 @@ def _dataset() -> Dataset:
 
 
 DATASET = _dataset()
-EVALUATOR = Evaluator(DATASET.val, DATASET.n_classes, Pixels(), EVALUATION, torch.device("cpu"))
+EVALUATOR, TEST = (
+    Evaluator(split, DATASET.n_classes, Pixels(), EVALUATION, torch.device("cpu"))
+    for split in (DATASET.val, DATASET.test)
+)
 
 
 class Killed(Exception):
@@ -51,7 +55,8 @@ class Killed(Exception):
 def spec_of(name: str = "own", seed: int = 3, **changes: Any) -> SearchSpec:
     """The spec of a search. changes: other values of its fields."""
     named = Named("mlp", {"hidden": [12]})
-    values = dict(backbone=named, training=SETTINGS, evaluation=EVALUATION, space=SPACE, searcher=name, settings={})
+    values = dict(backbone=named, training=SETTINGS, evaluation=EVALUATION, space=SPACE)
+    values |= dict(choice=ChoiceRule(), searcher=name, settings={})
     return SearchSpec(
         **{"protocol": "tiny", "dataset": Named("tiny"), "data_fingerprint": "", **values, **changes}, seed=seed
     )
@@ -67,7 +72,7 @@ class SmallResults:
 
     def bench(self, spec: SearchSpec, keeps_optimizers: bool = False) -> Bench:
         """The bench of a spec."""
-        return Bench(spec, DATASET, EVALUATOR, keeps_optimizers)
+        return Bench(spec, DATASET, EVALUATOR, lambda: TEST, keeps_optimizers)
 
     def folder(self, spec: SearchSpec) -> SearchFolder:
         """A search's folder."""
@@ -84,7 +89,7 @@ class SmallResults:
                 raise Killed
 
         bench = self.bench(spec, keeps_optimizers)
-        return BenchProblem(bench, self.folder(spec), self.trainings, report, self.notices.append)
+        return BenchProblem(bench, self.folder(spec), self.trainings, NO_LATENTS_NLL, report, self.notices.append)
 
     def search(
         self, searcher: Searcher, spec: SearchSpec | None = None, killed_at: tuple[int, int] | None = None

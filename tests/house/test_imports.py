@@ -25,6 +25,7 @@ ROOMS = {
     "searchers": [
         {"registry", "parts"},
         {"quantities", "space"},
+        {"rule"},
         {"base"},
         {"selection"},
         {"whole_run", "in_training", "experiments"},
@@ -40,7 +41,7 @@ ROOMS = {
         {"backbones"},
         {"metrics"},
         {"training"},
-        {"suite", "export"},
+        {"suite", "export", "choosing"},
         {"terminal"},
         {"cli"},
         {"__main__"},

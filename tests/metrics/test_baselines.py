@@ -13,6 +13,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 from torch import Generator, Tensor
 
+from benchmark.config.protocol import N_PARTITIONS
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Dataset, Split, make_dataset
 from benchmark.metrics import baselines
@@ -132,6 +133,17 @@ def test_baselines_are_computed_once_a_dataset(monkeypatch: pytest.MonkeyPatch) 
     assert load_baselines(_dataset()) == computed
     monkeypatch.setattr(baselines, "_compute", None)
     assert load_baselines(_dataset()) == computed
+
+
+def test_each_partition_has_baselines_of_its_own() -> None:
+    dataset = load_dataset("digits")
+    partitions = [dataset.for_seed(seed) for seed in range(N_PARTITIONS)]
+    computed = [load_baselines(own) for own in partitions]
+    for own, found in zip(partitions, computed, strict=True):
+        assert found.test.no_latents_nll == nll(mean_image(own.train), own.test)
+    assert len({found.test.no_latents_nll for found in computed}) == N_PARTITIONS
+    assert len({baselines_file(own) for own in partitions}) == N_PARTITIONS
+    assert baselines_file(dataset.for_seed(N_PARTITIONS + 1)) == baselines_file(partitions[1])
 
 
 def test_digits_do_not_notice() -> None:

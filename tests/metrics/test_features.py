@@ -70,8 +70,8 @@ def test_classifier_learns_digits() -> None:
     features = load_features("classifier", dataset, CPU)
     assert isinstance(features, classifier.ClassifierFeatures)
     assert re.fullmatch("classifier:[0-9a-f]{8}", features.name)
-    images = dataset.test.images.float() / 255
-    accuracy = (features.network(images).argmax(1) == dataset.test.labels).float().mean()
+    images = dataset.test.images[dataset.test.rows].float() / 255
+    accuracy = (features.network(images).argmax(1) == dataset.test.labels[dataset.test.rows]).float().mean()
     assert accuracy > 0.95
     found = features(images)
     assert found.shape == (360, 64) and found.dtype == torch.float32 and not found.requires_grad
@@ -81,6 +81,13 @@ def test_classifier_learns_digits() -> None:
         assert torch.equal(load_features("classifier", dataset, CPU)(images), found)
     assert file.stat().st_mtime_ns == file_time
     assert not data_root().exists()
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_all_partitions_share_a_classifier() -> None:
+    with pytest.raises(ValueError, match="got a dataset in partition 1, expected it as it was loaded"):
+        classifier.load(load_dataset("digits").for_seed(1), CPU)
+    assert not (cache_root() / "classifiers").exists()
 
 
 @pytest.mark.usefixtures("threads")

@@ -24,7 +24,7 @@ def test_the_method_to_take_comes_first_with_its_size_and_cost() -> None:
     ald = method("ald", NEAR, 2.1e9, size=12, as_good=[10, 12, 24])
     rows = [*method("grid", GRID, 1e10, size=16), *ald, *method("tpe", FAR, 1e9), *method("random", NEAR, 5e9)]
     assert told(rows).lead == (
-        "Take ALD: it found 12 latents (in each of 6 seeds; 10 to 24 are as good in some seed) at 0.21x the "
+        "Take ALD: it found 12 latents (in each of 6 seeds; 10 to 24 are as good in some seed), at 0.21x the "
         "grid’s training FLOPs, and is the cheapest method that is shown to lose less than 5 % of "
         "what latents are worth (0.50 nats/image) against the grid, in 6 seeds of this data set. Grid found 16 latents "
         "(in each of 6 seeds). Shown to lose less than 5 %: Random, ALD. Shown to be worse: TPE. Mean ranks "

@@ -31,7 +31,7 @@ def stacked(cases: Sequence[Case], device: torch.device = CPU) -> Loop:
         TrainingRun(TrialFolder(Path("never-written")), case.latents, (seed, 0), case.state(device=device))
         for seed, case in enumerate(cases)
     ]
-    population = Population(members, cases[0].settings, cases[0].split(device))
+    population = Population(members, cases[0].settings, [cases[0].split(device)] * len(members))
     population.train_epoch(1)
     return Loop(lambda: population.train_epoch(1), sum(case.images_per_run for case in cases))
 

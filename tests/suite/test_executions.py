@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -11,7 +12,9 @@ from commands import TINY, benchmark, environment, kill_when
 from small_bench import MACHINE, TIMES, assert_near
 
 from benchmark.config.protocol import parse_protocol
+from benchmark.datasets import load_dataset
 from benchmark.errors import InputError
+from benchmark.metrics.baselines import mean_image, nll
 from benchmark.store import ResultsStore
 from benchmark.store.folders import TrialFolder
 from benchmark.suite.plan import plan
@@ -77,6 +80,21 @@ def _done_ahead(results: Path) -> dict[str, pd.DataFrame]:
     """The rows of each shared training so far."""
     folders = (path for path in (results / "trainings").glob("*") if path.is_dir())
     return {path.name: pd.DataFrame(TrialFolder(path).read_rows()) for path in folders}
+
+
+def test_searches_of_a_seed_share_its_partition(plain: ResultsStore) -> None:
+    """Test images and the NLL without latents are those of the seed's splits, for both searchers."""
+    dataset = load_dataset("digits")
+    for _, search in plain.searches().iterrows():
+        own = dataset.for_seed(search["seed"])
+        part, gallery = own.test.sample(10), plain.gallery(search["search_id"])
+        assert gallery is not None
+        assert np.array_equal(gallery["originals"], part.images[part.rows])
+        assert np.array_equal(gallery["labels"], part.labels[part.rows])
+        assert search["no_latents_nll"] == pytest.approx(nll(mean_image(own.train), own.test))
+    counts = plain.searches().groupby("seed")["no_latents_nll"].nunique()
+    assert counts.tolist() == [1, 1] and plain.searches()["no_latents_nll"].nunique() == 2
+    assert plain.searches()["test_fid_features"].nunique() == 1  # one classifier for all seeds
 
 
 def test_spread_by_two_commands_at_once(work: Path, plain: ResultsStore) -> None:

@@ -62,6 +62,15 @@ def test_protocol_hashes_differ_with_the_conditions() -> None:
     assert len(set(hashes)) == len(hashes)
 
 
+def test_searches_of_other_partitions_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So searches from before seeds had splits of their own are neither continued nor compared."""
+    before, key = _spec(BASE), _spec(BASE).training_key(4, 2)
+    before_id, before_hash = before.search_id, before.protocol_hash
+    monkeypatch.setattr("benchmark.suite.plan.N_PARTITIONS", 1)
+    assert before.search_id != before_id and before.protocol_hash != before_hash
+    assert before.training_key(4, 2) != key
+
+
 def test_spelt_out_defaults_are_the_same_search() -> None:
     spelt = replace(BASE, searchers={"ald": {"patience": 5, "removal": "random"}})
     assert _spec(spelt).search_id == _spec(BASE).search_id

@@ -12,14 +12,16 @@ from contract_runs import RUNS, START, Continuing, Growing, LearnedPrior, Lookin
 from small_bench import DATASET, EVALUATOR, SETTINGS, Killed, SmallResults, assert_same, spec_of
 from torch import Generator, Tensor
 
+from benchmark.metrics.assessment import assess
 from benchmark.suite import problem as problem_module
 from benchmark.training.clock import Clock
 from benchmark.training.loop import train
 from benchmark.training.model_view import ModelView
+from benchmark.training.rng import Purpose, stream_seed
 from benchmark.training.state import TrainingState
 from searchers.base import Controller
 from searchers.parts.objectives import kl_per_dim
-from searchers.quantities import METRICS
+from searchers.quantities import FINAL_METRICS
 
 
 @pytest.fixture(scope="module")
@@ -146,15 +148,16 @@ def test_a_learned_prior_is_folded_into_the_model(whole: dict[str, SmallResults]
     results = whole["LearnedPrior"]
     problem = results.problem(spec_of())
     trial = problem.train(START, LearnedPrior())
-    metrics, last = problem.evaluate(trial, range(4)), trial.history.iloc[-1]
-    for name in ("recon_nll", "kl", "fid_gen", "fid_recon", "recon_sse"):
-        assert metrics[name] == pytest.approx(last[name], rel=1e-5), name
-    assert last["kl"] == pytest.approx(kl, rel=1e-4)
+    again, last = problem.evaluate(trial, range(4)), trial.history.iloc[-1]
+    assert again.metrics == trial.assessment.metrics and again.errors == trial.assessment.errors
+    assert again.metrics["kl"] == pytest.approx(kl, rel=1e-4) and last["kl"] == pytest.approx(kl, rel=1e-4)
     (results.folder(spec_of()).path / "curves.arrow").unlink()  # as it was
 
 
 def test_prefixes_are_rows_of_curves_and_charged(whole: dict[str, SmallResults]) -> None:
     curves, epochs = (getattr(whole["Looking"].store, frame)() for frame in ("curves", "epochs"))
+    finished, curves = curves.tail(2), curves.head(-2)
+    assert finished["split"].tolist() == ["val", "test"] and (finished["size"] == 4).all()
     assert curves[["epoch", "size"]].to_numpy().tolist() == [[epoch, size] for epoch in (1, 2, 3, 4) for size in (1, 3)]
     assert (curves["trial"] == 0).all() and (curves["search_id"] == spec_of().search_id).all()
     looked = curves.groupby("epoch")["eval_seconds"].sum()
@@ -162,16 +165,17 @@ def test_prefixes_are_rows_of_curves_and_charged(whole: dict[str, SmallResults])
     nll = curves.pivot(index="epoch", columns="size", values="recon_nll")
     assert nll.loc[4, 3] < nll.loc[4, 1] and (nll.loc[:, 3] >= epochs.set_index("epoch")["recon_nll"] - 0.1).all()
     spent, search = epochs["eval_seconds"].sum(), whole["Looking"].store.searches().iloc[0]
-    assert search["eval_seconds"] == pytest.approx(spent)  # each evaluation once
+    assert search["eval_seconds"] == pytest.approx(spent + finished["eval_seconds"].sum())  # each evaluation once
+    assert finished["eval_seconds"].iloc[1] == 0 and (curves["split"] == "val").all()
 
 
 def test_a_prefix_is_the_model_without_the_rest() -> None:
     state, _ = _states(Looking())
-    view = ModelView(state.vae, EVALUATOR, Clock(EVALUATOR.device), lambda: Generator().manual_seed(1))
-    metrics = view.evaluate([1, 2])
-    gated = EVALUATOR.evaluate(state.vae, torch.tensor([False, True, True, False]), Generator().manual_seed(1))[0]
-    assert metrics == {name: gated[name] for name in METRICS} and view.curve[0]["size"] == 2
-    assert metrics != view.evaluate([0, 1])
+    view = ModelView(state.vae, EVALUATOR, Clock(EVALUATOR.device), 1)
+    found = view.evaluate([1, 2])
+    row = assess(EVALUATOR, state.vae, torch.tensor([False, True, True, False]), stream_seed(Purpose.ASSESSMENT, 1))
+    assert found.metrics == {name: row[name] for name in FINAL_METRICS} and view.curve[0]["size"] == found.size == 2
+    assert found.metrics != view.evaluate([0, 1]).metrics
     for wrong in ([], [0, 0], [4], [-1]):
         with pytest.raises(ValueError, match=r"expected different ones in 0\.\.3"):
             view.evaluate(wrong)
@@ -179,7 +183,7 @@ def test_a_prefix_is_the_model_without_the_rest() -> None:
 
 def test_sensitivity_is_the_jacobians() -> None:
     state, _ = _states(Looking())
-    view = ModelView(state.vae, EVALUATOR, Clock(EVALUATOR.device), Generator)
+    view = ModelView(state.vae, EVALUATOR, Clock(EVALUATOR.device), 0)
     z = EVALUATOR.posterior(state.vae, 6).mean
 
     def pixels(z: Tensor) -> Tensor:
@@ -201,7 +205,11 @@ def test_training_on_is_charged_its_own_epochs(whole: dict[str, SmallResults]) -
     assert trials["images_seen"].nunique() == 2 and search["images_seen"] == trials["images_seen"].sum()
     assert search["train_seconds"] == pytest.approx(trials["train_seconds"].sum())
     curves = whole["Continuing"].store.curves()
-    assert curves[["trial", "epoch", "size"]].to_numpy().tolist() == [[1, 2, 2], [2, 3, 1], [2, 3, 2]]
+    ends = [
+        [trial, epoch, size] for trial, epoch, size in ((0, 2, 6), (1, 2, 3), (2, 3, 2), (3, 2, 2)) for _ in range(2)
+    ]
+    asked = [[1, 2, 2], [2, 3, 1], [2, 3, 2]]
+    assert curves[["trial", "epoch", "size"]].to_numpy().tolist() == [*ends, *asked]
     assert search["eval_seconds"] == pytest.approx(trials["eval_seconds"].sum() + curves["eval_seconds"].sum())
     assert whole["Continuing"].store.epochs()["wall_seconds"].is_monotonic_increasing
     names = {path.name for path in (whole["Continuing"].path / "searches").rglob("*")}

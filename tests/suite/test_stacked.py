@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_bench import SETTINGS, TIMES, Killed, SmallResults, assert_near, spec_of
+import torch
+from small_bench import DATASET, EVALUATION, SETTINGS, TEST, TIMES, Killed, Pixels, SmallResults, assert_near, spec_of
 
+from benchmark.metrics.evaluation import Evaluator
 from benchmark.store.folders import TrialFolder
 from benchmark.store.rows import ARRAYS
+from benchmark.suite.plan import SearchSpec
 from benchmark.suite.population import Population, train_stacked
 from benchmark.suite.problem import Bench
 from benchmark.suite.work import SharedTraining
@@ -19,7 +22,16 @@ from benchmark.suite.work import SharedTraining
 SIZES = (2, 6, 4)
 
 
-class Stacked(SmallResults):
+class Partitioned(SmallResults):
+    """A results folder of searches that have their seed's own images to train and to validate on, as in a worker."""
+
+    def bench(self, spec: SearchSpec, keeps_optimizers: bool = False) -> Bench:
+        own = DATASET.for_seed(spec.seed)
+        evaluator = Evaluator(own.val, own.n_classes, Pixels(), EVALUATION, torch.device("cpu"))
+        return Bench(spec, own, evaluator, lambda: TEST, keeps_optimizers)
+
+
+class Stacked(Partitioned):
     """A results folder in which the SIZES of some seeds are trained as one stack."""
 
     def __init__(self, path: Path) -> None:
@@ -60,10 +72,10 @@ def stacked(tmp_path: Path) -> Stacked:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """The rows of one training after another, of seeds 3 and 5."""
+    """The rows of one training after another, of seeds 3 and 5, which are in partitions 3 and 0."""
     frames = []
     for seed in (3, 5):
-        problem = SmallResults(tmp_path_factory.mktemp("alone")).problem(spec_of(seed=seed))
+        problem = Partitioned(tmp_path_factory.mktemp("alone")).problem(spec_of(seed=seed))
         frames += [problem.train(size).history.assign(seed=seed, size=size) for size in SIZES]
     rows = pd.concat(frames).drop(columns=[*ARRAYS, "trial"], errors="ignore")
     return rows.set_index(["seed", "size", "epoch"]).sort_index()

@@ -127,6 +127,7 @@ def test_contract_columns_and_sums(folder: Path) -> None:
 def test_what_the_data_are_is_recorded_and_printed(folder: Path) -> None:
     searches = ResultsStore(folder / "results").searches()
     said = "1,797 images, grey 8x8; 10 classes of 174 to 183 images; splits: 1,293 train, 144 validation, 360 test"
+    said += "; all differ by seed (5 partitions)"
     assert set(searches["data"]) == {said}
     assert set(searches["data_fingerprint"]) == {load_dataset("digits").fingerprint}
     assert f"digits: {said}" in (folder / "printed").read_text().splitlines()

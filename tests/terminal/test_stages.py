@@ -19,6 +19,7 @@ from benchmark.suite.plan import SearchSpec
 from benchmark.terminal import stage_display
 from benchmark.terminal.progress import SuiteDisplay
 from benchmark.terminal.stage_display import Lines, StageDisplay
+from searchers.rule import ChoiceRule
 from searchers.space import SearchSpace
 
 DECODING = Stage("decoding", 12_000, 27_000, "images")
@@ -161,7 +162,7 @@ def test_a_terminal_shows_the_stage_with_an_eta_and_keeps_nothing(monkeypatch: p
 
 def test_a_search_says_what_it_does_before_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     named = Named("digits"), Named("mlp")
-    spec = SearchSpec("p", named[0], "", named[1], Training(), Evaluation(), SearchSpace(), "grid", {}, 0)
+    spec = SearchSpec("p", named[0], "", named[1], Training(), Evaluation(), SearchSpace(), ChoiceRule(), "grid", {}, 0)
     display = SuiteDisplay([spec], [5], 0)
     display.stage(0, Stage("computing inception features", 50, 500, "images"))
     task = display._progress.tasks[-1]

@@ -264,7 +264,7 @@ def _population(folder: Path, device: torch.device = CPU) -> Population:
         vae = build_vae("mlp", *BACKBONES["mlp"], n, number).to(device)
         state = new_state(vae, FixedSize(), SETTINGS.learning_rate)
         members.append(TrainingRun(TrialFolder(folder / str(number)), n, (SEED, number), state))
-    return Population(members, SETTINGS, _split(device))
+    return Population(members, SETTINGS, [_split(device)] * len(members))
 
 
 def test_a_populations_replayed_steps_are_plain_steps(replays: list[int], tmp_path: Path) -> None:

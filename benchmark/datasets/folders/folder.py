@@ -13,7 +13,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from benchmark.datasets.archives.image_cache import CachedImages, cached_images, listing_key, write_images
-from benchmark.datasets.base import HELD_OUT_FRACTION, SPLIT_SEED, Dataset, make_dataset
+from benchmark.datasets.base import HELD_OUT_FRACTION, SPLIT_SEED, Dataset, make_dataset, split_dataset
 from benchmark.datasets.folders.image_decoding import FITS, TRANSPARENCY, Fit, Header, read_header, read_square, reason
 from benchmark.datasets.folders.image_files import ImageFile, Listing, counted, list_images, unreadable
 from benchmark.paths import cache_folder
@@ -48,8 +48,8 @@ def load(path: str, size: Annotated[int, Ge(4)] = 64, fit: Fit = "crop") -> Data
 def _in_split_order(files: Sequence[ImageFile]) -> list[ImageFile]:
     """Orders the files by split: test, val, train.
 
-    Shuffles the images of a folder without splits of its own; the first are then the test split. The order depends only
-    on names below the folder, so that it does not change if the folder moves.
+    Shuffles the images of a folder without splits of its own; the first are then the test split of partition 0. The
+    order depends only on names below the folder, so that it does not change if the folder moves.
     """
     if files[0].split:
         return list(files)
@@ -59,25 +59,36 @@ def _in_split_order(files: Sequence[ImageFile]) -> list[ImageFile]:
 
 def _dataset(path: str, listing: Listing, files: Sequence[ImageFile], stored: CachedImages, fit: Fit) -> Dataset:
     counts = Counter(file.split for file in files)
-    n_test, n_val = counts["test"] or round(HELD_OUT_FRACTION * len(files)), counts["val"]
+    n_test, n_val = counts["test"], counts["val"]
+    classes, notes = listing.classes, [f"fit {fit}: {FITS[fit]}", *stored.notes]
+    notes += [f"left out: {', '.join(listing.left_out)}"] if listing.left_out else []
+    if not n_test:
+        first, rest = torch.arange(len(files)).tensor_split([round(HELD_OUT_FRACTION * len(files))])
+        return split_dataset(
+            f"folder:{path}",
+            stored.images,
+            stored.labels,
+            n_classes=len(classes),
+            fingerprint=stored.fingerprint,
+            classes=classes,
+            notes=notes,
+            train_test=(rest, first),
+        )
     test, val, train = (
         (stored.images[rows], stored.labels[rows])
         for rows in (slice(n_test), slice(n_test, n_test + n_val), slice(n_test + n_val, None))
     )
-    has_own_splits = bool(counts["test"])
     sizes = repr((stored.fingerprint, n_test, n_val)).encode()  # other splits of the same images are other data
     own_splits = "the folder's own splits" + ("" if n_val else ", validation drawn from train")
-    notes = [own_splits if has_own_splits else "all splits drawn at random", f"fit {fit}: {FITS[fit]}", *stored.notes]
-    notes += [f"left out: {', '.join(listing.left_out)}" if listing.left_out else ""]
     return make_dataset(
         f"folder:{path}",
         *train,
         *test,
-        n_classes=len(listing.classes),
-        fingerprint=hashlib.blake2b(sizes, digest_size=16).hexdigest() if has_own_splits else stored.fingerprint,
+        n_classes=len(classes),
+        fingerprint=hashlib.blake2b(sizes, digest_size=16).hexdigest(),
         val=val if n_val else None,
-        classes=listing.classes,
-        notes=list(filter(None, notes)),
+        classes=classes,
+        notes=[own_splits, *notes],
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import torch
 from annotated_types import Ge, Le
 
-from benchmark.datasets.base import Dataset, make_dataset
+from benchmark.datasets.base import Dataset, split_dataset
 
 SIDE = 16
 HIDDEN = 64
@@ -28,4 +28,5 @@ def load(latent_dim: LatentDim = 5) -> Dataset:
     pixels = torch.sigmoid(2 * torch.tanh(z.double() @ w1.double()) @ w2.double())
     images = (pixels * 255).round().to(torch.uint8).reshape(-1, 1, SIDE, SIDE)
     labels = ((z[:, :3] > 0) * torch.tensor([1, 2, 4])).sum(1)
-    return make_dataset("manifold", images[:N_TRAIN], labels[:N_TRAIN], images[N_TRAIN:], labels[N_TRAIN:], n_classes=8)
+    rest, test = torch.arange(len(images)).split([N_TRAIN, N_TEST])
+    return split_dataset("manifold", images, labels, n_classes=8, train_test=(rest, test))

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.datasets.base import Dataset, make_dataset
+from benchmark.datasets.base import Dataset, split_dataset
 
 SIDE = 28
 TILE = 4
@@ -20,9 +20,8 @@ def load() -> Dataset:
     The label is the number of tiles minus one, 0 to 2 (3 classes).
     """
     images, labels = _generate(N_TRAIN + N_TEST, np.random.default_rng(SEED))
-    return make_dataset(
-        "tiles", images[:N_TRAIN], labels[:N_TRAIN], images[N_TRAIN:], labels[N_TRAIN:], n_classes=MAX_TILES
-    )
+    rest, test = torch.arange(len(images)).split([N_TRAIN, N_TEST])
+    return split_dataset("tiles", images, labels, n_classes=MAX_TILES, train_test=(rest, test))
 
 
 def _generate(n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -34,8 +34,8 @@ N_CLASSES, N_FRAMES = FRAMES.shape
 def load() -> Dataset:
     """Loads 11,664 RGB videos [N, 3, 8, 64, 64] of 1,296 characters, memory-mapped.
 
-    The label is the action and direction: 3 * (walk, spellcard, slash) + (front, left, right), 9 classes. A tenth of
-    the videos, drawn with a fixed seed, is the test split, so a character has videos in several splits. Reads
+    The label is the action and direction: 3 * (walk, spellcard, slash) + (front, left, right), 9 classes. There is no
+    official split (see `split_dataset`): a character has videos in several splits. Reads
     data_root()/sprites/LAYER/NUMBER.png, downloads missing sheets and composes the videos once; the cache keeps them
     (1.15 GB). Raises InputError if a sheet cannot be downloaded or its checksum is wrong.
     """

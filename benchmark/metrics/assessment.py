@@ -1,0 +1,179 @@
+"""What a model is worth where it counts: repeated draws, with the same noise for every model of a seed.
+
+The metrics after an epoch come from one draw of z an image. Where a size is chosen or a result is reported, the draw
+would decide: there, values are means over many draws. Latent j of image i has the same noise in every model, whatever
+its size, so that differences between models are not differences of noise.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from benchmark.metrics.evaluation import Evaluator
+from benchmark.metrics.frechet import feature_stats, frechet_distance
+from benchmark.metrics.kid import kernel_distance
+from benchmark.metrics.latents import (
+    active_units,
+    kmeans_silhouette,
+    label_silhouette,
+    noise_silhouette,
+    posterior_stats,
+)
+from searchers.parts.objectives import VAE, bernoulli_nll_of_each, kl_per_dim, squared_error
+from searchers.quantities import DRAWN_METRICS, TEST_METRICS
+
+LEAST_DRAWS, MOST_SAMPLES = 2, 10_000
+MOST_PIXELS = 2**27  # that the decoder draws for one purpose: fewer draws where images are many or large
+IWAE_DRAWS, LEAST_IWAE_IMAGES = 50, 100
+SILHOUETTE_DRAWS = 5
+_ALIGNED = 16  # numbers that torch draws together: rows of as many have the same numbers, however many rows there are
+_SAMPLES = 2**32  # added to the seed for samples from the prior
+
+
+class Amounts(NamedTuple):
+    """How much is drawn: `draws` of z an image, `samples` from the prior, and IWAE's images, of 50 draws each."""
+
+    draws: int
+    samples: int
+    iwae_images: int
+
+
+def amounts(evaluator: Evaluator) -> Amounts:
+    """As many draws as 134 million pixels allow, at least 2; 10,000 samples where features and pixels cost little."""
+    n, affordable = len(evaluator.split), MOST_PIXELS // evaluator.split.images[0].numel()
+    is_slow = evaluator.device.type == "cpu" and evaluator.features.name == "inception"
+    return Amounts(
+        draws=max(LEAST_DRAWS, min(evaluator.draws, affordable // n)),
+        samples=n if is_slow else max(n, min(MOST_SAMPLES, affordable)),
+        iwae_images=min(n, max(LEAST_IWAE_IMAGES, affordable // IWAE_DRAWS)),
+    )
+
+
+@torch.inference_mode()
+def assess(
+    evaluator: Evaluator, vae: VAE, open_latents: Tensor | None, seed: int, with_iwae: bool = False
+) -> dict[str, Any]:
+    """Assesses a model on the evaluator's images: a row of `ResultsStore.curves()`, without its keys.
+
+    open_latents: bool [n], the latents that the decoder may use; None means all. seed: of the noise. with_iwae: adds
+    the importance-weighted bound. `losses` holds -ELBO of each image, nats, [N].
+    """
+    n_draws, n_samples, n_iwae = amounts(evaluator)
+    ones = torch.ones(vae.latent_dim, device=evaluator.device)
+    gate = ones if open_latents is None else open_latents.float()
+    is_open = gate.bool().cpu().numpy()
+    posteriors = [vae.encode(x) for x in evaluator.batches()]
+    mean, logvar = (torch.cat(values).cpu() for values in zip(*posteriors, strict=True))
+    kl = (kl_per_dim(mean.double(), logvar.double()) * gate.cpu()).sum(1).numpy()  # [N]
+
+    draws = [_draw(evaluator, vae, posteriors, gate, seed, number) for number in range(n_draws)]
+    nll = np.stack([draw.nll for draw in draws])  # [draws, N]
+    silhouettes = [
+        _silhouettes(evaluator, draw.z[:, is_open], seed + number)
+        for number, draw in enumerate(draws[:SILHOUETTE_DRAWS])
+    ]
+    values = {
+        "recon_nll": nll.mean(1),
+        "elbo": -(nll.mean(1) + kl.mean()),
+        "recon_sse": np.array([draw.sse for draw in draws]),
+        "fid_recon": np.array([draw.fid for draw in draws]),
+        "silhouette": np.array([clusters for clusters, _ in silhouettes]),
+        "silhouette_labels": np.array([labels for _, labels in silhouettes]),
+    }
+    samples = _sample_features(evaluator, vae, gate, seed, n_samples)
+    kid, kid_error = kernel_distance(evaluator.real_features, samples)
+    errors = {name: _standard_error(of_draws) for name, of_draws in values.items()} | {"kid_gen": kid_error}
+    metrics = {name: float(of_draws.mean()) for name, of_draws in values.items()} | {
+        "kl": float(kl.mean()),
+        "fid_gen": frechet_distance(evaluator.real_stats, feature_stats(samples)),
+        "kid_gen": kid,
+        "active_units": active_units(posterior_stats(mean, logvar).mean_variance[is_open]),
+    }
+    noise = noise_silhouette(min(evaluator.n_silhouette, len(mean)), int(is_open.sum()), evaluator.n_clusters)
+    metrics["silhouette_excess"] = metrics["silhouette"] - noise
+    metrics["iwae"] = _iwae(evaluator, vae, gate, seed, n_iwae) if with_iwae else math.nan
+    return {
+        **{name: metrics[name] for name in TEST_METRICS},
+        **{f"{name}_error": errors[name] for name in DRAWN_METRICS},
+        "size": int(is_open.sum()),
+        "draws": n_draws,
+        "fid_samples": n_samples,
+        "images": len(mean),
+        "fid_features": evaluator.features.name,
+        "losses": (nll.mean(0) + kl).tolist(),
+    }
+
+
+class _Draw(NamedTuple):
+    """One draw of z for every image: NLLs [N], mean squared error, FID of the reconstructions, z [N, n]."""
+
+    nll: np.ndarray
+    sse: float
+    fid: float
+    z: np.ndarray
+
+
+def _draw(
+    evaluator: Evaluator, vae: VAE, posteriors: list[tuple[Tensor, Tensor]], gate: Tensor, seed: int, draw: int
+) -> _Draw:
+    nll, sse, features, latents = [], [], [], []
+    for number, (x, (mean, logvar)) in enumerate(zip(evaluator.batches(), posteriors, strict=True)):
+        z = (mean + (0.5 * logvar).exp() * common_noise(mean, seed, draw, number)) * gate
+        logits = vae.decode(z)
+        nll.append(bernoulli_nll_of_each(logits, x).cpu())
+        sse.append(squared_error(logits, x).cpu())
+        features.append(evaluator.features(torch.sigmoid(logits)))
+        latents.append(z.cpu())
+    fid = frechet_distance(evaluator.real_stats, feature_stats(torch.cat(features)))
+    of_each = torch.cat(nll).double().numpy()
+    return _Draw(of_each, float(torch.cat(sse).double().mean()), fid, torch.cat(latents).numpy())
+
+
+def common_noise(like: Tensor, seed: int, draw: int, batch: int) -> Tensor:
+    """Standard normal noise [B, n] like a batch of latents: column j is the same for every n.
+
+    Drawn on the CPU, so that it is the same on every device.
+    """
+    n_images, n = like.shape
+    columns = _ALIGNED * math.ceil(n_images / _ALIGNED)
+    generator = Generator().manual_seed((seed + 1_000_003 * draw + batch) % 2**63)
+    return torch.empty(n, columns).normal_(generator=generator)[:, :n_images].T.to(like)
+
+
+def _sample_features(evaluator: Evaluator, vae: VAE, gate: Tensor, seed: int, n_samples: int) -> Tensor:
+    features = []
+    for number, positions in enumerate(torch.arange(n_samples).split(evaluator.batch_size)):
+        like = gate.expand(len(positions), -1)
+        z = common_noise(like, seed + _SAMPLES, 0, number) * gate
+        features.append(evaluator.features(torch.sigmoid(vae.decode(z))))
+    return torch.cat(features)
+
+
+def _iwae(evaluator: Evaluator, vae: VAE, gate: Tensor, seed: int, n_images: int) -> float:
+    """The importance-weighted bound (Burda et al. 2016, equation 8) on the first images: nats per image."""
+    bounds = []
+    for number, x in enumerate(evaluator.batches(n_images)):
+        mean, logvar = vae.encode(x)
+        log_weights = []
+        for draw in range(IWAE_DRAWS):
+            noise = common_noise(mean, seed, draw, number)
+            z = mean + (0.5 * logvar).exp() * noise
+            log_ratio = 0.5 * (noise.square() + logvar - z.square())  # log p(z) - log q(z | x), of each latent
+            log_weights.append((log_ratio * gate).sum(1) - bernoulli_nll_of_each(vae.decode(z * gate), x))
+        bounds.append(torch.logsumexp(torch.stack(log_weights).cpu().double(), 0) - math.log(IWAE_DRAWS))
+    return float(torch.cat(bounds).mean())
+
+
+def _silhouettes(evaluator: Evaluator, z: np.ndarray, seed: int) -> tuple[float, float]:
+    """By K-means and by labels, on a part of the images that the seed draws."""
+    seed %= 2**31
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(z))[: evaluator.n_silhouette])
+    by_clusters = kmeans_silhouette(z[chosen], evaluator.n_clusters, seed)
+    return by_clusters, label_silhouette(z[chosen], evaluator.labels[chosen])
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values)))
