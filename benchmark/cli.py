@@ -139,14 +139,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", choices=FORMATS, required=True, help=formats)
     export.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/export)")
     export.set_defaults(command=_export)
-    choose = commands.add_parser(
-        "choose", help="decide anew by another rule among finished trainings, without training"
-    )
+    choose = commands.add_parser("choose", help="choose anew among finished trainings, by another rule")
     choose.add_argument("results", type=results_argument)
     choose.add_argument("--rule", choices=RULES, help="default: smallest-good")
-    choose.add_argument(
-        "--margin", type=float, help="in parts of the gap, which is what latents are worth (default: 0.05)"
-    )
+    choose.add_argument("--margin", type=float, help="in parts of what latents are worth (default: 0.05)")
     weights = "of metrics for mean-rank, such as fid_gen=2 silhouette=0 (default: 1 each)"
     choose.add_argument("--weights", nargs="+", default=[], metavar="METRIC=WEIGHT", help=weights)
     choose.add_argument("--out", type=path_argument, help="folder to copy the chosen models to")

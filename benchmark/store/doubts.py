@@ -78,6 +78,12 @@ def _unstable_size(search: Row) -> str:
     return f"size {search['latent_dim']:.0f} was not yet stable" if _known_value(search, "settled") == 0 else ""
 
 
+def _unshown_choice(search: Row) -> str:
+    if _known_value(search, "choice_shown") != 0:
+        return ""
+    return f"size {search['latent_dim']:.0f} was chosen by its mean loss alone"
+
+
 def _late_gain(search: Row) -> str:
     if not _still_learning(search):
         return ""
@@ -107,6 +113,11 @@ DOUBTS = (
         "reconstructions, train longer or with another network.",
     ),
     Doubt("budget too short", _unstable_size, "More epochs may give another size."),
+    Doubt(
+        "not shown to be enough",
+        _unshown_choice,
+        "The validation images are too few, or the sizes too close, to show that it loses less than the margin.",
+    ),
     Doubt("still learning", _late_gain, "A network that has learned more may use more latents: train longer."),
     Doubt(
         "worse than PCA",
