@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.analysis.comparison import active_range, counts, plus_minus, ratio_or_dash, size_range
-from reports.data.quantities import RECON_NLL, WALL_SECONDS
+from reports.analysis.analysis import GroupAnalysis
+from reports.analysis.comparison import active_range, counts, plus_minus, ratio, size_range
+from reports.data.quantities import ELBO, TRAIN_FLOPS, WALL_SECONDS
 from reports.drawing.base import Report
 from reports.papers.base import RequiredRuns, StoreFrames
 from reports.papers.registry import PAPER_ITEMS
@@ -19,7 +20,7 @@ from reports.papers.write import PaperReport
 
 _HEADER = (
     *("searcher", "done/\nfailed/\nrunning", "latent size", "in use"),
-    *("wall-\nclock (s)", "x grid", "test NLL\n(nats/\nimage)"),
+    *("FLOPs\nx grid", "wall-\nclock", "test ELBO\n(nats/\nimage)", "against\nthe grid"),
 )
 
 _LIST_WIDTH = 150
@@ -34,8 +35,9 @@ def print_summary(report: Report, out: Path, console: Console | None = None) -> 
         for heading in _HEADER:
             table.add_column(heading, overflow="fold")
         for _, row in of.rows.iterrows():
-            table.add_row(*(Text(cell) for cell in _cells(row)))
+            table.add_row(*(Text(cell) for cell in _cells(of, row)))
         console.print(table)
+        console.print(Text(of.headline.lead), soft_wrap=True)
         for sentence in of.doubts:
             console.print(Text(sentence, "yellow"), soft_wrap=True)
     n_tables, n_figures = len(report.tables), len(report.figures)
@@ -73,13 +75,16 @@ def print_paper_list(runs: StoreFrames, console: Console | None = None) -> None:
     console.print(table)
 
 
-def _cells(row: pd.Series) -> list[str]:
+def _cells(of: GroupAnalysis, row: pd.Series) -> list[str]:
+    as_good = of.group.as_good(row["searcher"])
+    alike = f"\n({as_good[0]} to {as_good[-1]}\nas good)" if len(as_good) > 1 else ""
     return [
         row["searcher"],
         counts(row),
-        size_range(row),
+        size_range(row) + alike,
         active_range(row),
+        ratio(row, TRAIN_FLOPS),
         plus_minus(row, WALL_SECONDS),
-        ratio_or_dash(row, WALL_SECONDS),
-        plus_minus(row, RECON_NLL),
+        plus_minus(row, ELBO),
+        next((verdict.shown for verdict in of.verdicts if verdict.searcher == row["searcher"]), "–"),
     ]

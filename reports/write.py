@@ -39,11 +39,11 @@ def write_report(groups: Sequence[Group], out: Path, results: Path | None = None
 
 def _write_tables(analysis: Analysis, out: Path) -> tuple[Path, ...]:
     """The page links every file that is returned."""
-    table, tests, markdown = (out / name for name in ("comparison.csv", "significance.csv", "comparison.md"))
+    table, verdicts, markdown = (out / name for name in ("comparison.csv", "verdicts.csv", "comparison.md"))
     analysis.comparison.to_csv(table, index=False)
-    analysis.tests.to_csv(tests, index=False)
+    analysis.verdicts.to_csv(verdicts, index=False)
     markdown.write_text(comparison_page(analysis), encoding="utf-8")
-    return table, tests, markdown, *write_latex(analysis, out)
+    return table, verdicts, markdown, *write_latex(analysis, out)
 
 
 def _sources(groups: Sequence[Group], results: Path | None) -> tuple[Path, ...]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from reports.analysis.across import Across, Compared, across, across_rows
+from reports.analysis.claims import claims
 from reports.analysis.comparison import cautions, comparison, doubt_sentences
 from reports.analysis.headline import Headline, headline
-from reports.analysis.paired_blocks import Blocks, complete_blocks
-from reports.analysis.significance import claims, significance
+from reports.analysis.paired_blocks import Blocks, complete_blocks, one_of_each
+from reports.analysis.verdicts import Verdict, verdict_frame, verdict_rows, verdicts_of
 from reports.data.groups import Group
 
 
@@ -21,6 +23,7 @@ class GroupAnalysis:
     rows: its part of the comparison, a row a searcher.
     doubts: what speaks against sizes and FIDs of its finished searches; `cautions` begins with the same sentences.
     cautions: what its numbers cannot carry.
+    verdicts: every method against its grid search.
     """
 
     group: Group
@@ -28,6 +31,7 @@ class GroupAnalysis:
     doubts: tuple[str, ...]
     cautions: tuple[str, ...]
     headline: Headline
+    verdicts: tuple[Verdict, ...]
 
 
 @dataclass(frozen=True)
@@ -35,31 +39,38 @@ class Analysis:
     """All groups of a report.
 
     comparison: a row per group and searcher (see `reports.analysis.comparison.comparison`).
-    tests: a row per measure and pair of searchers (see `reports.analysis.significance.significance`).
-    claims: what the tests support, in sentences.
+    blocks: the searches that mean ranks are over.
+    across: the methods over several data sets.
+    verdicts: a row per group and method, then one per method over data sets (see `verdict_rows`).
+    claims: what holds over the groups and what cannot be said of them, in sentences.
     """
 
     groups: tuple[GroupAnalysis, ...]
     comparison: pd.DataFrame
     blocks: Blocks
-    tests: pd.DataFrame
+    across: tuple[Across, ...]
+    verdicts: pd.DataFrame
     claims: tuple[str, ...]
 
 
 def analyse(groups: Sequence[Group]) -> Analysis:
     """The analysis of one report's groups."""
     table = comparison(groups)
-    blocks = complete_blocks(groups)
-    tests = significance(blocks)
     found, start = [], 0
     for group in groups:
         rows = table.iloc[start : start + len(group.searchers)]
         start += len(rows)
         found.append(_of_group(group, rows))
-    return Analysis(tuple(found), table, blocks, tests, tuple(claims(blocks, tests)))
+    kept = one_of_each(groups)
+    blocks = complete_blocks(kept)
+    over = across([Compared(of.group, of.verdicts) for of in found if any(of.group is one for one in kept)])
+    rows_of_verdicts = [row for of in found for row in verdict_rows(of.group, of.verdicts)] + across_rows(over)
+    said = claims(groups, kept, blocks, over)
+    return Analysis(tuple(found), table, blocks, tuple(over), verdict_frame(rows_of_verdicts), tuple(said))
 
 
 def _of_group(group: Group, rows: pd.DataFrame) -> GroupAnalysis:
-    doubts = doubt_sentences(group)
+    doubts, verdicts = doubt_sentences(group), verdicts_of(group)
     warnings = [*doubts, *cautions(group)]
-    return GroupAnalysis(group, rows, tuple(doubts), tuple(warnings), headline(group, rows, warnings))
+    told = headline(group, rows, verdicts, warnings)
+    return GroupAnalysis(group, rows, tuple(doubts), tuple(warnings), told, verdicts)

@@ -12,10 +12,11 @@ from benchmark.store.doubts import search_flags, sentences
 from reports.analysis.stats import FEW_SEEDS, mean_intervals, ratio_intervals
 from reports.data.groups import Group
 from reports.data.names import label
-from reports.data.numbers import mean_sd_text
+from reports.data.numbers import quantity_text
 from reports.data.quantities import DEVICE_SECONDS, SHOWN_COSTS, SHOWN_METRICS, TRAIN_FLOPS, Quantity
 
 MIXED_DEVICES = "Searches ran on CPUs and on GPUs: their times do not compare."
+EQUAL_TIME = 1.2  # times longer than another that an equal training may take where seconds are compared
 _MACHINE = ["env_device", "env_cpu", "env_threads"]
 
 
@@ -36,12 +37,13 @@ def comparison(groups: Sequence[Group]) -> pd.DataFrame:
     `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_collapsed`, `n_unsettled`,
     `n_still_learning`, `n_worse_than_pca` and `n_few_fid_images`: finished searches with the flags of
     `ResultsStore.searches()`; `n_diverged`: their trainings that diverged. Blank where no search has recorded it.
-    Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed), `<quantity>_low` and `<quantity>_high` (95 %
-    bootstrap interval of the mean: see `reports.analysis.stats.mean_intervals`; blank for few seeds) and, for costs,
-    `<quantity>_vs_grid`: the mean over the grid search's mean in the same group, blank without one, with its interval
-    `<quantity>_vs_grid_low` and `<quantity>_vs_grid_high`, blank for the grid itself. Device time is blank throughout a
-    group that ran on CPUs and on GPUs. Times are compared with the grid search of the same execution, FLOPs and images
-    with the sequential one before any other.
+    Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed), `<quantity>_low` and `<quantity>_high`: the
+    range of the seeds, and from 6 seeds on the 95 % t-interval of the mean; and, for costs, `<quantity>_vs_grid`: the
+    mean over the grid search's mean in the same group, blank without one, with `<quantity>_vs_grid_low` and
+    `<quantity>_vs_grid_high`, which are of the ratios seed by seed (the t-interval on the log scale), blank for the
+    grid itself and with fewer than two seeds in common. Device time is blank throughout a group that ran on CPUs and on
+    GPUs. Times are compared with the grid search of the same execution, and only where equal trainings took equal time
+    (see `times_apart`); FLOPs and images with the sequential one before any other.
     """
     return pd.DataFrame([_row(group, searcher) for group in groups for searcher in group.searchers])
 
@@ -94,20 +96,37 @@ def _comparable(group: Group, searches: pd.DataFrame) -> pd.DataFrame:
 
 
 def _against_grid(group: Group, searcher: str, done: pd.DataFrame) -> dict[str, object]:
-    """Divides a searcher's mean costs by the grid's, with intervals; the grid's own are 1, without one."""
+    """Divides a searcher's mean costs by the grid's, with what stands beside it; the grid's own are 1, without one."""
     row: dict[str, object] = {}
     times = [cost for cost in SHOWN_COSTS if cost.is_time]
     counts = [cost for cost in SHOWN_COSTS if not cost.is_time]
-    for costs, name in ((times, group.grid_like(searcher)), (counts, next(iter(group.grids), None))):
+    like = None if times_apart(group) else group.grid_like(searcher)
+    for costs, name in ((times, like), (counts, next(iter(group.grids), None))):
         grid = _comparable(group, group.of(name or "", "done"))
         columns = [cost.column for cost in costs]
-        reference = grid.iloc[:0] if searcher == name else grid
-        intervals = ratio_intervals(done[columns].to_numpy().T, reference[columns].to_numpy().T)
+        own, of_grid = (rows.drop_duplicates("seed").set_index("seed")[columns] for rows in (done, grid))
+        seeds = own.index.intersection(of_grid.index) if searcher != name else own.index[:0]
+        intervals = ratio_intervals(own.loc[seeds].to_numpy().T, of_grid.loc[seeds].to_numpy().T)
         for cost, (low, high) in zip(costs, intervals, strict=True):
-            mean, of_grid = mean_sd(done[cost.column])[0], mean_sd(grid[cost.column])[0]
-            row[stat(cost, "vs_grid")] = mean / of_grid if of_grid else math.nan
+            mean, reference = mean_sd(done[cost.column])[0], mean_sd(grid[cost.column])[0]
+            row[stat(cost, "vs_grid")] = mean / reference if reference else math.nan
             row[stat(cost, "vs_grid_low")], row[stat(cost, "vs_grid_high")] = low, high
     return row
+
+
+def times_apart(group: Group) -> float:
+    """How many times longer than another an equal training took, where that is more than `EQUAL_TIME`; else 0.
+
+    Trainings are equal that have the same size, which did not change, epochs and FLOPs, in one way of execution.
+    """
+    work = ["execution", "latent_dim", "n_epochs", TRAIN_FLOPS.column]
+    names = dict(zip(group.searches["search_id"], group.searches["execution"], strict=True))
+    trials = group.trials.reindex(columns=["search_id", "start_latent_dim", "train_seconds", *work])
+    trials = trials.assign(execution=trials["search_id"].map(names))
+    equal = trials[trials["start_latent_dim"].eq(trials["latent_dim"]) & (trials["train_seconds"] > 0)]
+    seconds = equal.groupby(work)["train_seconds"]
+    longest = (seconds.max() / seconds.min()).max()
+    return float(longest) if longest > EQUAL_TIME else 0.0
 
 
 def mean_sd(values: pd.Series[float]) -> tuple[float, float]:
@@ -117,7 +136,7 @@ def mean_sd(values: pd.Series[float]) -> tuple[float, float]:
 
 def plus_minus(row: pd.Series, quantity: Quantity) -> str:
     """`mean ± sd` of a row of the comparison; the mean alone without an sd, a dash without a mean."""
-    return mean_sd_text(row[stat(quantity, "mean")], row[stat(quantity, "sd")])
+    return quantity_text(quantity, row[stat(quantity, "mean")], row[stat(quantity, "sd")])
 
 
 def counts(row: pd.Series) -> str:
@@ -167,11 +186,13 @@ def cautions(group: Group) -> list[str]:
     few = [f"{searcher} ({len(rows)})" for searcher, rows in done.items() if len(rows) < FEW_SEEDS]
     if few:
         notes.append(
-            f"Fewer than {FEW_SEEDS} finished seeds: {', '.join(few)}. "
-            "Differences that involve them are not evidence; run more seeds."
+            f"Fewer than {FEW_SEEDS} finished seeds: {', '.join(few)}. What stands beside their means is the range of "
+            "the seeds, no interval of the mean."
         )
+    # What no search has is said once, above the table (`reports.data.measured`).
+    metrics = [metric for metric in SHOWN_METRICS if group.done[metric.tested].notna().any()]
     for searcher, rows in done.items():
-        missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*SHOWN_COSTS, *SHOWN_METRICS)}
+        missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*SHOWN_COSTS, *metrics)}
         # Of a cost that none has there is no number, and a dash says so.
         unknown = {cost.label for cost in SHOWN_COSTS if missing[cost.label] == len(rows)}
         parts = [f"{label} in {n} of {len(rows)}" for label, n in missing.items() if n and label not in unknown]
@@ -181,7 +202,12 @@ def cautions(group: Group) -> list[str]:
     if repeated:
         notes.append(
             f"Finished more than once with a seed (other settings or another device): {', '.join(repeated)}; each "
-            "search counts as a seed of its own."
+            "search counts in the means; verdicts and ranks take the first by its id."
+        )
+    if apart := times_apart(group):
+        notes.append(
+            f"The same training took up to {apart:.1f} times as long in one search as in another, so the machine was "
+            "not theirs alone: seconds are not compared with the grid’s. Compare FLOPs and images instead."
         )
     mixed = {MIXED_DEVICES: " Device time has no mean over both."}
     notes += [note + mixed.get(note, _lone_executions(group)) for note in time_notes(group)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtr, stdtrit
 
 Shown = Literal["worse", "equivalent", "not shown"]
 
@@ -45,5 +45,21 @@ def effect(differences: Sequence[float], confidence: float = CONFIDENCE) -> Effe
         return Effect(n, mean, -math.inf, math.inf)
     if n < 2 or (n < FEW_SEEDS and np.ptp(values) == 0):
         return Effect(n, mean, math.nan, math.nan)
-    half = float(t.ppf((1 + confidence) / 2, n - 1)) * float(values.std(ddof=1)) / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
     return Effect(n, mean, mean - half, mean + half)
+
+
+def p_below(differences: Sequence[float], limit: float) -> float:
+    """One-sided p-value for a mean below the limit, by the t-test of `effect`'s interval; NaN where that has none.
+
+    At 2.5 % it says what the upper end of the 95 % interval says. 1 where a difference is not finite.
+    """
+    found = effect(differences)
+    if not math.isfinite(found.mean):
+        return 1.0 if found.n else math.nan
+    if math.isnan(found.low):
+        return math.nan
+    error = float(np.std(differences, ddof=1)) / math.sqrt(found.n)
+    if error == 0:
+        return 0.0 if found.mean < limit else 1.0
+    return float(stdtr(found.n - 1, (found.mean - limit) / error))

@@ -1,4 +1,4 @@
-"""Blocks of paired searches over all groups, and the measures that the searchers are compared by."""
+"""Blocks of paired searches over all groups, and the measures that the searchers are ranked by."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 import pandas as pd
 
 from benchmark.text import features_kind
+from reports.analysis.losses import counted
 from reports.analysis.stats import ALPHA, Friedman, block_ranks, friedman
 from reports.data.groups import Group
 from reports.data.names import in_order
-from reports.data.quantities import PANEL_METRICS, TRAIN_FLOPS, Quantity
+from reports.data.quantities import ELBO, PANEL_METRICS, Quantity
 
-# The mean of a searcher's ranks by the four decision metrics inside a block; metrics that nobody has do not count.
-OVERALL = Quantity("overall_rank", "overall score", "mean rank")
+RANKED = (ELBO, *PANEL_METRICS)
 _BLOCK = ["slug", "seed"]
 MOST_TABLES = 500  # of one number of searchers, in the search for the largest: 462 is 6 of 11
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What the searchers are compared by: `values` [blocks, searchers], NaN where a search lacks its value."""
+    """What the searchers are ranked by: `values` [blocks, searchers], NaN where a search lacks its value."""
 
     quantity: Quantity
     label: str
@@ -49,35 +49,27 @@ class Measure:
 class Blocks:
     """The part of the searches that makes a table without gaps: a block is a group and a seed.
 
-    status: done, running, failed or not run, of every block [group's slug, seed] and searcher with a search at all.
-    searches: the finished searches of `searchers` in `blocks`; `titles`: a group's title by its slug.
+    searchers and blocks [group's slug, seed]: those of the table, whose searches have all finished or failed.
+    searches: those searches, one a searcher and block. left_out: what else has finished or failed, (searcher, block).
     """
 
-    status: pd.DataFrame
     searchers: tuple[str, ...]
     blocks: tuple[tuple[str, float], ...]
     searches: pd.DataFrame
-    titles: dict[str, str]
+    left_out: tuple[tuple[str, tuple[str, float]], ...]
 
     def values(self, column: str) -> pd.DataFrame:
-        """Arranges one measured column as [blocks, searchers].
-
-        A searcher that finished a seed more than once, with other settings or on another device, has the mean.
-        """
-        table = self.searches.pivot_table(column, _BLOCK, "searcher", aggfunc="mean", dropna=False)
+        """Arranges one measured column as [blocks, searchers]; NaN for a failed search."""
+        table = self.searches.set_index([*_BLOCK, "searcher"])[column].astype(float).unstack()
         return table.reindex(index=pd.MultiIndex.from_tuples(self.blocks, names=_BLOCK), columns=list(self.searchers))
 
     @cached_property
     def measures(self) -> tuple[Measure, ...]:
-        """The overall score, the four decision metrics on the test split and training FLOPs.
+        """The ELBO and the four decision metrics on the test split, each over the blocks that have it.
 
-        Each is over the blocks that have it. A Frechet distance is a measure of its own for each kind of features.
+        A Frechet distance is a measure of its own for each kind of features.
         """
-        metrics = [measure for quantity in PANEL_METRICS for measure in self._metric(quantity)]
-        ranks = pd.concat([measure.ranks for measure in metrics]) if metrics else pd.DataFrame()
-        overall = ranks.groupby(level=_BLOCK).mean() if metrics else ranks
-        flops = self.values(TRAIN_FLOPS.column).dropna(how="all")
-        measures = [Measure(OVERALL, OVERALL.label, overall), *metrics, Measure(TRAIN_FLOPS, TRAIN_FLOPS.label, flops)]
+        measures = [measure for quantity in RANKED for measure in self._metric(quantity)] if self.blocks else []
         return tuple(measure for measure in measures if len(measure.values))
 
     def _metric(self, quantity: Quantity) -> list[Measure]:
@@ -91,20 +83,34 @@ class Blocks:
         ]
 
 
+def one_of_each(groups: Sequence[Group]) -> list[Group]:
+    """Of the groups of one data set and network (other protocols, other features) the one with the most that counts.
+
+    Scaled-down runs do not count (see `counted`); of equal groups the first is taken.
+    """
+    found: dict[tuple[str, str], Group] = {}
+    for group in sorted(groups, key=lambda group: -len(counted(group))):
+        if len(counted(group)):
+            found.setdefault((group.dataset, group.backbone), group)
+    return [group for group in groups if any(group is one for one in found.values())]
+
+
 def complete_blocks(groups: Sequence[Group]) -> Blocks:
     """Chooses the searchers and blocks to compare: the table without gaps that has the most pairs of searches.
 
-    Prefers two blocks with two searchers to any single block, and of equal tables the one with more searchers.
+    A failed search is no gap, but the worst of its block. Prefers two blocks with two searchers to any single block,
+    and of equal tables the one with more searchers.
     """
-    rows = pd.concat([group.searches.assign(slug=group.slug) for group in groups], ignore_index=True)
-    order = {"done": 0, "running": 1, "failed": 2}
-    best = rows.assign(order=rows["status"].map(order)).sort_values("order", kind="stable")
-    status = best.groupby([*_BLOCK, "searcher"])["status"].first().unstack().fillna("not run")
-    status = status[in_order(status.columns)]
-    searchers, blocks = _table(status == "done")
-    done = rows[(rows["status"] == "done") & rows["searcher"].isin(searchers)]
-    inside = done[pd.MultiIndex.from_frame(done[_BLOCK]).isin(blocks)] if blocks else done
-    return Blocks(status, searchers, blocks, inside, {group.slug: group.title for group in groups})
+    frames = [counted(group).assign(slug=group.slug) for group in groups]
+    rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"status": []})
+    if (rows["status"] != "done").all():
+        return Blocks((), (), rows, ())
+    ended = rows.assign(ended=True).set_index([*_BLOCK, "searcher"])["ended"].unstack().notna()
+    searchers, blocks = _table(ended)
+    inside = pd.MultiIndex.from_frame(rows[_BLOCK]).isin(blocks) & rows["searcher"].isin(searchers)
+    left = rows[~inside & (rows["status"] == "done")]
+    left_out = tuple((str(row["searcher"]), (str(row["slug"]), float(row["seed"]))) for _, row in left.iterrows())
+    return Blocks(searchers, blocks, rows[inside], left_out)
 
 
 def _table(finished: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, float], ...]]:

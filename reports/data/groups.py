@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from benchmark.errors import InputError
 from benchmark.text import features_kind, printable
 from reports.data.names import GRID, SEQUENTIAL, dataset_label, executed, in_order, parts
-from reports.data.quantities import DEVICE_SECONDS, SHOWN_COSTS, SHOWN_METRICS
+from reports.data.quantities import DEVICE_SECONDS, METRICS, SHOWN_COSTS
 
 _TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
 _TEXT += ["test_fid_features", "fid_features", "diverged_sizes", "data", "data_fingerprint", "space", "execution"]
+_TEXT += ["rule", "split"]
 _NUMBERS = ["seed", "latent_dim", "n_trials", "chosen_trial", "epochs", "trial", "epoch", "active_units", "settled"]
 _NUMBERS += ["test_active_units", "n_diverged", "fid_images", "test_fid_images", "n_fid_features"]
 _NUMBERS += ["late_gain", "late_gain_error", "pca_sse", "no_latents_nll"]
-_NUMBERS += [cost.column for cost in SHOWN_COSTS] + [name for m in SHOWN_METRICS for name in (m.column, m.tested)]
+_NUMBERS += ["size", "draws", "test_draws", "fid_samples", "test_fid_samples", "images", "fid_real", "test_fid_real"]
+_NUMBERS += ["test_silhouette_noise", "choice_loss", "choice_limit"]
+_NUMBERS += [cost.column for cost in SHOWN_COSTS] + [name for m in METRICS for name in (m.column, m.tested)]
 _KEY = ["dataset", "backbone", "protocol_hash", "fid_features"]
 
 
@@ -42,13 +45,19 @@ class Store(Protocol):
     def trials(self) -> pd.DataFrame:
         """One row per search and training, its metrics the means over its last 5 epochs on validation data."""
 
+    def curves(self) -> pd.DataFrame:
+        """One row per assessment of a model, with all of its latents or some: its size, split and metrics."""
+
     def gallery(self, search_id: str) -> dict[str, NDArray[np.uint8]] | None:
         """See `Gallery`."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Searches that may be compared: same dataset, backbone, experimental conditions and FID features."""
+    """Searches that may be compared: same dataset, backbone, experimental conditions and FID features.
+
+    curves: assessments of their models by size; those of finished trainings on the splits `val` and `test`.
+    """
 
     dataset: str
     backbone: str
@@ -59,6 +68,7 @@ class Group:
     searches: pd.DataFrame
     epochs: pd.DataFrame
     trials: pd.DataFrame
+    curves: pd.DataFrame
     gallery: Gallery
 
     @property
@@ -122,6 +132,13 @@ class Group:
         found = self.searches[self.searches["searcher"] == searcher]
         return found if status is None else found[found["status"] == status]
 
+    def as_good(self, searcher: str) -> tuple[int, ...]:
+        """The sizes that the searcher's finished searches, each for itself, chose or call as good as the chosen one."""
+        done = self.of(searcher, "done").reindex(columns=["as_good", "latent_dim"])
+        listed = [sizes for sizes in done["as_good"] if isinstance(sizes, Iterable)]
+        known = {int(size) for sizes in listed for size in sizes}
+        return tuple(sorted(known | {int(size) for size in done["latent_dim"].dropna()})) if known else ()
+
     def unfinished(self, searcher: str) -> str:
         """Counts a searcher's searches without a result: `1 failed, 2 running`; empty where all are finished."""
         numbers = {status: len(self.of(searcher, status)) for status in ("failed", "running")}
@@ -143,11 +160,12 @@ def read_groups(store: Store, where: str) -> list[Group]:
     if searches.empty:
         raise InputError(f"no searches in {where}; run: make benchmark")
     searches["device_kind"], searches[DEVICE_SECONDS.column] = _device_time(searches)
-    epochs, trials = _cleaned(store.epochs()), _cleaned(store.trials())
+    epochs, trials, curves = (_cleaned(frame()) for frame in (store.epochs, store.trials, store.curves))
+    curves["split"] = curves["split"].replace("", "val")  # results of earlier versions have no other
     searches["execution"] = searches["execution"].replace("", SEQUENTIAL)
     searches["searcher"] = list(map(executed, searches["searcher"], searches["execution"]))
     named = dict(zip(searches["search_id"], searches["searcher"], strict=True))
-    for frame in (epochs, trials):
+    for frame in (epochs, trials, curves):
         frame["searcher"] = frame["search_id"].map(named).fillna(frame["searcher"])
     searches["fid_features"] = _features(searches, epochs)
     searches["dataset"] = _datasets(searches)
@@ -161,12 +179,12 @@ def read_groups(store: Store, where: str) -> list[Group]:
         slug = _slug(" ".join(part for part in (dataset, backbone, suffix) if part), taken)
         taken.add(slug)
         rows = rows.sort_values(["searcher", "seed", "search_id"])
-        logged, tried = (
-            frame[frame["search_id"].isin(rows["search_id"])].sort_values(["search_id", "trial", "epoch"])
-            for frame in (epochs, trials)
+        logged, tried, assessed = (
+            frame[frame["search_id"].isin(rows["search_id"])].sort_values(["search_id", "trial", "epoch", "size"])
+            for frame in (epochs, trials, curves)
         )
         keys = (dataset, backbone, protocol_hash, fid_features, suffix, slug)
-        groups.append(Group(*keys, rows, logged, tried, store.gallery))
+        groups.append(Group(*keys, rows, logged, tried, assessed, store.gallery))
     return groups
 
 

@@ -24,8 +24,8 @@ class Quantity:
 
     @property
     def is_fid(self) -> bool:
-        """True for a Frechet distance, whose value means something only beside the name of its features."""
-        return self.column in ("fid_recon", "fid_gen")
+        """True for FID and KID, whose value means something only beside the name of its features."""
+        return self.column in ("fid_recon", "fid_gen", "kid_gen")
 
     @property
     def is_time(self) -> bool:
@@ -38,7 +38,7 @@ class Quantity:
         return f"test_{self.column}"
 
     def unit_with(self, fid_features: str) -> str:
-        """The unit; that of a Frechet distance is the kind of its features."""
+        """The unit; that of FID and KID is the kind of its features."""
         return f"{features_kind(fid_features) or 'unknown'} features" if self.is_fid else self.unit
 
     def heading(self, fid_features: str, separator: str = " ") -> str:
@@ -73,16 +73,26 @@ SHOWN_COSTS = (
 )
 
 RECON_NLL = Quantity("recon_nll", "reconstruction NLL", "nats/image")
+KL = Quantity("kl", "KL", "nats/image")
+ELBO = Quantity("elbo", "ELBO", "nats/image")
+IWAE = Quantity("iwae", "IWAE bound", "nats/image")
 FID_RECON = Quantity("fid_recon", "FID, reconstructions")
 FID_GEN = Quantity("fid_gen", "FID, samples")
+KID_GEN = Quantity("kid_gen", "KID, samples")
 SILHOUETTE = Quantity("silhouette", "silhouette")
 SHOWN_METRICS = (
+    ELBO,
+    IWAE,
     RECON_NLL,
+    KL,
     Quantity("recon_sse", "squared error", "sum over pixels, per image"),
-    Quantity("kl", "KL", "nats/image"),
     FID_RECON,
     FID_GEN,
-    SILHOUETTE,
+    KID_GEN,
+    Quantity("silhouette_excess", "silhouette less that of noise"),
 )
-# The four metrics that the searches decide by, in the order of ALD-VAE's figure 2.
+# The four metrics that searches decide by in the papers, in the order of ALD-VAE's figure 2.
 PANEL_METRICS = (FID_RECON, FID_GEN, SILHOUETTE, RECON_NLL)
+# By which models of different sizes are compared; not the silhouette, which measures the size.
+QUALITY_METRICS = (ELBO, RECON_NLL, FID_RECON, FID_GEN)
+METRICS = tuple(dict.fromkeys((*SHOWN_METRICS, *PANEL_METRICS)))

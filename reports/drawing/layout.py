@@ -14,10 +14,12 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from reports.analysis.effects import FEW_SEEDS
 from reports.data.groups import Group
 from reports.data.names import noted
 from reports.drawing.style import GREY, SearcherStyle
 
+SPREAD = f"range of the seeds (from {FEW_SEEDS} seeds on 95 % t-interval)"  # beside a mean
 _NOTE_SIZE = 6.5
 _TITLE_LETTERS, _NAME_LETTERS, _NOTE_LETTERS = 12, 14, 18.5  # an inch, each in its size
 _MARGIN = 0.05  # inches

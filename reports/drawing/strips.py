@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from reports.analysis.stats import FEW_SEEDS, mean_interval
+from reports.analysis.stats import mean_interval
 from reports.data.groups import Group
-from reports.drawing.layout import fold, legend_below, log_scale, wrapped_title
+from reports.drawing.layout import SPREAD, fold, legend_below, log_scale, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH, GREY, searcher_style
 
 Centre = Literal["mean", "median"]
@@ -36,7 +36,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class StripRow:
-    """One searcher's dots in one panel, with their centre and, of a mean of enough, its 95 % interval.
+    """One searcher's dots in one panel, with their centre and, of a mean, what stands beside it.
 
     absence: what stands in place of the dots where there is none.
     """
@@ -73,7 +73,7 @@ class Strips:
     notes: tuple[str, ...]
 
     def frame(self) -> pd.DataFrame:
-        """One row a mark: a dot (`seed`), the mean with its interval from low to high, the median, or `none`."""
+        """One row a mark: a dot (`seed`), the mean with its spread from low to high, the median, or `none`."""
         rows: list[tuple[object, ...]] = []
         for panel in self.panels:
             for row in panel.rows:
@@ -107,7 +107,7 @@ def strip_row(
 
 
 def draw_strips(data: Strips) -> Figure:
-    """Panels two by two: dots are seeds, below them their mean with its 95 % interval, or their median."""
+    """Panels two by two: dots are seeds, below them their mean with their range or its interval, or their median."""
     names, height = row_names([row.searcher for row in data.panels[0].rows], _LABEL_LETTERS, _ROW)
     columns = min(2, len(data.panels))
     lines = -(-len(data.panels) // columns)
@@ -167,7 +167,7 @@ def _draw_centre(ax: Axes, y: float, row: StripRow, centre: Centre) -> None:
 
 # ---- parts of a row, which the figure of the regret shares
 
-MEAN_INTERVAL = f"mean, 95 % interval from {FEW_SEEDS} seeds on"
+MEAN_INTERVAL = f"mean, {SPREAD}"
 
 
 def dot() -> Line2D:

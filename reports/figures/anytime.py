@@ -1,22 +1,22 @@
-"""The best model so far against the cost so far, over everything a search trained."""
+"""The model that a search would deliver if it were stopped, against its cost so far."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pandas.api.typing import DataFrameGroupBy
 
 from reports.analysis.comparison import time_notes
-from reports.analysis.stats import FEW_SEEDS, mean_intervals
+from reports.analysis.effects import FEW_SEEDS
+from reports.analysis.losses import losses_of
+from reports.analysis.stats import mean_intervals
 from reports.data.groups import Group
 from reports.data.names import noted
 from reports.data.numbers import scaled
-from reports.data.quantities import PANEL_METRICS, TRAIN_FLOPS, WALL_SECONDS, Quantity
+from reports.data.quantities import ELBO, TRAIN_FLOPS, WALL_SECONDS, Quantity
 from reports.drawing.base import Marks
 from reports.drawing.layout import (
     legend_below,
@@ -41,37 +41,41 @@ from reports.drawing.traces import (
     scaled_axis,
     stepped,
 )
-from searchers.quantities import LAST_EPOCHS
 
 AXES = (TRAIN_FLOPS, WALL_SECONDS)
 _POINTS = 100  # of a mean curve at most
-_KEYS = ["search_id", "searcher", "seed", "trial", "epoch"]
-_SCORES = [metric.column for metric in PANEL_METRICS]
+_Y_LABEL = "loss of the model so far\n(parts of the gap) ↓"
 
 
 def anytime_data(group: Group) -> Marks | None:
     """Curves of the group's finished searches against training FLOPs and wall-clock; None where there is none.
 
-    A curve is the running minimum of the mean rank (see `candidates`) over the search's candidates, in the order of
-    their cost, which is that of all the search's trainings so far. It starts at the first candidate and ends at the
-    search's total cost. A searcher's mean curve starts where every seed has a candidate and ends with
-    its longest search; a search that has ended keeps its best.
+    A curve is the test loss of the model that one would get who stopped the search there: of its finished trainings so
+    far, in the order of their cost, the one with the best validation ELBO. The cost is that of all the search's
+    trainings so far. The curve starts at the first candidate (see `candidates`) and ends at the search's total cost,
+    with the model that it delivered. A searcher's mean curve starts where every seed has a candidate and ends with its
+    longest search; a search that has ended keeps its model.
 
-    One row a step of a curve; from `cost` on the curve is at `best_rank`, until the next step.
+    One row a step of a curve; from `cost` on the curve is at `loss`, until the next step.
 
     axis: what the cost is, with its unit: training FLOPs, or wall-clock in seconds.
-    line: `seed`, one search, or `mean`, over the n searches of its searcher. best_rank: see `candidates`; lower is
-    better. low, high: the mean's 95 % bootstrap interval, where there are enough searches for one. The last row of
-    a curve is its end.
+    line: `seed`, one search, or `mean`, over the n searches of its searcher. loss: -ELBO on the test split above the
+    best mean of a size of the grid, in parts of what latents are worth; lower is better. low, high: the mean's 95 %
+    t-interval, from 6 searches on. The last row of a curve is its end.
     """
+    losses = losses_of(group)
+    if losses is None:
+        return None
     done = group.done
-    rows = candidates(done, group.epochs)
+    rows = candidates(group)
+    done = done.assign(loss=(-done[ELBO.tested] - losses.best) / losses.gap)
+    rows = rows.assign(loss=(-rows["test"] - losses.best) / losses.gap)
     notes, parts = unfinished(group), []
     for axis in AXES:
         curves = _ended(_steps(rows, axis.column), done, axis.column)
         label = axis.heading("")
         lost = done.loc[~done["search_id"].isin(curves["search_id"].unique()), "searcher"]
-        notes += noted(f"Finished without ranked epochs or their {axis.label}", lost)
+        notes += noted(f"Finished without a test loss of their trainings or their {axis.label}", lost)
         for searcher, searcher_curves in curves.groupby("searcher"):
             several = searcher_curves["search_id"].nunique()
             if several < FEW_SEEDS:  # too few for an interval of their mean: each is drawn instead
@@ -81,75 +85,60 @@ def anytime_data(group: Group) -> Marks | None:
     if not parts:
         return None
     notes += time_notes(group)
-    columns = ["axis", "searcher", "line", "n", "seed", "search_id", "cost", "best_rank", "low", "high"]
+    columns = ["axis", "searcher", "line", "n", "seed", "search_id", "cost", "loss", "low", "high"]
     frame = pd.concat(parts, ignore_index=True).reindex(columns=columns).astype({"seed": "Int64"})
-    title = f"Best mean rank so far: {group.title}"
+    title = f"Model so far: {group.title}"
     return Marks(title, group.fid_features, tuple(group.searchers), frame, tuple(notes))
 
 
-def candidates(done: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
-    """The epochs that finished searches could have chosen, in order, with their mean rank and the cost up to them.
+def candidates(group: Group) -> pd.DataFrame:
+    """The finished trainings that finished searches could choose from, with the costs up to their ends.
 
     A search that compared its trainings says so by their Pareto front: every training is then a candidate. Otherwise
     only the chosen one is; what else was trained (a baseline that sets a bound) adds to the cost alone.
-    A candidate's value of a metric is the mean over the last epochs of its training up to it, as many as the choice
-    among trainings looks at. The candidates of one seed, of all searchers, are ranked together by each of the four
-    metrics, as a share of those that are better (0 best, 1 worst; ties share their mean rank; NaN ranks last). Their
-    mean over the metrics that some candidate of the seed has is the mean rank: lower is better. It says nothing beyond
-    this seed and these searchers.
+
+    val, test: the ELBO of the finished model on either split. train_flops, wall_seconds: of the search so far.
     """
-    searches = done.reindex(columns=["search_id", "pareto", "chosen_trial"])
-    place = epochs["search_id"].map(pd.Series(range(len(done)), index=done["search_id"], dtype=float))
-    rows = epochs.loc[place.notna(), [*_KEYS, *_SCORES, *(axis.column for axis in AXES)]]
-    at = place.dropna().to_numpy(dtype=int)  # of each row, its search's place in `done`
-    training = rows.groupby([at, rows["trial"].to_numpy()])
-    rows = rows.assign(train_flops=rows["train_flops"] + _spent_before(training), **_recent_means(rows, training))
-    compared = np.array([isinstance(front, list) and bool(front) for front in searches["pareto"]], dtype=bool)
-    rows = rows[compared[at] | (rows["trial"].to_numpy() == searches["chosen_trial"].to_numpy()[at])]
-    ranks = rows.groupby("seed")[_SCORES].rank(na_option="bottom")
-    others = rows.groupby("seed")["trial"].transform("size") - 1
-    shares = (ranks - 1).div(others.clip(lower=1), axis=0)
-    known = rows[_SCORES].notna().groupby(rows["seed"]).transform("any")
-    ranked: pd.DataFrame = rows.assign(mean_rank=shares.where(known).mean(axis=1)).dropna(subset=["mean_rank"])
-    return ranked
+    keys = ["search_id", "trial"]
+    done, epochs = group.done.reindex(columns=["search_id", "pareto", "chosen_trial"]), group.epochs
+    epochs = epochs[epochs["search_id"].isin(done["search_id"])]
+    ends = epochs.groupby(keys, sort=False).tail(1)[[*keys, "searcher", "seed", *(axis.column for axis in AXES)]]
+    ends = ends.assign(train_flops=ends["train_flops"] + _spent_before(ends))
+    # Assessments of a model with only some of its latents have no row of their epoch and size on the test split.
+    curves = group.curves[[*keys, "epoch", "size", "split", ELBO.column]]
+    val, test = (curves[curves["split"] == split].drop(columns="split") for split in ("val", "test"))
+    pairs = test.merge(val, on=[*keys, "epoch", "size"], suffixes=("_test", "_val"))
+    models = pairs.rename(columns={f"{ELBO.column}_{split}": split for split in ("test", "val")})
+    rows = ends.merge(models[[*keys, "val", "test"]], on=keys).merge(done, on="search_id")
+    compared = np.array([isinstance(front, list) and bool(front) for front in rows["pareto"]], dtype=bool)
+    found: pd.DataFrame = rows[compared | (rows["trial"] == rows["chosen_trial"]).to_numpy()]
+    return found.dropna(subset=["val", "test"])
 
 
-def _spent_before(training: DataFrameGroupBy[Any, Any]) -> np.ndarray:
+def _spent_before(ends: pd.DataFrame) -> pd.Series[float]:
     """Sums the FLOPs of the search's earlier trainings, for each row; NaN after one of unknown cost."""
-    totals = training["train_flops"].max()
-    before = totals.groupby(level=0).cumsum(skipna=False).groupby(level=0).shift(fill_value=0.0)
-    return before.to_numpy()[training.ngroup()]
-
-
-def _recent_means(rows: pd.DataFrame, training: DataFrameGroupBy[Any, Any]) -> dict[str, np.ndarray]:
-    """Averages each metric over the training's last epochs up to each row; NaN where one is; lower is better."""
-    age = training.cumcount().to_numpy()
-    signs = [1.0 if metric.better == "lower" else -1.0 for metric in PANEL_METRICS]
-    values = rows[_SCORES].to_numpy(dtype=float) * signs  # [N, 4]
-    total = values.copy()
-    for lag in range(1, min(LAST_EPOCHS, len(rows))):
-        total[lag:] += np.where((age >= lag)[lag:, None], values[:-lag], 0.0)
-    means = total / np.minimum(age + 1, LAST_EPOCHS)[:, None]
-    return dict(zip(_SCORES, means.T, strict=True))
+    so_far = ends.groupby("search_id")["train_flops"].transform(lambda flops: flops.cumsum(skipna=False))
+    before: pd.Series[float] = so_far.groupby(ends["search_id"]).shift(fill_value=0.0)
+    return before
 
 
 def _steps(rows: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """Keeps the candidates of known cost that were the search's best so far, by rising cost.
+    """Keeps the candidates of known cost that were the best so far on validation data, by rising cost.
 
     Trainings that ran at the same time overlap on the wall-clock, so their order is the clock's and not their numbers'.
     """
     by_cost = rows.assign(cost=rows[axis]).dropna(subset=["cost"]).sort_values(["search_id", "cost"], kind="stable")
-    best = by_cost.groupby("search_id")["mean_rank"].cummin()
-    is_step = best < best.groupby(by_cost["search_id"]).shift(fill_value=np.inf)
-    return by_cost.assign(best_rank=best)[is_step]
+    best = by_cost.groupby("search_id")["val"].cummax()
+    return by_cost[best > best.groupby(by_cost["search_id"]).shift(fill_value=-np.inf)]
 
 
 def _ended(steps: pd.DataFrame, done: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """Adds to each search's steps its total cost, at the rank of the last step."""
-    curves = steps[["searcher", "seed", "search_id", "cost", "best_rank"]]
+    """Adds to each search's steps its total cost, at the loss of the model that it delivered."""
+    curves = steps[["searcher", "seed", "search_id", "cost", "loss"]]
     ends = curves.groupby("search_id").tail(1)
-    total = ends["search_id"].map(done.set_index("search_id")[axis])
-    ends = ends.assign(cost=np.fmax(total, ends["cost"]))
+    of = done.set_index("search_id")
+    total, delivered = (ends["search_id"].map(of[name]) for name in (axis, "loss"))
+    ends = ends.assign(cost=np.fmax(total, ends["cost"]), loss=delivered.fillna(ends["loss"]))
     both = pd.concat([curves, ends]).sort_values(["search_id", "cost"], kind="stable")
     return both.drop_duplicates(["search_id", "cost"], keep="last")
 
@@ -163,30 +152,30 @@ def _mean(curves: pd.DataFrame) -> pd.DataFrame:
         log = np.log(np.maximum(costs, 1e-9 * costs[-1]))
         costs = costs[np.unique(np.searchsorted(log, np.linspace(log[0], log[-1], _POINTS)))]
     values = np.stack(
-        [curve["best_rank"].to_numpy()[np.searchsorted(curve["cost"], costs, side="right") - 1] for curve in each]
+        [curve["loss"].to_numpy()[np.searchsorted(curve["cost"], costs, side="right") - 1] for curve in each]
     )  # [seeds, costs]
-    low, high = mean_intervals(values.T).T
-    return pd.DataFrame({"cost": costs, "best_rank": values.mean(axis=0), "low": low, "high": high})
+    low, high = mean_intervals(values.T).T if len(each) >= FEW_SEEDS else (np.nan, np.nan)
+    return pd.DataFrame({"cost": costs, "loss": values.mean(axis=0), "low": low, "high": high})
 
 
 def draw_anytime(data: Marks) -> Figure:
     """Two panels, one above the other; a curve's marker is where its search, or the mean's longest search, ends."""
     styles = drawn_styles(data.searchers, data.marks["searcher"])
     entries = searcher_entries(styles.values(), is_line=True)
-    height = 4.4 + 0.1 * len(entries[1]) + 0.12 * len(data.notes)
+    height = 4.8 + 0.1 * len(entries[1]) + 0.12 * len(data.notes)
     figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
     wrapped_title(figure, data.title)
     panels = figure.subplots(2, 1, sharey=True)
     for ax, axis in zip(panels, AXES, strict=True):
         _draw_panel(ax, data.marks[data.marks["axis"] == axis.heading("")], axis, styles)
-        ax.set_ylabel("best mean rank so far\n(0 best, 1 worst) ↓")
+        ax.set_ylabel(_Y_LABEL)
     lines = set(data.marks["line"])
-    reading = "Large marker: search's end."
+    reading = "Large marker: search's end. 0: the best size of the grid, by its mean; 1: a model without latents."
     if "mean" in lines:
         reading += " Line: mean over seeds" + ("; thin: a seed." if "seed" in lines else ".")
     notes = [reading, *data.notes]
     if data.marks["low"].notna().any():
-        notes.insert(1, "Band: 95 % bootstrap interval of the mean.")
+        notes.insert(1, "Band: 95 % t-interval of the mean.")
     legend_below(figure, *entries, notes)
     return figure
 
@@ -211,18 +200,18 @@ def _draw_panel(ax: Axes, curves: pd.DataFrame, axis: Quantity, styles: dict[str
             _draw_main(ax, seeds, style)
             continue
         for _, seed in seeds.groupby("search_id"):
-            ax.plot(seed["cost"], seed["best_rank"], drawstyle="steps-post", color=color, linewidth=0.5, alpha=0.5)
+            ax.plot(seed["cost"], seed["loss"], drawstyle="steps-post", color=color, linewidth=0.5, alpha=0.5)
         ax.fill_between(mean["cost"], mean["low"], mean["high"], step="post", color=color, alpha=0.15, linewidth=0)
         _draw_main(ax, mean, style)
     ax.set_xlabel(f"{axis.label} of the search so far ({unit})")
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
 
 
 def _draw_main(ax: Axes, curve: pd.DataFrame, style: SearcherStyle) -> None:
     """The curve, with small markers along it to tell it apart without colour, and a large one at its end."""
     look = {**style.mark, "linestyle": style.linestyle}
-    ax.plot(curve["cost"], curve["best_rank"], drawstyle="steps-post", markersize=4, markevery=0.15, **look)
-    ax.plot(curve["cost"].iloc[-1:], curve["best_rank"].iloc[-1:], markersize=7, zorder=3, **look)
+    ax.plot(curve["cost"], curve["loss"], drawstyle="steps-post", markersize=4, markevery=0.15, **look)
+    ax.plot(curve["cost"].iloc[-1:], curve["loss"].iloc[-1:], markersize=7, zorder=3, **look)
 
 
 def interactive_anytime(data: Marks, most_runs: int) -> Iterable[Choice]:
@@ -238,14 +227,14 @@ def interactive_anytime(data: Marks, most_runs: int) -> Iterable[Choice]:
         for name, style in drawn_styles(data.searchers, curves["searcher"]).items():
             seeds, mean = (curves[(curves["searcher"] == name) & (curves["line"] == kind)] for kind in ("seed", "mean"))
             lines = [
-                line(run, "cost", "best_rank", style, hover, run_text(style, run.iloc[0]), is_main=mean.empty)
+                line(run, "cost", "loss", style, hover, run_text(style, run.iloc[0]), is_main=mean.empty)
                 for _, run in seeds.groupby("search_id")
             ]
             if len(mean):
                 lines += band(mean, "cost", "low", "high", style)
-                lines.append(line(mean, "cost", "best_rank", style, hover, mean_text(style, mean["n"])))
+                lines.append(line(mean, "cost", "loss", style, hover, mean_text(style, mean["n"])))
             traces += [stepped(trace) | {"legendgroup": name} for trace in named_once(lines)]
         traces = main_on_top(traces)
         x = scaled_axis(f"{cost.label} of the search so far ({unit})", curves["cost"].tolist())
-        y = scaled_axis("best mean rank so far (0 best, 1 worst) ↓", [], SIDE_LETTERS) | {"rangemode": "tozero"}
+        y = scaled_axis(_Y_LABEL.replace("\n", " "), [], SIDE_LETTERS) | {"rangemode": "tozero"}
         yield choice(cost.label, traces, xaxis=x, yaxis=y)

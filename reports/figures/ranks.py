@@ -1,4 +1,4 @@
-"""Mean ranks of the searchers over all blocks, by every measure: the data of the critical-difference diagrams."""
+"""Mean ranks of the searchers over all blocks, by the ELBO and the decision metrics, as a description."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RankPanel:
 
 @dataclass(frozen=True)
 class Ranks:
-    """The diagrams, the overall score's first, and sentences on how to read them."""
+    """The diagrams, the ELBO's first, and sentences on how to read them."""
 
     title: str
     panels: tuple[RankPanel, ...]
@@ -61,10 +61,16 @@ def ranks_data(analysis: Analysis) -> Ranks | None:
     if len(blocks.searchers) < 2:
         return None
     panels = tuple(_panel(measure) for measure in blocks.measures)
-    notes = ["Mean rank inside the blocks (a block is one seed of one dataset, backbone and protocol), 1 is best."]
+    if not panels:
+        return None
+    notes = [
+        "A description, no claim: a rank depends on who else is there, and seeds of one data set are not independent "
+        "data. Mean rank inside the blocks (a block is one seed of one data set and network), 1 is best; a failed "
+        "search is last."
+    ]
     if any(np.isfinite(panel.friedman_p) for panel in panels):
         notes.append(
-            "Bars join searchers that the tests do not tell apart: all where Friedman's p is 0.05 or more, "
+            "Bars join searchers that the ranks do not tell apart: all where Friedman's p is 0.05 or more, "
             "else those within Nemenyi's critical difference (CD)."
         )
     if len(blocks.searchers) < 3:

@@ -9,12 +9,26 @@ from reports.figures.cost import cost_data
 from reports.figures.images import draw_images, images_data
 from reports.figures.latent_dim import latent_dim_data
 from reports.figures.learning import draw_learning, interactive_learning, learning_data
+from reports.figures.quality import draw_quality, interactive_quality, quality_data
 from reports.figures.ranks import draw_ranks, ranks_data
 from reports.figures.regret import draw_regret, interactive_regret, regret_data
 from reports.figures.tradeoff import draw_tradeoff, interactive_tradeoff, tradeoff_data
 from reports.figures.trainings import draw_trainings, trainings_data
 
+QUALITY = "quality"  # the figure that the page shows first
+
 GROUP_FIGURES = {
+    QUALITY: FigureKind(
+        "Quality of finished models on the test split against their latent size. A mark is a training, filled (on the "
+        "page: large) where it is the one that its search chose; a line is the mean over seeds, its band the range of "
+        "the seeds, from 6 seeds on the 95 % t-interval. A method that trains one model only has no line. Dashed: the "
+        "mean loss of the best size and 5 % of the gap, which is all that latents are worth; below it a size is as "
+        "good as the best. Grey area: from the smallest to the largest size that the grid's rule called as good in any "
+        "seed. Rate against distortion: what the KL buys.",
+        quality_data,
+        draw_quality,
+        interactive_quality,
+    ),
     "cost": FigureKind(
         "What each search cost until the finished model of the chosen size existed: all its trainings and evaluations, "
         "a baseline that set a bound for another included; loading the data and scoring on the test split are not. CPU "
@@ -36,20 +50,21 @@ GROUP_FIGURES = {
         interactive_tradeoff,
     ),
     "anytime": FigureKind(
-        "Mean rank of the best candidate so far against the cost so far. Candidates are the epochs of the trainings "
-        "that a search chose from; other trainings, such as a baseline that sets a bound, add their cost alone. Each "
-        "epoch has the means of its training's last 5 epochs; all candidates of a seed are ranked together in each of "
-        "the four validation metrics, from 0 (best) to 1, and the ranks averaged. Mean over seeds from where each has "
-        "a candidate to its longest search's end, with its 95 % bootstrap interval where there are at least 3 seeds.",
+        "What a search would deliver if it were stopped, against its cost so far: the finished training with the best "
+        "validation ELBO, drawn at its loss on the test split. Losses are above the best size of the grid, in parts of "
+        "what latents are worth. A search ends at the model that it did deliver; one that watches a single training "
+        "has just that. Trainings that are not chosen from, such as a baseline that sets a bound, add their cost "
+        "alone. Mean over seeds from where each has a model, with its 95 % t-interval from 6 seeds on; below that "
+        "every seed is drawn.",
         anytime_data,
         draw_anytime,
         interactive_anytime,
     ),
     "regret": FigureKind(
-        "Validation metrics of each searcher's chosen training less the best that any training of the grid search of "
-        "its seed reached (turned round for the silhouette): above 0 is worse, below 0 better. That best may come from "
-        "another training in each metric, so the grid itself has regret. Bars: means, from 3 seeds on with 95 % "
-        "bootstrap intervals.",
+        "Test metrics of each search less those of the grid's training, in its seed, of the size that has the best "
+        "mean over the other seeds: what one would have had who knew the best size. Right of 0 is worse. The grey "
+        "band is what retraining the best size costs: one standard deviation of its trainings between seeds. Bars: "
+        "means, with the range of the seeds, from 6 seeds on with 95 % t-intervals.",
         regret_data,
         draw_regret,
         interactive_regret,
@@ -78,10 +93,11 @@ GROUP_FIGURES = {
 
 OVERALL_FIGURES = {
     "ranks": FigureKind(
-        "Critical-difference diagrams: mean rank of each searcher over the blocks, a block being one seed of one "
-        "dataset, backbone and protocol, in the overall score (mean of the four metrics' ranks in the block), in each "
-        "test metric and in training FLOPs; 1 is best. Bars join searchers that the tests do not tell apart: all where "
-        "Friedman's p is 0.05 or more, else those whose mean ranks are closer than Nemenyi's critical difference (CD).",
+        "Mean rank of each searcher over the blocks, a block being one seed of one data set and network, by the test "
+        "ELBO and the four metrics of the papers; 1 is best. A description: a rank depends on who else is compared, "
+        "and seeds of one data set are not independent data, so no claim rests on it. Bars join searchers that the "
+        "ranks do not tell apart: all where Friedman's p (of shuffled ranks) is 0.05 or more, else those whose mean "
+        "ranks are closer than Nemenyi's critical difference (CD).",
         ranks_data,
         draw_ranks,
     ),

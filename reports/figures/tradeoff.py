@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from reports.data.groups import Group
 from reports.data.names import noted
 from reports.data.numbers import scaled
-from reports.data.quantities import PANEL_METRICS, TRAIN_FLOPS, Quantity
+from reports.data.quantities import QUALITY_METRICS, TRAIN_FLOPS, Quantity
 from reports.drawing.base import Marks
 from reports.drawing.layout import (
     fold,
@@ -43,7 +43,7 @@ def tradeoff_data(group: Group) -> Marks | None:
     """
     done = group.done
     parts, notes = [], unfinished(group)
-    for metric in PANEL_METRICS:
+    for metric in QUALITY_METRICS:
         seeds = pd.DataFrame(
             {
                 "metric": metric.heading(group.fid_features),
@@ -54,7 +54,7 @@ def tradeoff_data(group: Group) -> Marks | None:
             }
         ).dropna(subset=["cost", "quality"])
         parts.append(_with_means(seeds, metric))
-        lost = done.loc[~done.index.isin(seeds.index), "searcher"]
+        lost = done.loc[~done.index.isin(seeds.index) & done[metric.tested].notna().any(), "searcher"]
         notes += noted(f"Finished without {metric.label} or FLOPs", lost)
     marks = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"seed": "Int64"})
     if marks.empty:
@@ -84,7 +84,7 @@ def draw_tradeoff(data: Marks) -> Figure:
     marks = data.marks.assign(cost=data.marks["cost"] / divisor)
     panels = [
         (ax, metric, marks[marks["metric"] == metric.heading(data.fid_features)])
-        for ax, metric in zip(axes.flat, PANEL_METRICS, strict=True)
+        for ax, metric in zip(axes.flat, QUALITY_METRICS, strict=True)
     ]
     if worth_log(marks["cost"].tolist()):
         log_scale(axes[0, 0], "x", marks["cost"].tolist(), _TICKS)
@@ -139,7 +139,7 @@ def interactive_tradeoff(data: Marks, most_runs: int) -> Iterable[Choice]:
     divisor, unit = scaled(TRAIN_FLOPS.column, data.marks["cost"].max())
     marks = data.marks.assign(cost=data.marks["cost"] / divisor)
     x = scaled_axis(f"training FLOPs of the whole search ({unit})", marks["cost"].tolist())
-    for metric in PANEL_METRICS:
+    for metric in QUALITY_METRICS:
         metric_marks = marks[marks["metric"] == metric.heading(data.fid_features)]
         if metric_marks.empty:
             continue

@@ -13,12 +13,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.analysis.answer import AGAINST_GRID
 from reports.data.groups import Group
+from reports.data.measured import measured
 from reports.data.names import in_order
 from reports.drawing.base import Report, Written
 from reports.drawing.traces import Choice, json_text
+from reports.figures.registry import QUALITY
 from reports.page.style import markers_css, markers_svg
 from reports.page.tables import (
+    answer_table,
     definitions_table,
     environment_table,
     failures,
@@ -95,11 +99,11 @@ def page(report: Report) -> str:
     csv = [path for path in (*report.tables, *(figure.csv for figure in report.figures)) if path.suffix == ".csv"]
     embedded = _smallest(csv, CSV_BYTES)
     runs = min(MOST_RUNS, PAGE_RUNS // len(groups))
-    sections = _sections(groups, report, embedded, runs)
+    quality, sections = _sections(groups, report, embedded, runs)
     searchers = in_order(name for group in groups for name in group.searchers)
     source = {name: loader.get_source(jinja, name)[0] for name in ("page.css", "page.js")}
     css = source["page.css"] + markers_css(searchers)
-    plotly = _plotly() if any(section.plots for section in sections) else ""
+    plotly = _plotly() if any(section.plots for section in (*quality, *sections)) else ""
     searches = pd.concat([group.searches for group in groups])
     table = searches_table(groups)
     return jinja.get_template("index.html").render(
@@ -111,7 +115,10 @@ def page(report: Report) -> str:
         markers=markers_svg(searchers),
         counts={status: int((searches["status"] == status).sum()) for status in ("done", "failed", "running")},
         datasets=sorted(set(searches["dataset"])),
-        groups=[(of.headline, summary_table(of), of.group.data, of.group.space) for of in report.analysis.groups],
+        answers=[(of.headline, answer_table(of), of.group.data, of.group.space) for of in report.analysis.groups],
+        against_grid_caption=AGAINST_GRID,
+        quality=quality,
+        summaries=[(of.group.title, measured(of.group), summary_table(of)) for of in report.analysis.groups],
         claims=report.analysis.claims,
         tables=[_link(path, embedded) for path in report.tables],
         sources=[Link("", path.name, _data_uri("text/plain", path.read_bytes())) for path in report.sources],
@@ -139,18 +146,25 @@ def _smallest(paths: Sequence[Path], budget: int) -> set[Path]:
     return found
 
 
-def _sections(groups: Sequence[Group], report: Report, embedded: set[Path], runs: int) -> list[Section]:
-    """Makes a section for all groups, then one for each group, as far as there are figures."""
+def _sections(
+    groups: Sequence[Group], report: Report, embedded: set[Path], runs: int
+) -> tuple[list[Section], list[Section]]:
+    """Makes a section for each group, then one for all groups, as far as there are figures.
+
+    Quality against latent size comes in sections of its own, the first of the pair.
+    """
     choices = [(written, written.choices(runs)) for written in report.figures]
     full = _smallest([written.png for written, choice in choices if not choice], IMAGE_BYTES)
-    sections = []
-    for group in (None, *groups):
-        figures = [_figure(*pair, embedded, full) for pair in choices if pair[0].group is group]
-        plots, stills = ([figure for figure in figures if bool(figure.choices) is kind] for kind in (True, False))
-        stills.sort(key=lambda figure: figure.is_wide)
-        if figures:
-            sections.append(Section(group.title if group else "All groups", tuple(plots), tuple(stills)))
-    return sections
+    found: tuple[list[Section], list[Section]] = ([], [])
+    for group in (*groups, None):
+        for sections, is_quality in zip(found, (True, False), strict=True):
+            shown = [pair for pair in choices if pair[0].group is group and (pair[0].name == QUALITY) == is_quality]
+            figures = [_figure(*pair, embedded, full) for pair in shown]
+            plots, stills = ([figure for figure in figures if bool(figure.choices) is kind] for kind in (True, False))
+            stills.sort(key=lambda figure: figure.is_wide)
+            if figures:
+                sections.append(Section(group.title if group else "All groups", tuple(plots), tuple(stills)))
+    return found
 
 
 def _figure(written: Written, choices: tuple[Choice, ...], embedded: set[Path], full: set[Path]) -> Figure:

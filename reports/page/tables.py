@@ -12,36 +12,24 @@ import pandas as pd
 from benchmark.store.doubts import doubts
 from benchmark.text import features_kind
 from reports.analysis.analysis import GroupAnalysis
+from reports.analysis.answer import HEADINGS, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
 from reports.data.names import in_order, label
-from reports.data.numbers import number_text
-from reports.data.quantities import DEVICE_SECONDS, IMAGES_SEEN, SHOWN_COSTS, SHOWN_METRICS, TRAIN_FLOPS, WALL_SECONDS
+from reports.data.numbers import number_text, quantity_text
+from reports.data.quantities import (
+    DEVICE_SECONDS,
+    IMAGES_SEEN,
+    SHOWN_COSTS,
+    SHOWN_METRICS,
+    TRAIN_FLOPS,
+    WALL_SECONDS,
+    Quantity,
+)
+from reports.page.definitions import DEFINITIONS, IN_USE
 
 _TABLE_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
 _LONG = 60  # letters from which a cell asks for a wide column
-DEFINITIONS = {
-    "wall_seconds": "From the start of a search to the finished model of the chosen size, all its trainings and "
-    "evaluations in it; time lost to a kill is not. It compares within one execution: sequential, spread or stacked.",
-    "train_seconds": "Time of the training steps of all trainings.",
-    "eval_seconds": "Time of the metrics on validation data, of all trainings.",
-    "device_seconds": "Training and evaluation time of what the search occupied: each of its threads on a CPU, or one "
-    "GPU. Core-seconds and GPU-seconds do not compare.",
-    "train_flops": "Floating-point operations of the matrix products and convolutions of all trainings, counted on one "
-    "step at each size: no noisy machine can bend them.",
-    "images_seen": "Images that passed through the network in all trainings of the search.",
-    "recon_nll": "Bernoulli negative log-likelihood of an image given a sampled z.",
-    "recon_sse": "Squared error of the reconstruction from a sampled z.",
-    "kl": "Divergence of the posterior of z from the prior, summed over the latents.",
-    "fid_recon": "Fréchet distance between the features of real images and of their reconstructions.",
-    "fid_gen": "Fréchet distance between the features of real images and of samples from the prior.",
-    "silhouette": "Of K-means clusters, as many as there are classes, of 500 sampled latents; from -1 to 1.",
-}
-
-IN_USE = (
-    "Latents whose posterior mean varies over the images with a variance above 0.01 (Burda et al. 2016), on the test "
-    "split; of running searches on validation data."
-)
 
 
 @dataclass(frozen=True)
@@ -110,6 +98,11 @@ def number_cell(value: float) -> Cell:
     return Cell(number_text(value), value)
 
 
+def cost_cell(cost: Quantity, value: float) -> Cell:
+    """A cost in a readable unit; its column is sorted by the number in the store's."""
+    return Cell(quantity_text(cost, value), value)
+
+
 def searches_table(groups: Sequence[Group]) -> Table:
     """One row a search, of all groups and statuses; protocol and FID features where the groups differ in them."""
     protocols = len({group.protocol_hash for group in groups}) > 1
@@ -118,7 +111,7 @@ def searches_table(groups: Sequence[Group]) -> Table:
     columns = [Column("dataset"), Column("backbone"), *([Column("protocol")] if protocols else [])]
     columns += [Column("searcher"), Column("seed", True), Column("status"), Column("latent size", True)]
     columns += [Column("latents in use", True)]
-    columns += [Column(cost.heading(""), True) for cost in _TABLE_COSTS]
+    columns += [Column(cost.label, True) for cost in _TABLE_COSTS]
     columns += [Column(f"{metric.heading(common)} {metric.arrow}", True) for metric in SHOWN_METRICS]
     columns += [*([Column("FID features")] if len(features) > 1 else []), Column("doubts"), Column("error")]
     rows = []
@@ -128,7 +121,7 @@ def searches_table(groups: Sequence[Group]) -> Table:
         cells += [searcher_cell(search["searcher"]), number_cell(search["seed"])]
         cells += [Cell(search["status"], status=search["status"]), number_cell(search["latent_dim"])]
         cells += [number_cell(search["test_active_units"])]
-        cells += [number_cell(search[cost.column]) for cost in _TABLE_COSTS]
+        cells += [cost_cell(cost, search[cost.column]) for cost in _TABLE_COSTS]
         cells += [number_cell(search[metric.tested]) for metric in SHOWN_METRICS]
         cells += [Cell(features_kind(group.fid_features) or "unknown")] if len(features) > 1 else []
         cells += [Cell("; ".join(doubts(search.to_dict())))]
@@ -137,12 +130,25 @@ def searches_table(groups: Sequence[Group]) -> Table:
     return Table(tuple(columns), tuple(rows))
 
 
+def answer_table(of: GroupAnalysis) -> Table:
+    """A row a method: its verdict against the grid search; empty where there is none."""
+    columns = [Column("searcher"), *(Column(heading, heading != "verdict") for heading in HEADINGS)]
+    rows = []
+    for row in answer_rows(of):
+        cells = [
+            Cell(text, status=row.shown.replace(" ", "-") if heading == "verdict" else "")
+            for heading, text in zip(HEADINGS, row.cells, strict=True)
+        ]
+        rows.append((searcher_cell(row.searcher), *cells))
+    return Table(tuple(columns), tuple(rows))
+
+
 def summary_table(of: GroupAnalysis) -> Table:
     """A row a searcher: means over its finished seeds."""
     columns = [Column("searcher")]
     columns += [Column("done / failed / running", True), Column("latent size, median (min–max)", True)]
     columns += [Column("latents in use", True)]
-    columns += [Column(cost.heading(""), True) for cost in (TRAIN_FLOPS, WALL_SECONDS)]
+    columns += [Column(cost.label, True) for cost in (TRAIN_FLOPS, WALL_SECONDS)]
     columns += [Column(f"{metric.heading(of.group.fid_features)} {metric.arrow}", True) for metric in SHOWN_METRICS]
     table = [
         (

@@ -6,19 +6,13 @@ import re
 from collections.abc import Sequence
 
 from reports.analysis.analysis import Analysis, GroupAnalysis
+from reports.analysis.answer import AGAINST_GRID, HEADINGS, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
+from reports.data.measured import measured
 from reports.data.quantities import SHOWN_COSTS, SHOWN_METRICS
 
 _ERROR_LENGTH = 300
-_TESTS = (
-    "A block is one seed of one dataset, backbone and protocol; compared are the searchers and blocks that make the "
-    "table without gaps with the most pairs of searches. The overall score is the mean of a searcher's four ranks "
-    "inside a block: by FID of reconstructions, FID of samples, silhouette and reconstruction NLL on the test split. "
-    "A difference is claimed where Friedman's test finds one among all searchers and the paired Wilcoxon signed-rank "
-    "test between the two, at 5 % after Holm's correction over the pairs of one measure. `significance.csv` has every "
-    "pair."
-)
 
 
 def escape(text: str) -> str:
@@ -36,15 +30,14 @@ def comparison_page(analysis: Analysis) -> str:
     """The page: per group the costs, the test metrics and their cautions; the tests; failed and running searches."""
     parts = [
         "# Comparison of searchers",
-        "Mean ± standard deviation over finished seeds; a single seed has none. "
+        "Mean ± standard deviation over finished seeds; a single seed has none, and of equal values none is printed. "
         "`x` is the multiple of the grid search's mean in the same group. Arrows point to the better direction. "
-        "`comparison.csv` also has bootstrap 95 % intervals of the means (percentile method), which are too narrow "
-        "with few seeds: of normal values they cover the true mean in 74 % of cases with 3 seeds, in 90 % with 10.",
+        "`comparison.csv` also has the range of the seeds, from 6 seeds on 95 % t-intervals of the means.",
     ]
     for of in analysis.groups:
         parts += _group(of)
     groups = [of.group for of in analysis.groups]
-    parts += ["## Significance", _TESTS, "\n".join(f"- {escape(sentence)}" for sentence in analysis.claims)]
+    parts += ["## Over all groups", "\n".join(f"- {escape(sentence)}" for sentence in analysis.claims)]
     parts += _listing("Failed searches", groups, "failed", "No search failed.")
     parts += _listing("Running searches", groups, "running", "No search is running.")
     return "\n\n".join(parts) + "\n"
@@ -65,10 +58,16 @@ def _group(of: GroupAnalysis) -> list[str]:
     ]
     quality = [[row["searcher"], *(plus_minus(row, metric) for metric in SHOWN_METRICS)] for row in rows]
     cost_header = ["searcher", "done/failed/running", "latent size: median (min–max)", "latents in use"]
-    cost_header += [cost.heading(group.fid_features) for cost in SHOWN_COSTS]
+    cost_header += [cost.label for cost in SHOWN_COSTS]
     quality_header = ["searcher", *(f"{m.heading(group.fid_features)} {m.arrow}" for m in SHOWN_METRICS)]
-    parts = [f"## {escape(group.title)}", escape(group.conditions), "### Latent size and cost"]
-    parts += [table(cost_header, costs), "### Quality on the test split", table(quality_header, quality)]
+    parts = [f"## {escape(group.title)}", escape(group.conditions), escape(of.headline.lead)]
+    against = answer_rows(of)
+    if against:
+        lines = [[row.searcher, *row.cells] for row in against]
+        parts += ["### Against the grid search", table(["searcher", *HEADINGS], lines), AGAINST_GRID]
+    parts.append("### Latent size and cost")
+    parts += [table(cost_header, costs), "### Quality on the test split", *map(escape, measured(group))]
+    parts.append(table(quality_header, quality))
     return [*parts, *map(escape, of.cautions)]
 
 

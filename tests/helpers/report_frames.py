@@ -13,7 +13,7 @@ from benchmark.store import ResultsStore
 from benchmark.store.columns import KEYS
 from benchmark.store.rows import EPOCH_COLUMNS
 from reports.data.groups import Group, read_groups
-from reports.data.quantities import SHOWN_METRICS
+from reports.data.quantities import METRICS
 
 Row = dict[str, Any]
 GROUP = {"dataset": "digits", "backbone": "mlp", "protocol": "digits", "protocol_hash": "3fa2c19b77", "epochs": 6}
@@ -23,7 +23,7 @@ def search(searcher: str, seed: int = 0, status: str = "done", **values: Any) ->
     done = {
         **{"latent_dim": 8, "n_trials": 1, "chosen_trial": 0, "test_fid_features": "classifier", "env_device": "cpu"},
         **{"wall_seconds": 30.0, "train_seconds": 20.0, "eval_seconds": 8.0, "images_seen": 600, "train_flops": 2e9},
-        **{metric.tested: 1.0 for metric in SHOWN_METRICS},
+        **{metric.tested: 1.0 for metric in METRICS},
     }
     keys = {"searcher": searcher, "seed": seed, "status": status, "error": None}
     row = {**GROUP, **keys, **(done if status == "done" else {}), **values}
@@ -33,7 +33,7 @@ def search(searcher: str, seed: int = 0, status: str = "done", **values: Any) ->
 
 def epochs(of: Row, sizes: list[int], trial: int = 0, **values: Any) -> list[Row]:
     keys = {key: of[key] for key in ("search_id", "dataset", "backbone", "searcher", "seed")}
-    metrics = {metric.column: 1.0 for metric in SHOWN_METRICS}
+    metrics = {metric.column: 1.0 for metric in METRICS}
     return [
         {**keys, "trial": trial, "epoch": n, "latent_dim": size, "fid_features": "classifier", **metrics, **values}
         for n, size in enumerate(sizes, start=1)
@@ -49,8 +49,10 @@ class Frames:
         epochs: list[Row] | None = None,
         galleries: Row | None = None,
         trials: list[Row] | None = None,
+        curves: list[Row] | None = None,
     ) -> None:
         self._searches, self._epochs, self._trials = searches, epochs or [], trials or []
+        self._curves = curves or []
         self._galleries = galleries or {}
 
     def searches(self) -> pd.DataFrame:
@@ -62,12 +64,28 @@ class Frames:
     def trials(self) -> pd.DataFrame:
         return pd.DataFrame(self._trials)
 
+    def curves(self) -> pd.DataFrame:
+        return pd.DataFrame(self._curves)
+
     def gallery(self, search_id: str) -> dict[str, np.ndarray] | None:
         return self._galleries.get(search_id)
 
 
-def group(searches: list[Row], logged: list[Row] | None = None, galleries: Row | None = None) -> Group:
-    groups = read_groups(Frames(searches, logged, galleries), "results")
+def assessed(of: Row, size: int, trial: int = 0, split: str = "test", **values: Any) -> Row:
+    """A row of `curves()`: a model of a search, at the end of its training unless `values` have another epoch."""
+    keys = {key: of[key] for key in ("search_id", "dataset", "backbone", "searcher", "seed")}
+    metrics = {metric.column: 1.0 for metric in METRICS}
+    counts = {"draws": 20, "fid_samples": 10_000, "images": 360}
+    return {**keys, "trial": trial, "epoch": 6, "split": split, "size": size, **metrics, **counts, **values}
+
+
+def group(
+    searches: list[Row],
+    logged: list[Row] | None = None,
+    galleries: Row | None = None,
+    curves: list[Row] | None = None,
+) -> Group:
+    groups = read_groups(Frames(searches, logged, galleries, None, curves), "results")
     assert len(groups) == 1
     return groups[0]
 

@@ -72,7 +72,8 @@ def test_shortened_keeps_both_ends() -> None:
     [
         ("123.4 ± 0.5", False, r"$123.4 \pm 0.5$"),
         ("123.4 ± 0.5", True, r"$\mathbf{123.4} \pm 0.5$"),
-        ("(3.210 ± 0.010)e12", True, r"$(\mathbf{3.210} \pm 0.010) \times 10^{12}$"),
+        ("3.210 ± 0.010 T", True, r"$\mathbf{3.210} \pm 0.010$ T"),
+        ("(1.00 ± 0.30)e-5", False, r"$(1.00 \pm 0.30) \times 10^{-5}$"),
         ("1.234e-5", False, r"$1.234 \times 10^{-5}$"),
         ("-5.000", False, "$-5.000$"),
         ("0.18x", False, r"$0.18\times$"),
@@ -113,9 +114,9 @@ def test_costs_have_readable_units_and_multiples_of_the_grid() -> None:
     searches += [search("ald", s, wall_seconds=1800.0, train_flops=1e12, latent_dim=n) for s, n in [(0, 9), (1, 14)]]
     source = _source(searches)
     costs, _ = _tables(source)
-    assert costs["Grid"]["wall-clock (h)"] == r"$3.000 \pm 1.414$"
-    assert costs["ALD"]["wall-clock (h)"] == r"$\mathbf{0.5000} \pm 0.0000$"
-    assert costs["ALD"]["training FLOPs (TFLOP)"] == r"$\mathbf{1.000} \pm 0.000$"
+    assert costs["Grid"]["wall-clock (h)"] == r"$3.0 \pm 1.4$"
+    assert costs["ALD"]["wall-clock (h)"] == r"$\mathbf{0.500}$"
+    assert costs["ALD"]["training FLOPs (TFLOP)"] == r"$\mathbf{1.00}$"
     assert costs["ALD"]["latent size: median (min--max)"] == "11.5 (9--14)"
     assert costs["ALD"]["seeds"] == "2"
     below = [cells for cells in _lines(source) if cells[0] == "" and r"\times" in cells[4]]
@@ -131,9 +132,9 @@ def test_without_a_grid_search_there_are_no_multiples() -> None:
 
 def test_the_best_is_bold_in_its_metrics_direction() -> None:
     values = {"grid": (20.0, 0.3), "ald": (19.0, 0.1), "tpe": (21.0, 0.2)}
-    rows = [search(name, test_recon_nll=nll, test_silhouette=s) for name, (nll, s) in values.items()]
+    rows = [search(name, test_recon_nll=nll, test_silhouette_excess=s) for name, (nll, s) in values.items()]
     _, quality = _tables(_source(rows))
-    nll, silhouette = r"reconstruction NLL (nats/image) $\downarrow$", r"silhouette $\uparrow$"
+    nll, silhouette = r"reconstruction NLL (nats/image) $\downarrow$", r"silhouette less that of noise $\uparrow$"
     assert [quality[name][nll] for name in ("Grid", "TPE", "ALD")] == ["$20.00$", "$21.00$", r"$\mathbf{19.00}$"]
     assert [quality[name][silhouette] for name in ("Grid", "TPE", "ALD")] == [
         r"$\mathbf{0.3000}$",
@@ -169,7 +170,7 @@ def test_caption_says_what_was_run_and_what_failed() -> None:
     assert "Failed, not in the means: ALD (1)." in caption
     assert r"Still running, not in the means: my\_own:Thing (1)." in caption
     assert r"\label{tab:comparison-digits-mlp}" in source
-    assert "Fewer than 3 finished seeds: ald (1), my" in source
+    assert "Fewer than 6 finished seeds: grid (3), ald (1), my" in source
     costs, quality = _tables(source)
     assert set(costs) == set(quality) == {"Grid", "ALD", r"my\_own:Thing"}
     assert set(list(quality[r"my\_own:Thing"].values())[2:]) == {"--"}
@@ -206,7 +207,7 @@ def test_frame_latex() -> None:
     assert headings == [r"data \& model", r"recon\_nll {[}nats/image{]}", "epochs", r"var $\geq$ 0.01", "stopped"]
     assert lines[-3][1:] == ["$102.3$", "$100$", r"$1.234 \times 10^{-5}$", "yes"]
     assert [cell.removeprefix(r"\raggedright ") for cell in lines[-2]] == ["--", "--", "--", r"$\infty$", "no"]
-    assert lines[-1][1:] == [r"$1.200 \times 10^{12}$", "$7$", r"$-$$\infty$", "yes"]
+    assert lines[-1][1:] == ["$1.200$ T", "$7$", r"$-$$\infty$", "yes"]
     assert r"\begin{table}" in frame_latex(PAPER_TABLE[["epochs", "stopped"]], "narrow", "n")
     unknown = pd.DataFrame({"paper's sd": [math.nan], "note": [None], "long": ["words " * 20]})
     assert r"{@{}rlp{0.4\linewidth}@{}}" in frame_latex(unknown, "nothing is there", "n")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from page_store import DECISIVE, seeds
-from report_frames import Frames, epochs, group
+from page_store import seeds
+from report_frames import Frames, assessed, epochs, group
 
 from reports.data.groups import Group, read_groups
 from reports.drawing.contrast import contrast, on_dark
@@ -54,19 +54,17 @@ def test_tradeoff_plot_has_the_frames_points(compared: Group) -> None:
 
 def test_regret_plot_names_each_searcher_in_its_row(compared: Group) -> None:
     rows = compared.searches.to_dict("records")
-    trials = [
-        {**{key: row[key] for key in ("search_id", "searcher", "seed")}, "trial": 0, **dict.fromkeys(DECISIVE, value)}
-        for row, value in zip(rows, (25.0, 24.0, 21.0, 20.0, 22.0), strict=True)  # ald's two, then grid's three
-    ]
-    found = read_groups(Frames(rows, None, None, trials), "results")[0]
+    trained = {2: {4: 19.0, 8: 21.0}, 3: {4: 20.0, 8: 22.0}, 4: {4: 21.0, 8: 23.0}}  # the grid's three, by size
+    models = [assessed(rows[place], size, recon_nll=nll) for place, of in trained.items() for size, nll in of.items()]
+    found = read_groups(Frames(rows, None, None, None, models), "results")[0]
     data = regret_data(found)
     assert data is not None
     choice = contents("regret", data)["reconstruction NLL"]
     assert choice.layout["yaxis"]["ticktext"] == ["Grid", "ALD"]
-    _, _, ald_seeds, ald_mean = choice.data
-    assert ald_seeds["x"] == [4.0, 4.0]  # 25 - 21 and 24 - 20
-    assert all(0.5 < y < 1.5 for y in ald_seeds["y"])
-    assert ald_mean["x"] == [4.0]
+    grid_seeds, grid_mean, *ald = choice.data
+    assert (grid_seeds["x"], grid_mean["x"]) == ([1.0, 1.0, 1.0], [1.0])  # each less its seed's training of size 4
+    assert ald[0]["x"] == [3.0]  # 22 - 19; the other seed has no NLL
+    assert all(0.5 < y < 1.5 for y in ald[0]["y"])
 
 
 def test_learning_plot_has_means_and_runs(compared: Group) -> None:

@@ -77,10 +77,18 @@ def test_a_seed_without_a_cost_is_named_beside_the_others() -> None:
     assert strips.notes == ("Finished without training FLOPs: ALD (1).",)
 
 
-def test_intervals_start_at_three_seeds() -> None:
-    strips = cost_data(group([search("ald", seed, wall_seconds=10.0 + seed) for seed in range(2)]))
-    assert math.isnan(strips.panels[0].rows[0].low)
-    assert "mean over seeds" in [text.get_text() for text in draw_strips(strips).legends[0].get_texts()]
+def test_below_six_seeds_the_line_is_the_range_of_the_seeds() -> None:
+    searches = [search("ald", seed, wall_seconds=10.0 + seed) for seed in range(6)]
+    few, many = (cost_data(group(searches[:n])).panels[0].rows[0] for n in (5, 6))
+    assert (few.low, few.high) == (10.0, 14.0)
+    half = 2.5705818 * math.sqrt(3.5) / math.sqrt(6)  # Student's t for 5 degrees of freedom
+    assert (many.low, many.high) == pytest.approx((12.5 - half, 12.5 + half))
+    lone = cost_data(group(searches[:1]))
+    assert math.isnan(lone.panels[0].rows[0].low)
+    texts = [
+        text.get_text().replace("\n", " ") for text in draw_strips(cost_data(group(searches))).legends[0].get_texts()
+    ]
+    assert "mean, range of the seeds (from 6 seeds on 95 % t-interval)" in texts
 
 
 def test_latent_dim_data_marks_the_median() -> None:

@@ -9,17 +9,17 @@ import pytest
 from fits import assert_fits
 from report_frames import Row, group, search
 
-from reports.data.quantities import PANEL_METRICS
+from reports.data.quantities import QUALITY_METRICS
 from reports.drawing.base import Marks
 from reports.drawing.style import paper_style
 from reports.figures.tradeoff import draw_tradeoff, tradeoff_data
 
-FID, _, SILHOUETTE, NLL = (metric.heading("classifier") for metric in PANEL_METRICS)
+BOUND, NLL, _, FID = (metric.heading("classifier") for metric in QUALITY_METRICS)
 SEARCHES = [
-    search("grid", 0, train_flops=10e9, test_recon_nll=4.0, test_silhouette=0.1, latent_dim=4),
-    search("grid", 1, train_flops=20e9, test_recon_nll=6.0, test_silhouette=0.3, latent_dim=8),
-    search("ald", 0, train_flops=4e9, test_recon_nll=8.0, test_silhouette=0.1),
-    search("sparsity", 0, train_flops=5e9, test_recon_nll=9.0, test_silhouette=0.3),
+    search("grid", 0, train_flops=10e9, test_recon_nll=4.0, test_elbo=0.1, latent_dim=4),
+    search("grid", 1, train_flops=20e9, test_recon_nll=6.0, test_elbo=0.3, latent_dim=8),
+    search("ald", 0, train_flops=4e9, test_recon_nll=8.0, test_elbo=0.1),
+    search("sparsity", 0, train_flops=5e9, test_recon_nll=9.0, test_elbo=0.3),
 ]
 
 
@@ -46,16 +46,16 @@ def test_marks_means_and_front_known_by_hand() -> None:
     ]
 
 
-def test_a_higher_silhouette_is_better() -> None:
+def test_a_higher_elbo_is_better() -> None:
     frame = tradeoff(SEARCHES).frame()
-    means = frame[(frame["metric"] == SILHOUETTE) & (frame["mark"] == "mean")].set_index("searcher")
+    means = frame[(frame["metric"] == BOUND) & (frame["mark"] == "mean")].set_index("searcher")
     assert means["on_front"].to_dict() == {"grid": False, "ald": True, "sparsity": True}
 
 
 def test_the_drawn_front_steps_through_the_means_to_the_edges() -> None:
     figure = draw_tradeoff(tradeoff(SEARCHES))
-    fid, _, silhouette, nll = figure.axes
-    for ax, points, edge in ((nll, [[4, 8], [15, 5]], 1), (silhouette, [[4, 0.1], [5, 0.3]], 0)):
+    elbo, nll, *_ = figure.axes
+    for ax, points, edge in ((nll, [[4, 8], [15, 5]], 1), (elbo, [[4, 0.1], [5, 0.3]], 0)):
         (front,) = (line for line in ax.lines if line.get_linestyle() == "--")
         assert front.get_drawstyle() == "steps-post"
         first, last = points[0], points[-1]
@@ -67,7 +67,7 @@ def test_log_axes_where_values_span_a_decade() -> None:
     scales = []
     for cost, fid in ((39e9, 9.0), (41e9, 11.0)):
         figure = draw_tradeoff(tradeoff([*SEARCHES, search("tpe", train_flops=cost, test_fid_recon=fid)]))
-        scales.append((figure.axes[0].get_xscale(), figure.axes[0].get_yscale(), figure.axes[2].get_yscale()))
+        scales.append((figure.axes[0].get_xscale(), figure.axes[2].get_yscale(), figure.axes[0].get_yscale()))
     assert scales == [("linear", "linear", "linear"), ("log", "log", "linear")]
 
 
@@ -77,15 +77,15 @@ def test_searches_without_a_mark_are_named() -> None:
         search("ald", 1, "failed", error="x"),
         search("ald", 2, "failed", error="x"),
         search("tpe", 0, "running"),
-        search("random", 0, test_silhouette=math.nan),
+        search("random", 0, test_elbo=math.nan),
         search("geco-l0arm", 0, train_flops=math.nan),
     ]
     data = tradeoff(searches)
     assert data.notes[:2] == ("Not drawn, failed: ALD (2).", "Not drawn, running: TPE (1).")
-    assert "Finished without silhouette or FLOPs: Random (1), GECO/L0-ARM (1)." in data.notes
+    assert "Finished without ELBO or FLOPs: Random (1), GECO/L0-ARM (1)." in data.notes
     assert "Finished without FID, samples or FLOPs: GECO/L0-ARM (1)." in data.notes
     frame = data.frame()
-    assert "random" not in set(frame.loc[frame["metric"] == SILHOUETTE, "searcher"])
+    assert "random" not in set(frame.loc[frame["metric"] == BOUND, "searcher"])
     assert "random" in set(frame.loc[frame["metric"] == FID, "searcher"])
     assert not frame[["cost", "quality"]].isna().any().any()
     (legend,) = draw_tradeoff(data).legends
@@ -93,8 +93,8 @@ def test_searches_without_a_mark_are_named() -> None:
 
 
 def test_a_metric_that_nobody_has_leaves_its_panel_empty() -> None:
-    data = tradeoff([search("grid", test_silhouette=math.nan), search("ald", test_silhouette=math.nan)])
-    panel = draw_tradeoff(data).axes[2]
+    data = tradeoff([search("grid", test_elbo=math.nan), search("ald", test_elbo=math.nan)])
+    panel = draw_tradeoff(data).axes[0]
     assert [text.get_text() for text in panel.texts] == ["no values"]
     assert not panel.lines
 

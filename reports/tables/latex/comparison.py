@@ -7,12 +7,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from reports.analysis.analysis import Analysis, GroupAnalysis
 from reports.analysis.comparison import active_range, ratio_or_dash, size_range, stat
 from reports.data.groups import Group
+from reports.data.measured import measured
 from reports.data.names import label
 from reports.data.numbers import mean_sd_text, scaled
 from reports.data.quantities import SHOWN_COSTS, SHOWN_METRICS, Quantity
@@ -39,7 +39,8 @@ def comparison_latex(of: GroupAnalysis) -> str:
     search has none.
     """
     group, rows = of.group, of.rows
-    notes = [rf"\par\medskip\raggedright {prose(' '.join(of.cautions))}\par"] if of.cautions else []
+    said = " ".join((*measured(group), *of.cautions))
+    notes = [rf"\par\medskip\raggedright {prose(said)}\par"] if said else []
     body = [*_costs(rows), r"\par\medskip", *_quality(group, rows), *notes]
     return floating("table*", _caption(group, rows), f"tab:comparison-{group.slug}", body)
 
@@ -82,13 +83,15 @@ def _searchers(rows: pd.DataFrame) -> list[Column]:
 
 
 def _mean_sd(rows: pd.DataFrame, quantity: Quantity, divisor: float = 1.0) -> list[str]:
-    """The cells of a column, its best in bold."""
+    """The cells of a column, its best in bold: all that are equal to four significant digits, costs to three."""
+    digits = 3 if quantity in SHOWN_COSTS else 4
     means, sds = (rows[stat(quantity, name)] / divisor for name in ("mean", "sd"))
-    printed = [float(mean_sd_text(mean, math.nan)) if np.isfinite(mean) else math.nan for mean in means]
+    printed = [float(f"{mean:.{digits - 1}e}") for mean in means]
     known = [value for value in printed if not math.isnan(value)]
     best = (min if quantity.better == "lower" else max)(known) if len(known) > 1 else math.nan
     return [
-        number(mean_sd_text(mean, sd), bold=value == best) for mean, sd, value in zip(means, sds, printed, strict=True)
+        number(mean_sd_text(mean, sd, digits), bold=value == best)
+        for mean, sd, value in zip(means, sds, printed, strict=True)
     ]
 
 

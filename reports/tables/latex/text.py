@@ -73,17 +73,17 @@ def prose(text: str) -> str:
 def number(text: str, bold: bool = False) -> str:
     r"""A number as `reports.analysis.comparison` prints it, as LaTeX; none as `--`.
 
-    text: for example `123.4 ± 0.5`, `(3.210 ± 0.010)e12` or `0.18x`.
+    text: for example `123.44 ± 0.51`, `294.8 ± 1.0 G`, `(1.00 ± 0.30)e-5` or `0.18x`.
 
     bold: the value, not its spread.
     """
     if text in ("", "–"):
         return "--"
-    found = re.fullmatch(r"(\(?)(-?[\d.]+)(?: ± ([\d.]+))?(\)?)(?:e(-?\d+))?(x?)", text)
+    found = re.fullmatch(r"(\(?)(-?[\d.]+)(?: ± ([\d.]+))?(\)?)(?:e(-?\d+))?(?: ([kMGTPEZY]))?(x?)", text)
     if found is None:
         return escape(text)
-    opening, value, spread, closing, exponent, times = found.groups()
+    opening, value, spread, closing, exponent, prefix, times = found.groups()
     source = opening + (rf"\mathbf{{{value}}}" if bold else value)
     source += (rf" \pm {spread}" if spread else "") + closing
     source += rf" \times 10^{{{int(exponent)}}}" if exponent else ""
-    return f"${source}" + (r"\times$" if times else "$")
+    return f"${source}" + (r"\times$" if times else "$") + (f" {prefix}" if prefix else "")

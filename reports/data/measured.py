@@ -1,0 +1,64 @@
+"""How a group's metrics were measured, in sentences that stand once above its tables."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from benchmark.text import features_kind
+from reports.data.groups import Group
+from reports.data.numbers import mean_sd_text
+from reports.data.quantities import ELBO, SHOWN_METRICS
+
+FEW_FID_IMAGES = 2000  # with fewer, bias is most of a FID
+
+
+def measured(group: Group) -> tuple[str, ...]:
+    """Says with how many images, samples and draws the finished searches were scored, and what none of them has."""
+    done = group.done
+    if done.empty:
+        return ()
+    found = [_fid(group), _draws(done), _noise(done), _absent(group)]
+    return tuple(sentence for sentence in found if sentence)
+
+
+def _fid(group: Group) -> str:
+    images = _range(group.done["test_fid_images"], whole=True)
+    if not images:
+        return ""
+    samples = _range(group.done["test_fid_samples"], whole=True)
+    parts = [f"{images} images", *([f"{samples} samples of each model"] if samples else [])]
+    real = _range(group.done["test_fid_real"])
+    parts += [f"real against real {real}" if real else "real against real unknown"]
+    few = group.done["test_fid_images"].min() < FEW_FID_IMAGES
+    bias = " With so few images much of a FID is bias: it compares within this table only." if few else ""
+    return f"FID on {features_kind(group.fid_features) or 'unknown'} features ({'; '.join(parts)}).{bias}"
+
+
+def _draws(done: pd.DataFrame) -> str:
+    draws = _range(done["test_draws"], whole=True)
+    known = bool(draws) and done[ELBO.tested].notna().any()
+    return f"ELBO, NLL and errors: mean of {draws} draws of z an image, the same noise for all models." if known else ""
+
+
+def _noise(done: pd.DataFrame) -> str:
+    noise = _range(done["test_silhouette_noise"])
+    return f"The silhouette of normal noise of the models' dimensions is {noise}; it is taken off." if noise else ""
+
+
+def _absent(group: Group) -> str:
+    names = [metric.label for metric in SHOWN_METRICS if group.done[metric.tested].isna().all()]
+    if not (group.curves["split"] == "test").any():
+        names.append("quality against size")
+    return f"Not measured, as in results of earlier versions: {'; '.join(names)}." if names else ""
+
+
+def _range(values: pd.Series[float], whole: bool = False) -> str:
+    """The value, or the smallest and the largest; empty where there is none."""
+    known = values.dropna()
+    if known.empty:
+        return ""
+    ends = known.min(), known.max()
+    texts = [f"{value:,.0f}" if whole else mean_sd_text(value, math.nan, 3) for value in ends]
+    return " to ".join(dict.fromkeys(texts))
