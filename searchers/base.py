@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from searchers.assessment import Assessment as Assessment
+from searchers.assessment import Evidence as Evidence
 from searchers.parts.objectives import VAE, Loss, elbo_loss
 from searchers.rule import ChoiceRule as ChoiceRule
 from searchers.space import SearchSpace as SearchSpace
@@ -49,22 +49,6 @@ class Decision:
 
 
 KEEP_ALL = Decision()
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What a model with `size` latents is worth on one split, by repeated draws of z.
-
-    All sizes and models of a seed are assessed with the same noise, so their differences are those of the models.
-
-    metrics: `FINAL_METRICS` of `searchers.quantities`. errors: the standard errors of `DRAWN_METRICS` over the draws.
-    losses: -ELBO of each image in nats, [N].
-    """
-
-    size: int
-    metrics: dict[str, float]
-    errors: dict[str, float]
-    losses: NDArray[np.float64]
 
 
 class Model(Protocol):
@@ -165,25 +149,6 @@ class Trial:
     latent_dim: int
     history: pd.DataFrame
     assessment: Assessment
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What speaks for a size that a rule chose.
-
-    loss: how much higher its -ELBO is than the reference size's, and limit: the upper limit of that (paired over the
-    validation images, one-sided 95 %), both in parts of the gap. gap: what latents are worth, in nats: the NLL without
-    latents less the reference's -ELBO. shares: for each size in `Choice.as_good`, the share of resamplings of the
-    images (with `mean-rank`, of the evaluation noise) that choose it. is_shown: False where no limit was below the
-    margin and the size was chosen by its mean loss.
-    """
-
-    rule: str
-    loss: float
-    limit: float
-    gap: float
-    shares: tuple[float, ...]
-    is_shown: bool
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ class ChoiceRule:
     The reference is the size with the lowest L; of sizes of one nested model, the largest.
 
     rule: `smallest-good`, the smallest size whose L is shown (paired over images, one-sided 95 %) to be less than
-    `margin` of the gap above the reference's, and whose samples' KID is not a quarter above its; `tolerance`, the smallest whose L
-    is within `margin` of the gap; `knee`, the farthest below the line from the smallest to the largest size in a plot
-    of L over log size; `mean-rank`, the lowest mean rank in the metrics that `weights` weigh (2312.06280, section 6),
-    where values within their noise or 5 % of the metric's range tie.
+    `margin` of the gap above the reference's, and whose samples' KID is not a quarter above its; `tolerance`, the
+    smallest whose L is within `margin` of the gap; `knee`, the farthest below the line from the smallest to the largest
+    size in a plot of L over log size; `mean-rank`, the lowest mean rank in the metrics that `weights` weigh
+    (2312.06280, section 6), where values within their noise or 5 % of the metric's range tie.
     """
 
     rule: Rule = "smallest-good"

@@ -32,7 +32,7 @@ from benchmark.store.columns import (
     TRIAL_FILES,
 )
 from benchmark.store.rows import ARRAYS, decode_rows, encode_rows, read_table
-from searchers.base import Assessment
+from searchers.assessment import Assessment
 from searchers.quantities import DRAWN_METRICS, FINAL_METRICS, METRICS, last_means
 
 _SHARED_KEY = re.compile("[0-9a-f]{12}")  # of a training that several searches share

@@ -25,7 +25,7 @@ ROOMS = {
     "searchers": [
         {"registry", "parts"},
         {"quantities", "space"},
-        {"rule"},
+        {"rule", "assessment"},
         {"base"},
         {"selection"},
         {"whole_run", "in_training", "experiments"},
