@@ -109,6 +109,7 @@ def candidates(group: Group) -> pd.DataFrame:
     val, test = (curves[curves["split"] == split].drop(columns="split") for split in ("val", "test"))
     pairs = test.merge(val, on=[*keys, "epoch", "size"], suffixes=("_test", "_val"))
     models = pairs.rename(columns={f"{ELBO.column}_{split}": split for split in ("test", "val")})
+    models = models.drop_duplicates(keys, keep="last")  # a method may have assessed its last epoch itself
     rows = ends.merge(models[[*keys, "val", "test"]], on=keys).merge(done, on="search_id")
     compared = np.array([isinstance(front, list) and bool(front) for front in rows["pareto"]], dtype=bool)
     found: pd.DataFrame = rows[compared | (rows["trial"] == rows["chosen_trial"]).to_numpy()]
