@@ -63,3 +63,13 @@ def p_below(differences: Sequence[float], limit: float) -> float:
     if error == 0:
         return 0.0 if found.mean < limit else 1.0
     return float(stdtr(found.n - 1, (found.mean - limit) / error))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number by Holm's method (1979), in the order given."""
+    n = len(p_values)
+    corrected, highest = [1.0] * n, 0.0
+    for place, i in enumerate(sorted(range(n), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (n - place) * p_values[i]))
+        corrected[i] = highest
+    return corrected

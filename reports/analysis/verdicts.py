@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import numpy as np
 import pandas as pd
 
-from reports.analysis.effects import CONFIDENCE, FEW_SEEDS, MARGIN, Effect, Shown, effect, p_below
+from reports.analysis.effects import CONFIDENCE, FEW_SEEDS, MARGIN, Effect, Shown, effect, holm, p_below
 from reports.analysis.losses import counted, losses_of
 from reports.data.groups import Group
 from reports.data.names import in_order, label
@@ -55,8 +54,8 @@ def decide(
 
     `worse` and `equivalent` are each kept from being said wrongly of any method in more than 2.5 % of groups (Holm).
     """
-    equivalent = _holm({name: p_below(values, MARGIN) for name, values in differences.items()})
-    worse = _holm({name: p_below([-value for value in values], 0.0) for name, values in differences.items()})
+    equivalent = _below_alpha({name: p_below(values, MARGIN) for name, values in differences.items()})
+    worse = _below_alpha({name: p_below([-value for value in values], 0.0) for name, values in differences.items()})
     shown: dict[str, Shown] = {
         name: "equivalent" if name in equivalent else "worse" if name in worse else "not shown" for name in differences
     }
@@ -65,12 +64,10 @@ def decide(
     return {name: Decision(effect(values), shown[name], name == cheapest) for name, values in differences.items()}
 
 
-def _holm(p_values: Mapping[str, float]) -> set[str]:
-    """The names whose p-value is significant among those that are known."""
-    rising = sorted((p, name) for name, p in p_values.items() if not math.isnan(p))
-    limits = [ALPHA / (len(rising) - place) for place in range(len(rising))]
-    passed = takewhile(lambda pair: pair[0][0] <= pair[1], zip(rising, limits, strict=True))
-    return {name for (_, name), _ in passed}
+def _below_alpha(p_values: Mapping[str, float]) -> set[str]:
+    """The names whose p-value is significant after Holm's correction over those that are known."""
+    known = {name: p for name, p in p_values.items() if not math.isnan(p)}
+    return {name for name, p in zip(known, holm(list(known.values())), strict=True) if p <= ALPHA}
 
 
 def verdicts_of(group: Group) -> tuple[Verdict, ...]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import nct, permutation_test, t, ttest_ind_from_stats
-from statsmodels.stats.multitest import multipletests
 
-from reports.analysis.effects import CONFIDENCE, Effect, effect
+from reports.analysis.effects import CONFIDENCE, Effect, effect, holm
 from reports.claims.claim import Claim
 from reports.claims.evidence import BlockEvidence, Evidence
 
@@ -103,9 +102,8 @@ def block_tests(claim: Claim, evidence: Evidence) -> dict[str, BlockTest]:
         losses = np.array(list(block.losses().values()))
         means.append(float(losses.mean()))
         ps.append(_welch(reference + losses, reference + claim.margin))
-    corrected = multipletests(ps, method="holm")[1]
-    rows = zip(evidence.blocks, means, ps, corrected, strict=True)
-    return {block.name: BlockTest(mean, p, float(p_holm)) for block, mean, p, p_holm in rows}
+    rows = zip(evidence.blocks, means, ps, holm(ps), strict=True)
+    return {block.name: BlockTest(mean, p, p_holm) for block, mean, p, p_holm in rows}
 
 
 def _welch(ours: np.ndarray, limit: np.ndarray) -> float:
