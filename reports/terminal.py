@@ -12,7 +12,7 @@ from rich.text import Text
 
 from reports.analysis.analysis import GroupAnalysis
 from reports.analysis.comparison import active_range, counts, plus_minus, ratio, size_range
-from reports.data.quantities import ELBO, TRAIN_FLOPS, WALL_SECONDS
+from reports.data.quantities import ELBO, TRAIN_FLOPS
 from reports.drawing.base import Report
 from reports.papers.base import RequiredRuns, StoreFrames
 from reports.papers.registry import PAPER_ITEMS
@@ -20,7 +20,7 @@ from reports.papers.write import PaperReport
 
 _HEADER = (
     *("searcher", "done/\nfailed/\nrunning", "latent size", "in use"),
-    *("FLOPs\nx grid", "wall-\nclock", "test ELBO\n(nats/\nimage)", "against\nthe grid"),
+    *("FLOPs\nx grid", "test ELBO\n(nats)", "against\nthe grid"),
 )
 
 _LIST_WIDTH = 150
@@ -33,7 +33,7 @@ def print_summary(report: Report, out: Path, console: Console | None = None) -> 
         # Text, not str: names from the store are never read as markup.
         table = Table(title=Text(of.group.title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for heading in _HEADER:
-            table.add_column(heading, overflow="fold")
+            table.add_column(heading, overflow="fold", no_wrap=heading != _HEADER[0])
         for _, row in of.rows.iterrows():
             table.add_row(*(Text(cell) for cell in _cells(of, row)))
         console.print(table)
@@ -84,7 +84,6 @@ def _cells(of: GroupAnalysis, row: pd.Series) -> list[str]:
         size_range(row) + alike,
         active_range(row),
         ratio(row, TRAIN_FLOPS),
-        plus_minus(row, WALL_SECONDS),
         plus_minus(row, ELBO),
         next((verdict.shown for verdict in of.verdicts if verdict.searcher == row["searcher"]), "–"),
     ]

@@ -12,9 +12,8 @@ from benchmark.choosing import Decision
 from benchmark.store import ResultsStore
 from benchmark.store.doubts import sentences
 from benchmark.text import number_text, one_line, printable
-from searchers.quantities import DECISION_METRICS, METRICS
 
-SUMMARY_METRICS = ("elbo", *(metric for metric in METRICS if metric in DECISION_METRICS))
+SUMMARY_METRICS = {"elbo": ".2f", "recon_nll": ".2f", "fid_recon": ".1f", "fid_gen": ".1f", "silhouette_excess": ".3f"}
 AS_GOOD = "latents: in parentheses, sizes that are as good"
 
 
@@ -23,15 +22,17 @@ def print_summary(searches: pd.DataFrame) -> None:
 
     Then prints the error of each failed search and the doubts about the finished ones.
     """
+    rules = ", ".join(sorted({rule for rule in searches.get("rule", ()) if isinstance(rule, str) and rule}))
     title = f"metrics on the test split; wall: seconds to the finished model; {AS_GOOD}"
+    title += f" by the rule {rules}" if rules else ""
     table = Table(title=title, box=SIMPLE, padding=(0, 1))
     for name in ("dataset", "searcher", "seed", "status", "latents", "in use", "wall", *SUMMARY_METRICS):
         table.add_column(name, justify="left" if name in ("dataset", "searcher", "status") else "right", no_wrap=True)
     for _, row in searches.iterrows():
         cells = [printable(row[name]) for name in ("dataset", "searcher", "seed", "status")]
         if row["status"] == "done":
-            metrics = [number_text(row[f"test_{name}"], ".4g") for name in SUMMARY_METRICS]
-            sizes = [size_text(row["latent_dim"], row["as_good"]), number_text(row["test_active_units"], ".0f")]
+            metrics = [number_text(row.get(f"test_{name}"), form) for name, form in SUMMARY_METRICS.items()]
+            sizes = [size_text(row["latent_dim"], row.get("as_good")), number_text(row["test_active_units"], ".0f")]
             cells += [*sizes, number_text(row["wall_seconds"], ".1f"), *metrics]
         table.add_row(*map(escape, cells))
     console = wide_console()
@@ -59,7 +60,7 @@ def print_decisions(decisions: Sequence[Decision]) -> None:
         now = size_text(training.summary()["latent_dim"], found.as_good)
         shares = [number_text(100 * value, ".1f") for value in (evidence.loss, evidence.limit)]
         chose = number_text(search["latent_dim"], ".0f")
-        cells = (search["search_id"], chose, now, str(training.number), *shares, number_text(evidence.gap, ".4g"))
+        cells = (search["search_id"], chose, now, str(training.number), *shares, number_text(evidence.gap, ".3g"))
         table.add_row(*map(escape, map(printable, cells)))
     wide_console().print(table)
 

@@ -35,8 +35,8 @@ def comparison(groups: Sequence[Group]) -> pd.DataFrame:
     """One row per (group, searcher): counts by status, chosen size, costs and test metrics over done seeds.
 
     `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_collapsed`, `n_unsettled`,
-    `n_still_learning`, `n_worse_than_pca` and `n_few_fid_images`: finished searches with the flags of
-    `ResultsStore.searches()`; `n_diverged`: their trainings that diverged. Blank where no search has recorded it.
+    `n_unshown`, `n_still_learning`, `n_worse_than_pca` and `n_few_fid_images`: finished searches with the flags of
+    `ResultsStore.searches()` (`n_unshown`: not `choice_shown`); `n_diverged`: their trainings that diverged. Blank where no search has recorded it.
     Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed), `<quantity>_low` and `<quantity>_high`: the
     range of the seeds, and from 6 seeds on the 95 % t-interval of the mean; and, for costs, `<quantity>_vs_grid`: the
     mean over the grid search's mean in the same group, blank without one, with `<quantity>_vs_grid_low` and
@@ -80,6 +80,7 @@ def _doubted(done: pd.DataFrame) -> dict[str, object]:
     return {
         **{f"n_{name}": flagged[name].sum(min_count=1) for name in flagged},
         "n_unsettled": (1 - done["settled"]).sum(min_count=1),
+        "n_unshown": (1 - done["choice_shown"]).sum(min_count=1),
         "n_diverged": done["n_diverged"].sum(min_count=1),
     }
 
@@ -169,7 +170,7 @@ def ratio(row: pd.Series, cost: Quantity) -> str:
 
 def mean_and_ratio(row: pd.Series, cost: Quantity) -> str:
     """`mean ± sd`, and in parentheses the multiple of the grid's mean where there is a grid."""
-    multiple = ratio_or_dash(row, cost)
+    multiple = ratio(row, cost)
     return plus_minus(row, cost) + (f" ({multiple})" if multiple else "")
 
 
@@ -183,11 +184,11 @@ def cautions(group: Group) -> list[str]:
     """Says what the group's numbers cannot support, and why: few seeds, missing values, different machines."""
     done = {searcher: _comparable(group, group.of(searcher, "done")) for searcher in group.searchers}
     notes = []
-    few = [f"{searcher} ({len(rows)})" for searcher, rows in done.items() if len(rows) < FEW_SEEDS]
+    few = [f"{label(searcher)} ({len(rows)})" for searcher, rows in done.items() if len(rows) < FEW_SEEDS]
     if few:
         notes.append(
-            f"Fewer than {FEW_SEEDS} finished seeds: {', '.join(few)}. What stands beside their means is the range of "
-            "the seeds, no interval of the mean."
+            f"Fewer than {FEW_SEEDS} finished seeds: {', '.join(few)}. The lines beside their means in the figures are "
+            "the range of the seeds, no interval of the mean."
         )
     # What no search has is said once, above the table (`reports.data.measured`).
     metrics = [metric for metric in SHOWN_METRICS if group.done[metric.tested].notna().any()]
@@ -195,10 +196,12 @@ def cautions(group: Group) -> list[str]:
         missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*SHOWN_COSTS, *metrics)}
         # Of a cost that none has there is no number, and a dash says so.
         unknown = {cost.label for cost in SHOWN_COSTS if missing[cost.label] == len(rows)}
-        parts = [f"{label} in {n} of {len(rows)}" for label, n in missing.items() if n and label not in unknown]
+        parts = [f"{name} in {n} of {len(rows)}" for name, n in missing.items() if n and name not in unknown]
         if parts:
-            notes.append(f"{searcher} has no value of {'; '.join(parts)} finished searches; means are over the others.")
-    repeated = [name for name, rows in done.items() if rows["seed"].duplicated().any()]
+            notes.append(
+                f"{label(searcher)} has no value of {'; '.join(parts)} finished searches; means are over the others."
+            )
+    repeated = [label(name) for name, rows in done.items() if rows["seed"].duplicated().any()]
     if repeated:
         notes.append(
             f"Finished more than once with a seed (other settings or another device): {', '.join(repeated)}; each "

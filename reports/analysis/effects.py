@@ -14,6 +14,7 @@ Shown = Literal["worse", "equivalent", "not shown"]
 
 CONFIDENCE = 0.95
 FEW_SEEDS = 6  # with fewer, seeds are drawn one by one and their line is a range
+SIZE_RATIO = 1.5  # a method whose sizes are larger than so many times the grid's has not found what the grid found
 MARGIN = 0.05  # of the gap, which is what latents are worth over none: the loss that two methods may differ by
 
 

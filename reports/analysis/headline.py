@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports.analysis.comparison import active_range, ratio, stat
 from reports.analysis.effects import FEW_SEEDS, Shown
-from reports.analysis.losses import counted
+from reports.analysis.losses import counted, losses_of
 from reports.analysis.paired_blocks import complete_blocks
 from reports.analysis.verdicts import WITHIN, Verdict, decimal
 from reports.data.groups import Group
@@ -23,6 +23,8 @@ DOUBTFUL = {  # counts of the comparison, and what they count
     "n_collapsed": "have collapsed",
     "n_still_learning": "were still learning",
     "n_worse_than_pca": "are worse than PCA",
+    "n_unsettled": "had no stable size yet",
+    "n_unshown": "are of a size not shown to be enough",
 }
 
 
@@ -41,7 +43,8 @@ def headline(group: Group, rows: pd.DataFrame, verdicts: Sequence[Verdict], caut
     by_name = {str(row["searcher"]): row for _, row in rows.iterrows()}
     against = {verdict.searcher: verdict for verdict in verdicts}
     told = tuple((name, _sentence(group, by_name[name], against.get(name))) for name in group.searchers)
-    lead = " ".join(part for part in (_lead(group, by_name, verdicts), _mean_ranks(group)) if part)
+    is_open = bool(verdicts) and not any(verdict.recommended for verdict in verdicts)
+    lead = " ".join(part for part in (_lead(group, by_name, verdicts), _mean_ranks(group) if is_open else "") if part)
     return Headline(group.title, lead + _doubtful(rows), told, (*_unfinished(group), *cautions))
 
 
@@ -56,11 +59,26 @@ def _lead(group: Group, rows: dict[str, pd.Series], verdicts: Sequence[Verdict])
     grid = rows[group.grids[0]]
     found = f"{label(group.grids[0])} found {sizes(group, grid)}."
     if not verdicts:
-        missing = "no test ELBO" if group.done[ELBO.tested].isna().all() else "none has a seed in common with it"
         only = set(group.done["searcher"]) == {group.grids[0]}
-        return f"{found} {'No other search has finished.' if only else f'Nothing can be compared with it: {missing}.'}"
+        why = "No other search has finished" if only else f"Nothing can be compared with it: {_missing(group)}"
+        return f"{found} {why}."
     best = next((verdict for verdict in verdicts if verdict.recommended), None)
     return " ".join([_answer(group, rows, best, verdicts, found), *_lists(verdicts)])
+
+
+def _missing(group: Group) -> str:
+    """Why there is no verdict, though the grid and another search have finished."""
+    done = counted(group)
+    done = done[done["status"] == "done"]
+    if done[ELBO.tested].isna().all():
+        return "no search has a test ELBO, as in results of earlier versions"
+    if done.loc[done["searcher"].isin(group.grids), ELBO.tested].isna().all():
+        return "no grid search has a test ELBO"
+    if done["no_latents_nll"].isna().all():
+        return "nothing says what a model without latents loses, as in results of earlier versions"
+    if losses_of(group) is None:
+        return "the best size loses no less than a model without latents"
+    return "none has a seed in common with it"
 
 
 def _answer(
@@ -77,18 +95,27 @@ def _answer(
     n = max(verdict.effect.n for verdict in verdicts)
     seeds = f"{n} seeds" if n > 1 else "One seed"
     few = f": {seeds} of one data set cannot name a winner" if n < FEW_SEEDS else ""
-    return f"No method cheaper than the grid is shown to lose less than {worth} against it{few}. {of_grid}"
+    like = " with sizes like its" if any(one.shown == "equivalent" and one.is_larger for one in verdicts) else ""
+    return f"No method cheaper than the grid is shown to lose less than {worth} against it{like}{few}. {of_grid}"
 
 
 def _lists(verdicts: Sequence[Verdict]) -> list[str]:
-    """Names the methods of each verdict."""
+    """Names the methods of each verdict, without the recommended one."""
     kinds: dict[Shown, str] = {
-        "equivalent": f"Shown to lose less than {WITHIN}",
+        "equivalent": f"Shown to lose less than {WITHIN}{' too' if any(one.recommended for one in verdicts) else ''}",
         "worse": "Shown to be worse",
         "not shown": "Not shown either way",
     }
-    named = {kind: [label(one.searcher) for one in verdicts if one.shown == kind] for kind in kinds}
+    others = [one for one in verdicts if not one.recommended]
+    named = {kind: [_named(one) for one in others if one.shown == kind] for kind in kinds}
     return [f"{text}: {', '.join(named[kind])}." for kind, text in kinds.items() if named[kind]]
+
+
+def _named(verdict: Verdict) -> str:
+    larger = verdict.shown == "equivalent" and verdict.is_larger
+    return label(verdict.searcher) + (
+        f" (but with {verdict.size_ratio:.1f} times the grid’s latents)" if larger else ""
+    )
 
 
 def _mean_ranks(group: Group) -> str:
@@ -131,7 +158,7 @@ def _sentence(group: Group, row: pd.Series, verdict: Verdict | None) -> str:
 
 
 def sizes(group: Group, row: pd.Series) -> str:
-    """`14 latents (12–17 over 10 seeds; 10 to 24 are as good in some seed), 13 in use`."""
+    """`14 latents (12–17 over 10 seeds; 10 to 24 are as good in most seeds), 13 in use`."""
     median, low, high = (row[f"latent_dim_{name}"] for name in ("median", "min", "max"))
     n = row["n_done"]
     seeds = f"{n} seed{'s' if n > 1 else ''}"
@@ -145,10 +172,10 @@ def sizes(group: Group, row: pd.Series) -> str:
 
 
 def as_good(group: Group, row: pd.Series) -> str:
-    """`10 to 24 are as good`; empty where no other size is."""
+    """`10 to 24 are as good in most seeds`; empty where no other size is."""
     found = group.as_good(str(row["searcher"]))
-    some = " in some seed" if row["n_done"] > 1 else ""
-    return f"{found[0]} to {found[-1]} are as good{some}" if len(found) > 1 else ""
+    most = " in most seeds" if row["n_done"] > 1 else ""
+    return f"{found[0]} to {found[-1]} are as good{most}" if len(found) > 1 else ""
 
 
 def _unfinished(group: Group) -> list[str]:

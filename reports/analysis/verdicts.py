@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.analysis.effects import CONFIDENCE, FEW_SEEDS, MARGIN, Effect, Shown, effect, holm, p_below
+from reports.analysis.effects import CONFIDENCE, FEW_SEEDS, MARGIN, SIZE_RATIO, Effect, Shown, effect, holm, p_below
 from reports.analysis.losses import counted, losses_of
 from reports.data.groups import Group
 from reports.data.names import in_order, label
@@ -26,7 +26,8 @@ class Verdict:
 
     effect: its loss in parts of the gap, paired by seed. gap: nats/image. n_failed: failed seeds, each of which counts
     1.0. shown: after Holm's correction over the group's comparisons. recommended: it is the cheapest by training FLOPs
-    that is shown equivalent, and cheaper than the grid.
+    that is shown equivalent, cheaper than the grid, with sizes at most `SIZE_RATIO` times the grid's. size_ratio: the
+    geometric mean over seeds of its size in units of the grid's.
     """
 
     searcher: str
@@ -36,6 +37,12 @@ class Verdict:
     shown: Shown
     recommended: bool
     sentence: str
+    size_ratio: float = math.nan
+
+    @property
+    def is_larger(self) -> bool:
+        """Whether its sizes are too large to be what the grid found."""
+        return self.size_ratio > SIZE_RATIO
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,12 @@ class Decision:
 
 
 def decide(
-    differences: Mapping[str, Sequence[float]], flops: Mapping[str, float], grid_flops: float
+    differences: Mapping[str, Sequence[float]],
+    flops: Mapping[str, float],
+    grid_flops: float,
+    size_ratios: Mapping[str, float] | None = None,
 ) -> dict[str, Decision]:
-    """Decides from each method's losses by seed, in parts of the gap, and its mean training FLOPs.
+    """Decides from each method's losses by seed, in parts of the gap, its mean training FLOPs and its sizes.
 
     `worse` and `equivalent` are each kept from being said wrongly of any method in more than 2.5 % of groups (Holm).
     """
@@ -59,7 +69,8 @@ def decide(
     shown: dict[str, Shown] = {
         name: "equivalent" if name in equivalent else "worse" if name in worse else "not shown" for name in differences
     }
-    cheaper = [name for name in differences if name in equivalent and flops[name] < grid_flops]
+    larger = {name for name, size_ratio in (size_ratios or {}).items() if size_ratio > SIZE_RATIO}
+    cheaper = [name for name in differences if name in equivalent - larger and flops[name] < grid_flops]
     cheapest = min(cheaper, key=lambda name: flops[name], default=None)
     return {name: Decision(effect(values), shown[name], name == cheapest) for name, values in differences.items()}
 
@@ -81,7 +92,8 @@ def verdicts_of(group: Group) -> tuple[Verdict, ...]:
     rows = counted(group)
     flops = {name: float(rows.loc[rows["searcher"] == name, TRAIN_FLOPS.column].mean()) for name in names}
     grid_flops = float(rows.loc[rows["searcher"] == losses.grid, TRAIN_FLOPS.column].mean())
-    found = decide(differences, flops, grid_flops)
+    ratios = {name: _size_ratio(rows, name, losses.grid) for name in differences}
+    found = decide(differences, flops, grid_flops, ratios)
     tested = sum(math.isfinite(one.effect.low) for one in found.values())
     return tuple(
         Verdict(
@@ -92,9 +104,16 @@ def verdicts_of(group: Group) -> tuple[Verdict, ...]:
             one.shown,
             one.recommended,
             _sentence(name, one, losses.gap, losses.failed(name), differences[name], tested),
+            ratios[name],
         )
         for name, one in found.items()
     )
+
+
+def _size_ratio(rows: pd.DataFrame, searcher: str, grid: str) -> float:
+    done = rows[rows["status"] == "done"]
+    ours, of_grid = (done[done["searcher"] == name].set_index("seed")["latent_dim"] for name in (searcher, grid))
+    return float(np.exp(np.log(ours / of_grid).mean()))
 
 
 def _sentence(

@@ -120,7 +120,8 @@ class _Found:
         for searcher, seed in keys:
             by_searcher.setdefault(searcher, []).append(seed)
         named = [f"{name} (seed{'s' * (len(seeds) > 1)} {listed(seeds)})" for name, seeds in by_searcher.items()]
-        return f"{' and '.join(named)} {reason}"
+        verb, _, rest = reason.partition(" ")
+        return f"{' and '.join(named)} {'are' if verb == 'is' and len(by_searcher) > 1 else verb} {rest}"
 
     def _lacking(self) -> dict[tuple[str, int], str]:
         """What is wrong with each registered search that is no evidence, by searcher and seed."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmark.errors import InputError
 from benchmark.text import features_kind, printable
-from reports.data.names import GRID, SEQUENTIAL, dataset_label, executed, in_order, parts
+from reports.data.names import GRID, SEQUENTIAL, dataset_label, executed, in_order, label, parts
 from reports.data.quantities import DEVICE_SECONDS, METRICS, SHOWN_COSTS
 
 _TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
@@ -24,7 +24,7 @@ _NUMBERS = ["seed", "latent_dim", "n_trials", "chosen_trial", "epochs", "trial",
 _NUMBERS += ["test_active_units", "n_diverged", "fid_images", "test_fid_images", "n_fid_features"]
 _NUMBERS += ["late_gain", "late_gain_error", "pca_sse", "no_latents_nll"]
 _NUMBERS += ["size", "draws", "test_draws", "fid_samples", "test_fid_samples", "images", "fid_real", "test_fid_real"]
-_NUMBERS += ["test_silhouette_noise", "choice_loss", "choice_limit"]
+_NUMBERS += ["test_silhouette_noise", "choice_loss", "choice_limit", "choice_shown"]
 _NUMBERS += [cost.column for cost in SHOWN_COSTS] + [name for m in METRICS for name in (m.column, m.tested)]
 _KEY = ["dataset", "backbone", "protocol_hash", "fid_features"]
 
@@ -93,7 +93,7 @@ class Group:
             f"Dataset {self.dataset}, backbone {self.backbone}, protocol {protocols} "
             f"(hash {self.protocol_hash or 'unknown'}), epochs per training: {epochs}, "
             f"FID on {features_kind(self.fid_features) or 'unknown'} features."
-            + "".join(f" {sentence}" for sentence in self.space)
+            + "".join(f" {sentence}" for sentence in (*self.space, *self.rules))
         )
 
     @property
@@ -102,6 +102,14 @@ class Group:
         spaces = sorted(set(self.searches["space"]) - {""})
         compared = "regret and ranks compare searches of the same sizes only"
         return (f"Sizes to choose from: {'; or '.join(spaces)} ({compared}).",) if spaces else ()
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """A sentence on the rules by which searches chose among their trainings; none where that is unknown."""
+        known = self.done[self.done["rule"] != ""]
+        named = {rule: ", ".join(map(label, in_order(rows["searcher"]))) for rule, rows in known.groupby("rule")}
+        rules = "; ".join(f"{rule} ({names})" for rule, names in named.items())
+        return (f"Rule of choice among trainings: {rules}.",) if rules else ()
 
     @cached_property
     def searchers(self) -> list[str]:
@@ -133,11 +141,18 @@ class Group:
         return found if status is None else found[found["status"] == status]
 
     def as_good(self, searcher: str) -> tuple[int, ...]:
-        """The sizes that the searcher's finished searches, each for itself, chose or call as good as the chosen one."""
-        done = self.of(searcher, "done").reindex(columns=["as_good", "latent_dim"])
-        listed = [sizes for sizes in done["as_good"] if isinstance(sizes, Iterable)]
-        known = {int(size) for sizes in listed for size in sizes}
-        return tuple(sorted(known | {int(size) for size in done["latent_dim"].dropna()})) if known else ()
+        """The sizes that lie within the ranges of most of the searcher's finished searches.
+
+        A search's range is that of the sizes that it chose or calls as good as the chosen one. Of more searches the
+        union of all ranges would only be wider.
+        """
+        done = self.of(searcher, "done").reindex(columns=["as_good", "latent_dim"]).dropna(subset=["latent_dim"])
+        listed = [[int(size) for size in sizes] if isinstance(sizes, Iterable) else [] for sizes in done["as_good"]]
+        if not any(listed):
+            return ()
+        ranges = [sorted({int(chosen), *sizes}) for chosen, sizes in zip(done["latent_dim"], listed, strict=True)]
+        sizes = sorted({size for one in ranges for size in one})
+        return tuple(size for size in sizes if 2 * sum(one[0] <= size <= one[-1] for one in ranges) > len(ranges))
 
     def unfinished(self, searcher: str) -> str:
         """Counts a searcher's searches without a result: `1 failed, 2 running`; empty where all are finished."""

@@ -11,7 +11,7 @@ from reports.data.groups import Group
 from reports.data.numbers import mean_sd_text
 from reports.data.quantities import ELBO, SHOWN_METRICS
 
-FEW_FID_IMAGES = 2000  # with fewer, bias is most of a FID
+FEW_FID_IMAGES = 2000  # with fewer, a FID is clearly biased
 
 
 def measured(group: Group) -> tuple[str, ...]:
@@ -28,11 +28,11 @@ def _fid(group: Group) -> str:
     if not images:
         return ""
     samples = _range(group.done["test_fid_samples"], whole=True)
-    parts = [f"{images} images", *([f"{samples} samples of each model"] if samples else [])]
+    parts = [f"{images} real images", *([f"{samples} samples of each model"] if samples else [])]
     real = _range(group.done["test_fid_real"])
-    parts += [f"real against real {real}" if real else "real against real unknown"]
+    parts += [f"training images in their place have {real}" if real else "what real images have is unknown"]
     few = group.done["test_fid_images"].min() < FEW_FID_IMAGES
-    bias = " With so few images much of a FID is bias: it compares within this table only." if few else ""
+    bias = " So few images make every FID too high: it compares within this table only." if few else ""
     return f"FID on {features_kind(group.fid_features) or 'unknown'} features ({'; '.join(parts)}).{bias}"
 
 
@@ -44,7 +44,8 @@ def _draws(done: pd.DataFrame) -> str:
 
 def _noise(done: pd.DataFrame) -> str:
     noise = _range(done["test_silhouette_noise"])
-    return f"The silhouette of normal noise of the models' dimensions is {noise}; it is taken off." if noise else ""
+    taken = f"The silhouette of normal noise of the models' dimensions is {noise}; it is taken off."
+    return f"{taken} What is left still falls with the size: compare models of like size." if noise else ""
 
 
 def _absent(group: Group) -> str:

@@ -57,6 +57,16 @@ def quantity_text(quantity: Quantity, mean: float, sd: float = math.nan) -> str:
     return f"{text} {unit}" if unit else text
 
 
+def metric_text(metric: Quantity, value: float, error: float = math.nan) -> str:
+    """A metric of one model to the first digit of its error; without one a FID has three digits, others four."""
+    if not math.isfinite(value):
+        return DASH
+    if math.isfinite(error) and error > 0:
+        decimals = max(0, -_exponent(_significant(error, 1)))
+        return f"{round(value, decimals) + 0.0:.{decimals}f}"
+    return mean_sd_text(value, math.nan, 3 if metric.is_fid else _DIGITS)
+
+
 def interval_text(mean: float, low: float, high: float, unit: str = "") -> str:
     """A signed mean with its interval, to two digits of half the interval's width: `+3.8 % (−5.0 to 12.6 %)`."""
     end = f" {unit}" if unit else ""

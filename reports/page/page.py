@@ -115,7 +115,10 @@ def page(report: Report) -> str:
         markers=markers_svg(searchers),
         counts={status: int((searches["status"] == status).sum()) for status in ("done", "failed", "running")},
         datasets=sorted(set(searches["dataset"])),
-        answers=[(of.headline, answer_table(of), of.group.data, of.group.space) for of in report.analysis.groups],
+        answers=[
+            (of.headline, answer_table(of), of.group.data, (*of.group.space, *of.group.rules))
+            for of in report.analysis.groups
+        ],
         against_grid_caption=AGAINST_GRID,
         quality=quality,
         summaries=[(of.group.title, measured(of.group), summary_table(of)) for of in report.analysis.groups],

@@ -16,7 +16,7 @@ from reports.analysis.answer import HEADINGS, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
 from reports.data.names import in_order, label
-from reports.data.numbers import number_text, quantity_text
+from reports.data.numbers import DASH, metric_text, number_text, quantity_text
 from reports.data.quantities import (
     DEVICE_SECONDS,
     IMAGES_SEEN,
@@ -103,6 +103,12 @@ def cost_cell(cost: Quantity, value: float) -> Cell:
     return Cell(quantity_text(cost, value), value)
 
 
+def metric_cell(metric: Quantity, search: pd.Series) -> Cell:
+    """A test metric of one search, to the first digit of its standard error where it has one."""
+    value, error = search[metric.tested], search.get(f"{metric.tested}_error", math.nan)
+    return Cell(metric_text(metric, value, float(error if error is not None else math.nan)), value)
+
+
 def searches_table(groups: Sequence[Group]) -> Table:
     """One row a search, of all groups and statuses; protocol and FID features where the groups differ in them."""
     protocols = len({group.protocol_hash for group in groups}) > 1
@@ -110,7 +116,7 @@ def searches_table(groups: Sequence[Group]) -> Table:
     common = next(iter(features)) if len(features) == 1 else "given"
     columns = [Column("dataset"), Column("backbone"), *([Column("protocol")] if protocols else [])]
     columns += [Column("searcher"), Column("seed", True), Column("status"), Column("latent size", True)]
-    columns += [Column("latents in use", True)]
+    columns += [Column("latents in use", True), Column("rule of choice")]
     columns += [Column(cost.label, True) for cost in _TABLE_COSTS]
     columns += [Column(f"{metric.heading(common)} {metric.arrow}", True) for metric in SHOWN_METRICS]
     columns += [*([Column("FID features")] if len(features) > 1 else []), Column("doubts"), Column("error")]
@@ -120,9 +126,9 @@ def searches_table(groups: Sequence[Group]) -> Table:
         cells += [Cell(f"{search['protocol']} {group.protocol_hash[:6]}")] if protocols else []
         cells += [searcher_cell(search["searcher"]), number_cell(search["seed"])]
         cells += [Cell(search["status"], status=search["status"]), number_cell(search["latent_dim"])]
-        cells += [number_cell(search["test_active_units"])]
+        cells += [number_cell(search["test_active_units"]), Cell(search["rule"] or DASH)]
         cells += [cost_cell(cost, search[cost.column]) for cost in _TABLE_COSTS]
-        cells += [number_cell(search[metric.tested]) for metric in SHOWN_METRICS]
+        cells += [metric_cell(metric, search) for metric in SHOWN_METRICS]
         cells += [Cell(features_kind(group.fid_features) or "unknown")] if len(features) > 1 else []
         cells += [Cell("; ".join(doubts(search.to_dict())))]
         lines = search["error"].strip().splitlines()

@@ -13,7 +13,7 @@ from reports.analysis.answer import answer_rows
 from reports.analysis.effects import Effect
 from reports.analysis.verdicts import Verdict
 from reports.data.measured import measured
-from reports.page.tables import answer_table
+from reports.page.tables import answer_table, searches_table
 
 SENTENCE = "said elsewhere"
 
@@ -58,8 +58,8 @@ def test_how_it_was_measured() -> None:
     rows = [search("grid", seed, test_fid_real=11.62 + seed, **how) for seed in (0, 1)]
     fid, draws, noise = measured(group(rows, curves=[assessed(rows[0], 8)]))
     assert fid == (
-        "FID on classifier features (360 images; 10,000 samples of each model; real against real 11.6 to 12.6). With "
-        "so few images much of a FID is bias: it compares within this table only."
+        "FID on classifier features (360 real images; 10,000 samples of each model; training images in their place have "
+        "11.6 to 12.6). So few images make every FID too high: it compares within this table only."
     )
     assert draws.startswith("ELBO, NLL and errors: mean of 50 draws of z an image")
     assert "is 0.103;" in noise
@@ -68,6 +68,19 @@ def test_how_it_was_measured() -> None:
 def test_many_images_need_no_warning_and_old_results_say_what_they_lack() -> None:
     old = search("grid", 0, test_fid_images=5000, test_elbo=math.nan, test_iwae=math.nan)
     fid, absent = measured(group([old]))
-    assert fid == "FID on classifier features (5,000 images; real against real unknown)."
+    assert fid == "FID on classifier features (5,000 real images; what real images have is unknown)."
     assert absent == "Not measured, as in results of earlier versions: ELBO; IWAE bound; quality against size."
     assert measured(group([search("grid", 0, "failed", error="x")])) == ()
+
+
+def test_the_rule_and_the_digits_stand_where_the_size_does() -> None:
+    rows = rows_of("grid", [8, 16], rule="smallest-good", test_elbo_error=0.02) + rows_of("ald", [9, 9])
+    rows[0]["test_elbo"] = -23.98596
+    found = group(rows)
+    assert found.rules == ("Rule of choice among trainings: smallest-good (Grid).",)
+    assert found.rules[0] in found.conditions
+    table = searches_table([found])
+    places = {column.heading: place for place, column in enumerate(table.columns)}
+    assert [row[places["rule of choice"]].text for row in table.rows] == [*["smallest-good"] * 2, "–", "–"]
+    assert table.rows[0][places["ELBO (nats/image) ↑"]].text == "-23.99"
+    assert group(rows_of("ald", [9])).rules == ()

@@ -69,7 +69,7 @@ def test_times_compare_within_an_execution_and_counts_across() -> None:
     (of,) = analysis.groups
     note = next(note for note in of.cautions if note.startswith("Searches were executed in different ways"))
     assert "(sequential, stacked, spread)" in note and note.endswith("multiple of its times: Random (spread).")
-    assert "5.00 s (–)" in comparison_page(analysis)
+    assert "(–)" not in comparison_page(analysis)
     assert r"Grid (stacked)" in comparison_latex(of)
     told = dict(of.headline.searchers)
     assert "at 0.50x the grid’s training FLOPs and 0.50x its wall-clock." in told["random (stacked)"]

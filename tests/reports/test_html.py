@@ -173,7 +173,7 @@ def test_what_was_not_well_is_said(reader: Reader) -> None:
         "12 finished, 1 failed, 1 running searches",
         "ALD (1). Means are of the finished ones only",
         "TPE (1). The results may change",
-        "geco-l0arm has no value of reconstruction NLL in 1 of 1",
+        "GECO/L0-ARM has no value of reconstruction NLL in 1 of 1",
         "Shown to be worse: TPE. Not shown either way: GECO/L0-ARM.",
         "in line 2",
         "2 of 6",

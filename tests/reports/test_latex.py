@@ -170,7 +170,7 @@ def test_caption_says_what_was_run_and_what_failed() -> None:
     assert "Failed, not in the means: ALD (1)." in caption
     assert r"Still running, not in the means: my\_own:Thing (1)." in caption
     assert r"\label{tab:comparison-digits-mlp}" in source
-    assert "Fewer than 6 finished seeds: grid (3), ald (1), my" in source
+    assert "Fewer than 6 finished seeds: Grid (3), ALD (1), my" in source
     costs, quality = _tables(source)
     assert set(costs) == set(quality) == {"Grid", "ALD", r"my\_own:Thing"}
     assert set(list(quality[r"my\_own:Thing"].values())[2:]) == {"--"}

@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.data.numbers import interval_text, mean_sd_text, number_text, quantity_text, scaled
-from reports.data.quantities import ELBO, IMAGES_SEEN, SHOWN_COSTS, TRAIN_FLOPS, WALL_SECONDS, Quantity
+from reports.data.numbers import interval_text, mean_sd_text, metric_text, number_text, quantity_text, scaled
+from reports.data.quantities import (
+    ELBO,
+    FID_GEN,
+    IMAGES_SEEN,
+    KID_GEN,
+    SHOWN_COSTS,
+    TRAIN_FLOPS,
+    WALL_SECONDS,
+    Quantity,
+)
 
 NAN = math.nan
 PREFIXES = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18, "Z": 21, "Y": 24}
@@ -143,3 +152,22 @@ def test_no_cost_has_an_exponent_in_reach(cost: Quantity, mean: float, spread: f
 
 def test_whole_numbers_are_printed_in_full() -> None:
     assert [number_text(value) for value in (8.0, 0.0, 960000.0, 0.12345)] == ["8", "0", "960000", "0.1235"]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value", "error", "text"),
+    [
+        (ELBO, -23.985964, 0.0225, "-23.99"),
+        (ELBO, -7602.13, 1.4, "-7602"),
+        (KID_GEN, 61.62, 2.22, "62"),
+        (KID_GEN, 161.62, 22.2, "162"),
+        (ELBO, -0.0004, 0.01, "0.00"),
+        (ELBO, -23.985964, NAN, "-23.99"),
+        (FID_GEN, 15.7589, NAN, "15.8"),
+        (FID_GEN, NAN, 1.0, "–"),
+    ],
+)
+def test_a_metric_of_one_model_has_the_digits_of_its_error(
+    quantity: Quantity, value: float, error: float, text: str
+) -> None:
+    assert metric_text(quantity, value, error) == text

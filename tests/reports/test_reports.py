@@ -118,8 +118,8 @@ def test_cautions_name_few_seeds_missing_values_and_machines() -> None:
     searches = [search("grid", seed, env_device="cuda" if seed else "cpu") for seed in range(3)]
     searches += [search("ald", 0, test_fid_recon=math.nan), search("ald", 1, test_fid_recon=math.inf)]
     few, missing, devices, machines = cautions(group(searches))
-    assert few.startswith("Fewer than 6 finished seeds: grid (3), ald (2).")
-    assert "ald has no value of FID, reconstructions in 2 of 2 finished searches" in missing
+    assert few.startswith("Fewer than 6 finished seeds: Grid (3), ALD (2).")
+    assert "ALD has no value of FID, reconstructions in 2 of 2 finished searches" in missing
     assert devices.startswith("Searches ran on CPUs and on GPUs")
     assert "env_device: cpu, cuda" in machines
 
@@ -143,8 +143,8 @@ def test_cautions_count_partly_missing_costs_and_repeated_seeds() -> None:
     searches += [search("grid", seed, train_flops=math.nan) for seed in range(3)]
     searches.append({**search("grid", 2), "search_id": "again", "train_flops": math.nan})
     _, missing, repeated = cautions(group(searches))
-    assert "ald has no value of training FLOPs in 1 of 3 finished searches" in missing
-    assert repeated.startswith("Finished more than once with a seed (other settings or another device): grid;")
+    assert "ALD has no value of training FLOPs in 1 of 3 finished searches" in missing
+    assert repeated.startswith("Finished more than once with a seed (other settings or another device): Grid;")
 
 
 def test_enough_seeds_need_no_caution() -> None:
@@ -268,7 +268,7 @@ def test_report_of_a_troubled_store(troubled: Path, capsys: pytest.CaptureFixtur
     page = (out / "comparison.md").read_text(encoding="utf-8")
     assert r"ald, seed 1: ValueError: a \| b \[bold\]c\[/bold\]" in page
     assert "- digits, mlp: my.own:Thing, seed 0" in page
-    assert "geco-l0arm has no value of FID, reconstructions in 1 of 1" in page
+    assert "GECO/L0-ARM has no value of FID, reconstructions in 1 of 1" in page
     assert "Fewer than 6 finished seeds" in page
     for part in page.split("\n\n"):
         if part.startswith("|"):  # every row of a table has its header's number of cells

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from reports.analysis.analysis import Analysis, GroupAnalysis
-from reports.analysis.comparison import active_range, ratio_or_dash, size_range, stat
+from reports.analysis.comparison import active_range, ratio_or_dash, size_range, stat, times_apart
 from reports.data.groups import Group
 from reports.data.measured import measured
 from reports.data.names import label
@@ -35,17 +35,18 @@ def comparison_latex(of: GroupAnalysis) -> str:
     r"""A group's comparison as one `table*`: latent size and costs, below them the metrics on the test split.
 
     Cells are mean $\pm$ sd over finished seeds, the best mean of a column in bold (all that print alike; none where a
-    single searcher has a value). A cost's second line is its multiple of the grid search's mean; a group without a grid
+    single searcher has a value, and none of times that do not compare). A cost's second line is its multiple of the grid search's mean; a group without a grid
     search has none.
     """
     group, rows = of.group, of.rows
     said = " ".join((*measured(group), *of.cautions))
     notes = [rf"\par\medskip\raggedright {prose(said)}\par"] if said else []
-    body = [*_costs(rows), r"\par\medskip", *_quality(group, rows), *notes]
+    body = [*_costs(group, rows), r"\par\medskip", *_quality(group, rows), *notes]
     return floating("table*", _caption(group, rows), f"tab:comparison-{group.slug}", body)
 
 
-def _costs(rows: pd.DataFrame) -> list[str]:
+def _costs(group: Group, rows: pd.DataFrame) -> list[str]:
+    apart = times_apart(group) > 0
     sizes = Column("latent size: median (min–max)", "r", [escape(size_range(row)) for _, row in rows.iterrows()])
     in_use = Column("latents in use", "r", [escape(active_range(row)) for _, row in rows.iterrows()])
     columns = [*_searchers(rows), sizes, in_use]
@@ -53,7 +54,13 @@ def _costs(rows: pd.DataFrame) -> list[str]:
     for cost in SHOWN_COSTS:
         divisor, unit = scaled(cost.column, rows[stat(cost, "mean")].max())
         unit = re.sub(r"\bs\b", unit, cost.unit) or unit  # core-s in minutes are core-min
-        columns.append(Column(f"{cost.label} ({unit})" if unit else cost.label, "r", _mean_sd(rows, cost, divisor)))
+        columns.append(
+            Column(
+                f"{cost.label} ({unit})" if unit else cost.label,
+                "r",
+                _mean_sd(rows, cost, divisor, not (apart and cost.is_time)),
+            )
+        )
         multiples = [ratio_or_dash(row, cost) for _, row in rows.iterrows()]
         below.append([number(multiple) if multiple else "" for multiple in multiples])
     if not _has_multiples(rows):
@@ -82,15 +89,15 @@ def _searchers(rows: pd.DataFrame) -> list[Column]:
     return [Column("searcher", "l", names), Column("seeds", "r", [f"{n:g}" for n in rows["n_done"]])]
 
 
-def _mean_sd(rows: pd.DataFrame, quantity: Quantity, divisor: float = 1.0) -> list[str]:
-    """The cells of a column, its best in bold: all that are equal to four significant digits, costs to three."""
+def _mean_sd(rows: pd.DataFrame, quantity: Quantity, divisor: float = 1.0, compared: bool = True) -> list[str]:
+    """The cells of a column, its best, if compared, in bold: all that are equal to four digits, costs to three."""
     digits = 3 if quantity in SHOWN_COSTS else 4
     means, sds = (rows[stat(quantity, name)] / divisor for name in ("mean", "sd"))
     printed = [float(f"{mean:.{digits - 1}e}") for mean in means]
     known = [value for value in printed if not math.isnan(value)]
     best = (min if quantity.better == "lower" else max)(known) if len(known) > 1 else math.nan
     return [
-        number(mean_sd_text(mean, sd, digits), bold=value == best)
+        number(mean_sd_text(mean, sd, digits), bold=compared and value == best)
         for mean, sd, value in zip(means, sds, printed, strict=True)
     ]
 
@@ -101,7 +108,7 @@ def _caption(group: Group, rows: pd.DataFrame) -> str:
     sentences = [
         f"Ways of choosing the latent size on {group.title}: size and cost above, quality on the test split below.",
         group.conditions,
-        f"Mean ± standard deviation over finished seeds ({seeds} a searcher); bold: the best mean; "
+        f"Mean ± standard deviation over finished seeds ({seeds} a searcher); bold: the best mean, which claims nothing; "
         + ("×: multiple of the grid search's mean; " if _has_multiples(rows) else "")
         + "arrows point to the better direction.",
     ]

@@ -114,7 +114,7 @@ def test_refusals(tmp_path: Path, name: str) -> None:
 def test_missing_searches_and_their_command(tmp_path: Path) -> None:
     store = complete()
     store.rows = [row for row in store.rows if row["seed"] < 4 and (row["searcher"], row["seed"]) != ("grid", 1)]
-    says = "block digits: grid (seeds 1, 4, 5) and sparsity (seeds 4, 5) is missing; "
+    says = "block digits: grid (seeds 1, 4, 5) and sparsity (seeds 4, 5) are missing; "
     assert refusal(tmp_path, store) == f"{says}{RUN} grid sparsity --seeds 1 4 5"
     assert f"{RUN} grid sparsity --seeds 0 1 2 3 4 5" in refusal(tmp_path, ClaimStore())
     (tmp_path / "my own.toml").write_text('extends = "digits"\n')
@@ -194,5 +194,5 @@ def test_real_searches_have_the_conditions_that_the_protocol_plans(tmp_path: Pat
     text = 'claim = "a"\nmethod = "sparsity"\nseeds = [0, 1, 2]\n'
     store = ResultsStore(tmp_path / "results")
     message = refusal(tmp_path, store, text=text, blocks='[[blocks]]\nprotocol = "tiny.toml"\n')
-    assert "grid (seed 2) and sparsity (seed 2) is missing" in message
+    assert "grid (seed 2) and sparsity (seed 2) are missing" in message
     assert "other conditions" not in message  # so those of the other seeds were found

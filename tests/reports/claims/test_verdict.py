@@ -134,7 +134,7 @@ def test_a_refusal_is_one_line_and_code_2(
     assert run(claim_file(tmp_path), "empty") == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("latentbench: block digits: grid (seeds 0 to 5) and sparsity (seeds 0 to 5) is")
+    assert captured.err.startswith("latentbench: block digits: grid (seeds 0 to 5) and sparsity (seeds 0 to 5) are")
     assert captured.err.count("\n") == 1
 
 
