@@ -90,6 +90,30 @@ def grid_trainings(group: Group, column: str, searches: pd.Series[str]) -> pd.Da
     return rows.pivot_table(column, "seed", "size", aggfunc="mean", dropna=False).astype(float)
 
 
+def seed_levels(trainings: pd.DataFrame) -> pd.Series[float]:
+    """How far each seed's values lie above the others', mean over the sizes that all have; trainings: [seeds, sizes].
+
+    Seeds have other test images: with their levels taken off, sizes compare as inside a seed. 0 where it is unknown.
+    """
+    level = trainings.dropna(axis="columns").mean(axis=1)
+    return (level - level.mean()).fillna(0.0)
+
+
+def retraining_sd(trainings: pd.DataFrame) -> float:
+    """Standard deviation of the difference of two trainings of one size in one seed; NaN below two seeds or sizes.
+
+    From what the levels of seeds and sizes leave over of the losses [seeds, sizes] of the better half of the sizes.
+    """
+    complete = trainings.dropna(axis="columns")
+    better = complete.mean().nsmallest(max(2, math.ceil(len(complete.columns) / 2))).index
+    values = complete[better].to_numpy()
+    free = math.prod(n - 1 for n in values.shape)
+    if free < 1:
+        return math.nan
+    rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    return math.sqrt(2 * float((rest**2).sum()) / free)
+
+
 def _best_mean(values: pd.DataFrame) -> float:
     """The lowest mean of a column [seeds, columns]; columns without gaps come before the others."""
     for means in (values.mean(skipna=False), values.mean()):

@@ -43,7 +43,7 @@ def _draws(done: pd.DataFrame) -> str:
 
 
 def _noise(done: pd.DataFrame) -> str:
-    noise = _range(done["test_silhouette_noise"])
+    noise = _range(done["test_silhouette_noise"], digits=2)
     taken = f"The silhouette of normal noise of the models' dimensions is {noise}; it is taken off."
     return f"{taken} What is left still falls with the size: compare models of like size." if noise else ""
 
@@ -55,11 +55,11 @@ def _absent(group: Group) -> str:
     return f"Not measured, as in results of earlier versions: {'; '.join(names)}." if names else ""
 
 
-def _range(values: pd.Series[float], whole: bool = False) -> str:
+def _range(values: pd.Series[float], whole: bool = False, digits: int = 3) -> str:
     """The value, or the smallest and the largest; empty where there is none."""
     known = values.dropna()
     if known.empty:
         return ""
     ends = known.min(), known.max()
-    texts = [f"{value:,.0f}" if whole else mean_sd_text(value, math.nan, 3) for value in ends]
+    texts = [f"{value:,.0f}" if whole else mean_sd_text(value, math.nan, digits) for value in ends]
     return " to ".join(dict.fromkeys(texts))

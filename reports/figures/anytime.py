@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from reports.analysis.comparison import time_notes
 from reports.analysis.effects import FEW_SEEDS
-from reports.analysis.losses import losses_of
+from reports.analysis.losses import grid_trainings, losses_of, seed_levels
 from reports.analysis.stats import mean_intervals
 from reports.data.groups import Group
 from reports.data.names import noted
@@ -60,7 +60,7 @@ def anytime_data(group: Group) -> Marks | None:
 
     axis: what the cost is, with its unit: training FLOPs, or wall-clock in seconds.
     line: `seed`, one search, or `mean`, over the n searches of its searcher. loss: -ELBO on the test split above the
-    best mean of a size of the grid, in parts of what latents are worth; lower is better. low, high: the mean's 95 %
+    best mean of a size of the grid, less the level of its seed, in parts of what latents are worth. low, high: the mean's 95 %
     t-interval, from 6 searches on. The last row of a curve is its end.
     """
     losses = losses_of(group)
@@ -68,8 +68,11 @@ def anytime_data(group: Group) -> Marks | None:
         return None
     done = group.done
     rows = candidates(group)
-    done = done.assign(loss=(-done[ELBO.tested] - losses.best) / losses.gap)
-    rows = rows.assign(loss=(-rows["test"] - losses.best) / losses.gap)
+    grids = done.loc[done["searcher"] == losses.grid, "search_id"]
+    levels = -seed_levels(grid_trainings(group, ELBO.column, grids))
+    of_seed, of_row = (frame["seed"].map(levels).fillna(0.0) for frame in (done, rows))
+    done = done.assign(loss=(-done[ELBO.tested] - of_seed - losses.best) / losses.gap)
+    rows = rows.assign(loss=(-rows["test"] - of_row - losses.best) / losses.gap)
     notes, parts = unfinished(group), []
     for axis in AXES:
         curves = _ended(_steps(rows, axis.column), done, axis.column)
@@ -171,7 +174,7 @@ def draw_anytime(data: Marks) -> Figure:
         _draw_panel(ax, data.marks[data.marks["axis"] == axis.heading("")], axis, styles)
         ax.set_ylabel(_Y_LABEL)
     lines = set(data.marks["line"])
-    reading = "Large marker: search's end. 0: the best size of the grid, by its mean; 1: a model without latents."
+    reading = "Marker: search's end, large for the mean. 0: the best size of the grid, by its mean; 1: a model without latents."
     if "mean" in lines:
         reading += " Line: mean over seeds" + ("; thin: a seed." if "seed" in lines else ".")
     notes = [reading, *data.notes]
@@ -201,6 +204,9 @@ def _draw_panel(ax: Axes, curves: pd.DataFrame, axis: Quantity, styles: dict[str
             _draw_main(ax, seeds, style)
             continue
         for _, seed in seeds.groupby("search_id"):
+            ax.plot(
+                seed["cost"].iloc[-1:], seed["loss"].iloc[-1:], style.marker, color=color, markersize=2.5, alpha=0.5
+            )
             ax.plot(seed["cost"], seed["loss"], drawstyle="steps-post", color=color, linewidth=0.5, alpha=0.5)
         ax.fill_between(mean["cost"], mean["low"], mean["high"], step="post", color=color, alpha=0.15, linewidth=0)
         _draw_main(ax, mean, style)

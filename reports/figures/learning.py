@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.data.groups import Group
 from reports.data.names import noted
-from reports.data.quantities import PANEL_METRICS, Quantity
+from reports.data.quantities import QUALITY_METRICS, Quantity
 from reports.drawing.layout import (
     fold,
     legend_below,
@@ -41,7 +41,7 @@ from reports.drawing.traces import (
 from reports.figures.trainings import chosen_trial
 
 LATENT_DIM = Quantity("latent_dim", "latent size", "dimensions")
-_PANELS = (*PANEL_METRICS, LATENT_DIM)
+_PANELS = (*QUALITY_METRICS, LATENT_DIM)
 _HEADING_LETTERS = 46  # a line above a panel
 _MARKS = 6  # markers along a line
 
@@ -171,7 +171,7 @@ def interactive_learning(data: Learning, most_runs: int) -> Iterable[Choice]:
     most = max(1, most_runs // len(data.searchers))
     runs = {name: [run for run in data.runs if run[0]["searcher"] == name][:most] for name in data.searchers}
     sizes = [trace | {"yaxis": "y2", "showlegend": False} for trace in _learning_lines(data, runs, LATENT_DIM.column)]
-    for metric in PANEL_METRICS:
+    for metric in QUALITY_METRICS:
         lines = data.lines[data.lines["metric"] == metric.column]
         if lines["mean"].isna().all():
             continue

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports.analysis.effects import MARGIN
-from reports.analysis.losses import losses_of
+from reports.analysis.losses import grid_trainings, losses_of, seed_levels
 from reports.analysis.stats import mean_interval
 from reports.analysis.verdicts import WITHIN
 from reports.data.groups import Group
@@ -25,7 +25,7 @@ from reports.data.names import GRID, counted, label, parts
 from reports.data.numbers import number_text
 from reports.data.quantities import ELBO, FID_GEN, FID_RECON, KID_GEN, KL, RECON_NLL, Quantity
 from reports.drawing.layout import SPREAD, legend_below, no_values, searcher_entries, unfinished, wrapped_title
-from reports.drawing.style import DARK_GREY, GREY, PAGE_WIDTH, SearcherStyle, drawn_styles
+from reports.drawing.style import GREY, PAGE_WIDTH, STOP_RED, SearcherStyle, drawn_styles
 from reports.drawing.traces import (
     SIDE_LETTERS,
     Choice,
@@ -45,14 +45,15 @@ _PANELS = (LOSS, RECON_NLL, KL, FID_GEN, FID_RECON)  # in print; beside them rat
 TRAININGS, PARTS, ONE = "trainings", "parts", "one training"
 """What a line is of: a training for each size; some of the latents of one model; or there is no line, as each search
 has one model only."""
-_LIMIT: dict[str, Any] = {"color": DARK_GREY, "linewidth": 0.9, "linestyle": "--"}
+_LIMIT: dict[str, Any] = {"color": STOP_RED, "linewidth": 1.1, "linestyle": "--"}
 LIMIT_TEXT = f"{WITHIN} of the gap"
-AS_GOOD_TEXT = "as good by the grid’s rule: {} to {}"
+AS_GOOD_TEXT = "as good by the grid’s rule in most seeds: {} to {}"
 _WIDER = 1.06  # how far the shading goes beyond the sizes
 _MODEL = ["search_id", "searcher", "seed", "trial", "epoch", "split", "size", ELBO.column]
 _MODEL += [metric.column for metric in METRICS[1:]]
 _KEYS = ["metric", "line", "split", "searcher"]
-_COLUMNS = [*_KEYS, "mark", "n", "seed", "search_id", "trial", "size", "chosen", "value", "low", "high"]
+_COLUMNS = [*_KEYS, "mark", "n", "seed", "search_id", "trial", "size", "chosen", "value", "level", "low", "high"]
+_AS_GOOD = "#F0E442"  # yellow: no searcher's, and no band's
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,20 @@ def quality_data(group: Group) -> Quality | None:
 
     One row a mark: a model (mark `seed`), or the mean over the n models of a searcher's line at one size (mark
     `mean`) with the range of the seeds, from 6 seeds on with the 95 % t-interval, as low and high. chosen: whether the
-    search handed over this size. line: see `TRAININGS`. The models with only some of their latents are on validation
+    search handed over this size. line: see `TRAININGS`. value: without the level of its seed, which is how far the
+    grid's values lie above those of other seeds (see `seed_levels`). The models with only some of their latents are on validation
     data where the test split has none.
     """
     models = _models(group)
     found = []
+    grids = group.of(group.grids[0], "done").drop_duplicates("seed") if group.grids else group.done[:0]
     for metric in METRICS:
-        values = -models[ELBO.column] if metric == LOSS else models[metric.column]
+        sign, column = (-1.0, ELBO.column) if metric == LOSS else (1.0, metric.column)
+        levels = seed_levels(sign * grid_trainings(group, column, grids["search_id"]))
+        level = models["seed"].map(levels).fillna(0.0)
         name = metric.csv_column(group.fid_features)
-        seeds = models.assign(metric=name, value=values, mark="seed", n=1).dropna(subset=["value"])
+        seeds = models.assign(metric=name, value=sign * models[column] - level, level=level, mark="seed", n=1)
+        seeds = seeds.dropna(subset=["value"])
         lines = seeds[seeds["line"] != ONE]
         found += [seeds, *(_mean(rows) for _, rows in lines.groupby([*_KEYS, "size"], sort=False))]
     marks = pd.concat(found, ignore_index=True).reindex(columns=_COLUMNS)
@@ -121,7 +127,7 @@ def quality_data(group: Group) -> Quality | None:
     sizes = group.as_good(group.grids[0]) if group.grids else ()
     as_good = (sizes[0], sizes[-1]) if sizes else None
     title = f"Quality against latent size: {group.title}"
-    notes = tuple(_notes(group, models, reference))
+    notes = tuple(_notes(group, models, reference, bool(marks["level"].any())))
     return Quality(title, group.fid_features, tuple(group.searchers), marks, reference, as_good, notes)
 
 
@@ -158,8 +164,10 @@ def _lines(marks: pd.DataFrame, styles: dict[str, SearcherStyle]) -> Iterator[tu
             yield str(kind), style, rows
 
 
-def _notes(group: Group, models: pd.DataFrame, reference: Reference | None) -> Iterable[str]:
+def _notes(group: Group, models: pd.DataFrame, reference: Reference | None, is_level: bool) -> Iterable[str]:
     yield from unfinished(group)
+    if is_level:
+        yield "Seeds have other images: a seed's level, the grid's mean over all sizes, is taken off."
     if reference:
         yield (
             f"Without latents the loss is {number_text(reference.no_latents)} nats/image; the best size is worth "
@@ -197,7 +205,7 @@ def draw_quality(data: Quality) -> Figure:
             _draw_reference(ax, data.reference)
         if data.as_good:
             low, high = data.as_good
-            ax.axvspan(low / _WIDER, high * _WIDER, color=GREY, alpha=0.13, linewidth=0, zorder=0)
+            ax.axvspan(low / _WIDER, high * _WIDER, color=_AS_GOOD, alpha=0.3, linewidth=0, zorder=0)
     _draw_plane(axes[1, 2], data, styles)
     legend_below(figure, *_entries(data, styles), data.notes)
     return figure
@@ -241,12 +249,15 @@ def _draw_reference(ax: Axes, reference: Reference) -> None:
     """The limit of what is as good; the loss without latents where that leaves the curves room."""
     low, high = ax.get_ylim()
     ax.axhline(reference.limit, **_LIMIT)
+    _name_line(ax, reference.limit, f"best + {WITHIN}", 2)
     if reference.no_latents - low < 1.6 * (high - low):
         ax.axhline(reference.no_latents, color=GREY, linewidth=0.9)
-        place = (1, reference.no_latents)
-        ax.annotate(
-            "without latents", place, (-2, -7), ax.get_yaxis_transform(), "offset points", ha="right", fontsize=6
-        )
+        _name_line(ax, reference.no_latents, "without latents", -7)
+
+
+def _name_line(ax: Axes, y: float, name: str, up: float) -> None:
+    """Writes the name of a horizontal line at its right end, so many points above it."""
+    ax.annotate(name, (1, y), (-2, up), ax.get_yaxis_transform(), "offset points", ha="right", fontsize=6)
 
 
 def _draw_plane(ax: Axes, data: Quality, styles: dict[str, SearcherStyle]) -> None:
@@ -299,7 +310,7 @@ def _entries(data: Quality, styles: dict[str, SearcherStyle]) -> tuple[list[Arti
     if data.reference:
         found.append((Line2D([], [], **_LIMIT), f"best + {LIMIT_TEXT}"))
     if data.as_good:
-        found.append((Patch(color=GREY, alpha=0.13, linewidth=0), AS_GOOD_TEXT.format(*data.as_good)))
+        found.append((Patch(color=_AS_GOOD, alpha=0.3, linewidth=0), AS_GOOD_TEXT.format(*data.as_good)))
     return [handle for handle, _ in found], [name for _, name in found]
 
 
@@ -317,7 +328,7 @@ def interactive_quality(data: Quality, most_runs: int) -> Iterable[Choice]:
         traces = []
         if metric == LOSS and data.reference:
             ends = pd.DataFrame({"size": [marks["size"].min(), marks["size"].max()], "value": data.reference.limit})
-            traces.append(dashed(ends, "size", "value", GREY, f"best + {LIMIT_TEXT}"))
+            traces.append(dashed(ends, "size", "value", STOP_RED, f"best + {LIMIT_TEXT}"))
         for kind, style, rows in _lines(marks, styles):
             traces += _traces(rows, kind, "size", "value", style, hover)
         x = scaled_axis("latent size", []) | _power_axis(data.marks["size"])
@@ -376,5 +387,5 @@ def _shading(data: Quality) -> list[dict[str, Any]]:
     low, high = data.as_good
     area = {"type": "rect", "layer": "below", "xref": "x", "yref": "paper", "y0": 0, "y1": 1}
     return [
-        {**area, "x0": low / _WIDER, "x1": high * _WIDER, "fillcolor": "rgba(128,128,128,0.16)", "line": {"width": 0}}
+        {**area, "x0": low / _WIDER, "x1": high * _WIDER, "fillcolor": "rgba(240,228,66,0.25)", "line": {"width": 0}}
     ]

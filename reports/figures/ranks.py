@@ -66,7 +66,7 @@ def ranks_data(analysis: Analysis) -> Ranks | None:
     notes = [
         "A description, no claim: a rank depends on who else is there, and seeds of one data set are not independent "
         "data. Mean rank inside the blocks (a block is one seed of one data set and network), 1 is best; a failed "
-        "search is last."
+        "search is last. The silhouette ranks little but the size."
     ]
     if any(np.isfinite(panel.friedman_p) for panel in panels):
         notes.append(

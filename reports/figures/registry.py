@@ -23,8 +23,8 @@ GROUP_FIGURES = {
         "page: large) where it is the one that its search chose; a line is the mean over seeds, its band the range of "
         "the seeds, from 6 seeds on the 95 % t-interval. A method that trains one model only has no line. Dashed: the "
         "mean loss of the best size and 5 % of the gap, which is all that latents are worth; below it a size is as "
-        "good as the best. Grey area: from the smallest to the largest size that the grid's rule called as good in any "
-        "seed. Rate against distortion: what the KL buys.",
+        "good as the best. Yellow area: the sizes that the grid's rule calls as good in most "
+        "seeds. Rate against distortion: what the KL buys.",
         quality_data,
         draw_quality,
         interactive_quality,
@@ -51,7 +51,7 @@ GROUP_FIGURES = {
     ),
     "anytime": FigureKind(
         "What a search would deliver if it were stopped, against its cost so far: the finished training with the best "
-        "validation ELBO, drawn at its loss on the test split. Losses are above the best size of the grid, in parts of "
+        "validation ELBO, drawn at its loss on the test split. Losses are above the best size of the grid, without the level of their seed, in parts of "
         "what latents are worth. A search ends at the model that it did deliver; one that watches a single training "
         "has just that. Trainings that are not chosen from, such as a baseline that sets a bound, add their cost "
         "alone. Mean over seeds from where each has a model, with its 95 % t-interval from 6 seeds on; below that "
@@ -63,7 +63,8 @@ GROUP_FIGURES = {
     "regret": FigureKind(
         "Test metrics of each search less those of the grid's training, in its seed, of the size that has the best "
         "mean over the other seeds: what one would have had who knew the best size. Right of 0 is worse. The grey "
-        "band is what retraining the best size costs: one standard deviation of its trainings between seeds. Bars: "
+        "band is what retraining alone gives: one standard deviation of the difference of two trainings of one size in "
+        "one seed. Bars: "
         "means, with the range of the seeds, from 6 seeds on with 95 % t-intervals.",
         regret_data,
         draw_regret,
@@ -79,7 +80,7 @@ GROUP_FIGURES = {
     ),
     "trainings": FigureKind(
         "Every training of each searcher's first finished seed and the chosen ones of its other seeds, on validation "
-        "data, with the latent size above the epochs.",
+        "data, with the latent size above the epochs. The silhouette falls with the size, whatever the model.",
         trainings_data,
         draw_trainings,
     ),

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from reports.analysis.losses import grid_trainings
+from reports.analysis.losses import grid_trainings, retraining_sd
 from reports.analysis.stats import mean_interval
 from reports.data.groups import Group
 from reports.data.names import noted
@@ -40,7 +40,7 @@ def regret_data(group: Group) -> Marks | None:
     other sizes than the grid's are left out.
 
     One row a mark: a finished search (mark `seed`), its searcher's mean over several (mark `mean`), and what retraining
-    costs (mark `retraining`): from -sd to sd of the grid's trainings of the best size between seeds.
+    costs (mark `retraining`): from -sd to sd of the difference of two trainings of one size in one seed.
 
     regret: in the metric's unit, lower is better: above 0 worse than the training of the size that was known to be
     best. low, high: the range of the seeds, from 6 seeds on the 95 % t-interval of the mean.
@@ -100,9 +100,12 @@ def _with_means(seeds: pd.DataFrame, trainings: pd.DataFrame) -> pd.DataFrame:
             more.append({"searcher": searcher, "mark": "mean", "regret": values.mean(), "low": low, "high": high})
     complete = trainings.dropna(axis="columns")
     if len(seeds) and len(complete.columns):
-        size = complete.mean().idxmin()
-        sd = float(complete[size].std(ddof=1))
-        more.append({"searcher": "", "mark": "retraining", "latent_dim": size, "regret": 0.0, "low": -sd, "high": sd})
+        size, sd = complete.mean().idxmin(), retraining_sd(complete)
+        more += (
+            []
+            if np.isnan(sd)
+            else [{"searcher": "", "mark": "retraining", "latent_dim": size, "regret": 0.0, "low": -sd, "high": sd}]
+        )
     return pd.concat([seeds.assign(low=np.nan, high=np.nan), pd.DataFrame(more).assign(metric=metric)])
 
 

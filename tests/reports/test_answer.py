@@ -62,7 +62,7 @@ def test_how_it_was_measured() -> None:
         "11.6 to 12.6). So few images make every FID too high: it compares within this table only."
     )
     assert draws.startswith("ELBO, NLL and errors: mean of 50 draws of z an image")
-    assert "is 0.103;" in noise
+    assert "is 0.10;" in noise
 
 
 def test_many_images_need_no_warning_and_old_results_say_what_they_lack() -> None:

@@ -81,6 +81,22 @@ def test_validation_chooses_and_the_test_split_is_drawn() -> None:
     assert curve(anytime_data(made([grid], trained)), "grid") == [[2, 1 / 11], [4, 6 / 11], [9, 1 / 11]]
 
 
+def test_the_level_of_a_seed_is_no_loss() -> None:
+    """Another test split is 1 nat harder for every model: the curves of both seeds are the same."""
+    searches, trained = [], []
+    for seed in (0, 1):
+        own = search(
+            "grid", seed, pareto=[0, 1], chosen_trial=1, train_flops=4.0, test_elbo=-10.0 - seed, no_latents_nll=20.5
+        )
+        searches.append(own)
+        trained += [training(own, 12.0 + seed), training(own, 10.0 + seed, trial=1)]
+        for size, one in zip((4, 8), trained[-2:], strict=True):
+            for row in one["curves"]:
+                row["size"] = size
+    found = curve(anytime_data(made(searches, trained)), "grid")
+    assert found == [[2, 0.2], [4, 0.0]] * 2  # the gap is 20.5 - 10.5
+
+
 def test_an_epoch_that_nobody_could_keep_is_no_candidate() -> None:
     """A minimum over the epochs of one training is not a model that one would get."""
     ald = search("ald", chosen_trial=0, train_flops=3.0, test_elbo=-14.0)

@@ -83,20 +83,25 @@ def test_the_grid_has_a_line_over_its_sizes_on_the_test_split() -> None:
     data = quality(*map(grid, range(3)))
     seeds, means = marks(data, "grid", "seed", "trainings"), marks(data, "grid", "mean", "trainings")
     assert set(seeds["split"]) == {"test"}
-    assert seeds["value"].tolist() == pytest.approx([10.0, 10.1, 10.2, 6.0, 6.1, 6.2, 5.0, 5.1, 5.2])
+    assert seeds["value"].tolist() == pytest.approx([10.1] * 3 + [6.1] * 3 + [5.1] * 3)  # without the seeds' levels
+    assert (seeds["value"] + seeds["level"]).tolist() == pytest.approx([10, 10.1, 10.2, 6, 6.1, 6.2, 5, 5.1, 5.2])
     assert seeds.loc[seeds["chosen"].astype(bool), "size"].tolist() == [4, 4, 4]
     assert means[["size", "n", "value", "low", "high"]].to_numpy() == pytest.approx(
-        np.array([[2, 3, 10.1, 10.0, 10.2], [4, 3, 6.1, 6.0, 6.2], [8, 3, 5.1, 5.0, 5.2]])
+        np.array([[2, 3, 10.1, 10.1, 10.1], [4, 3, 6.1, 6.1, 6.1], [8, 3, 5.1, 5.1, 5.1]])
     )
+    assert data.notes[0].startswith("Seeds have other images: a seed's level, the grid's mean over all sizes, is")
     kl = data.of(KL)
     assert set(kl.loc[kl["mark"] == "mean", "value"]) == {2.0}
 
 
 def test_from_six_seeds_on_the_band_is_a_t_interval() -> None:
-    band = marks(quality(*map(grid, range(6))), "grid", "mean", "trainings").iloc[0]
-    values = 10.0 + 0.1 * np.arange(6)
+    searches = [grid(seed) for seed in range(6)]
+    for seed, (_, models) in enumerate(searches):
+        models[1]["elbo"] -= 0.3 * seed  # of size 2 on the test split, a tenth of which is the level of its seed
+    band = marks(quality(*searches), "grid", "mean", "trainings").iloc[0]
+    values = 10.25 + 0.75 + 0.2 * (np.arange(6) - 2.5)
     half = t.ppf(0.975, 5) * values.std(ddof=1) / math.sqrt(6)
-    assert (band["low"], band["high"]) == pytest.approx((10.25 - half, 10.25 + half))
+    assert (band["low"], band["high"]) == pytest.approx((11.0 - half, 11.0 + half))
     assert math.isnan(marks(quality(grid(0)), "grid", "mean", "trainings").iloc[0]["low"])
 
 
@@ -165,13 +170,13 @@ def test_the_drawing_marks_chosen_sizes_and_the_limit() -> None:
     (limit,) = (line for line in loss.lines if line.get_linestyle() == "--")
     assert data.reference is not None
     assert limit.get_ydata()[0] == data.reference.limit
-    assert [text.get_text() for text in loss.texts] == []  # 15 nats are far above the curve
+    assert [text.get_text() for text in loss.texts] == ["best + 5 %"]  # 15 nats are far above the curve
     assert any("Without latents the loss is 15 nats/image; the best size is worth 9.9" in note for note in data.notes)
 
 
 def test_without_latents_is_drawn_where_it_fits() -> None:
     texts = draw_quality(quality(grid(0, no_latents_nll=11.0))).axes[0].texts
-    assert [text.get_text() for text in texts] == ["without latents"]
+    assert [text.get_text() for text in texts] == ["best + 5 %", "without latents"]
 
 
 def test_the_page_has_a_choice_a_metric_and_the_plane() -> None:
@@ -195,7 +200,7 @@ def test_a_band_ends_where_a_size_has_one_seed() -> None:
     assert not [trace for trace in loss.data if "fill" in trace]  # sizes 2 and 8 have a band, and are no neighbours
     (loss, *_) = interactive_quality(quality(grid(0), grid(1)), 60)
     (upper,) = (trace for trace in loss.data if "fill" in trace)
-    assert upper["y"] == pytest.approx([10.1, 6.1, 5.1])
+    assert upper["y"] == pytest.approx([10.05, 6.05, 5.05])
 
 
 @pytest.mark.parametrize("seeds", [1, 3, 6])

@@ -10,6 +10,7 @@ import pytest
 from fits import assert_fits
 from report_frames import Row, assessed, group, search
 
+from reports.analysis.losses import retraining_sd, seed_levels
 from reports.data.quantities import QUALITY_METRICS
 from reports.drawing.base import Marks
 from reports.drawing.style import paper_style
@@ -68,7 +69,19 @@ def test_the_band_is_what_retraining_the_best_size_costs() -> None:
     frame = by_hand().frame()
     (band,) = frame[(frame["mark"] == "retraining") & (frame["metric"] == ELBO)].to_dict("records")
     assert band["latent_dim"] == 8
-    assert (band["low"], band["high"]) == pytest.approx((-1.0, 1.0))  # of 9, 11, 10
+    # What the means of seeds and of sizes 8 and 16 leave over: 7 as its sum of squares, of 2 degrees of freedom.
+    assert (band["low"], band["high"]) == pytest.approx((-math.sqrt(7), math.sqrt(7)))
+
+
+def test_the_band_holds_no_more_than_retraining() -> None:
+    """Seeds with other images differ by far more than two trainings of a size in one seed do."""
+    rng = np.random.default_rng(0)
+    trainings = pd.DataFrame(rng.normal(0, 0.1, (200, 5)) + rng.normal(0, 1, (200, 1)) + [3, 1, 0, 0, 0.1])
+    assert retraining_sd(trainings) == pytest.approx(0.1 * math.sqrt(2), rel=0.1)
+    assert math.isnan(retraining_sd(trainings[[0]]))
+    level = seed_levels(trainings)
+    assert level.mean() == pytest.approx(0, abs=1e-9) and level.std() > 0.5
+    assert seed_levels(pd.DataFrame({4: [1.0, math.nan]})).tolist() == [0.0, 0.0]
 
 
 def test_knowing_the_best_size_has_no_regret_on_average() -> None:
@@ -135,7 +148,7 @@ def test_dots_means_and_bands_are_drawn_where_the_frame_says() -> None:
     assert drawn == [[3.0, 0.0, 0.0], [0.5, -1.0, 0.0]]
     assert [line.get_xdata()[0] for line in panel.lines if line.get_marker() == "|"] == pytest.approx([1.0, -0.5 / 3])
     (band,) = panel.patches
-    assert (band.get_x(), band.get_width()) == pytest.approx((-1.0, 2.0))  # type: ignore[attr-defined]
+    assert (band.get_x(), band.get_width()) == pytest.approx((-math.sqrt(7), 2 * math.sqrt(7)))  # type: ignore[attr-defined]
 
 
 def test_seven_searchers_with_long_names_fit() -> None:
