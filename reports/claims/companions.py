@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import nct, permutation_test, t, ttest_ind_from_stats
+from scipy.stats import nct, permutation_test, t
 
-from reports.analysis.effects import CONFIDENCE, Effect, effect, holm
+from reports.analysis.effects import CONFIDENCE, Effect, effect, holm, p_below
 from reports.claims.claim import Claim
 from reports.claims.evidence import BlockEvidence, Evidence
 
@@ -87,7 +87,7 @@ def equivalent_both_ways(units: Mapping[str, float], margin: float) -> bool:
 
 @dataclass(frozen=True)
 class BlockTest:
-    """Welch's one-sided test of a block's mean loss against the margin. p_holm: corrected over the blocks."""
+    """The one-sided t-test of a block's mean loss, paired by seed, against the margin. p_holm: over the blocks."""
 
     mean: float
     p: float
@@ -95,23 +95,12 @@ class BlockTest:
 
 
 def block_tests(claim: Claim, evidence: Evidence) -> dict[str, BlockTest]:
-    """Each block alone: all seeds of both searchers as two independent samples."""
-    means, ps = [], []
-    for block in evidence.blocks:
-        reference = np.array([block.reference_loss(seed) / block.gap for seed in block.method])
-        losses = np.array(list(block.losses().values()))
-        means.append(float(losses.mean()))
-        ps.append(_welch(reference + losses, reference + claim.margin))
+    """Each block alone; p is 1 where its losses have no interval."""
+    losses = [list(block.losses().values()) for block in evidence.blocks]
+    means = [float(np.mean(values)) for values in losses]
+    ps = [1.0 if math.isnan(p := p_below(values, claim.margin)) else p for values in losses]
     rows = zip(evidence.blocks, means, ps, holm(ps), strict=True)
     return {block.name: BlockTest(mean, p, p_holm) for block, mean, p, p_holm in rows}
-
-
-def _welch(ours: np.ndarray, limit: np.ndarray) -> float:
-    """One-sided p of ours having the lower mean; 1 for samples without any spread."""
-    stats = [x for values in (ours, limit) for x in (values.mean(), values.std(ddof=1), len(values))]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = float(ttest_ind_from_stats(*stats, equal_var=False, alternative="less").pvalue)
-    return 1.0 if math.isnan(p) else p
 
 
 def power(true_loss: float, margin: float, sd: float, n: int) -> float:

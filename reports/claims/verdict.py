@@ -110,7 +110,7 @@ def _blocks(claim: Claim, evidence: Evidence) -> Iterator[str]:
     each = [f"{name} {percent(test.mean)} ({p_value(test.p_holm)})" for name, test in tests.items()]
     alone = sum(test.p < companions.ALPHA for test in tests.values())
     yield (
-        f"Blocks alone below the margin (Welch, one-sided, p after Holm): {', '.join(each)}. "
+        f"Blocks alone below the margin (paired by seed, one-sided, p after Holm): {', '.join(each)}. "
         f"At 5 % without correction, as for 'in every block': {alone} of {len(tests)}."
     )
 

@@ -60,8 +60,8 @@ def anytime_data(group: Group) -> Marks | None:
 
     axis: what the cost is, with its unit: training FLOPs, or wall-clock in seconds.
     line: `seed`, one search, or `mean`, over the n searches of its searcher. loss: -ELBO on the test split above the
-    best mean of a size of the grid, less the level of its seed, in parts of what latents are worth. low, high: the mean's 95 %
-    t-interval, from 6 searches on. The last row of a curve is its end.
+    best mean of a size of the grid, less the level of its seed, in parts of what latents are worth. low, high: the
+    mean's 95 % t-interval, from 6 searches on. The last row of a curve is its end.
     """
     losses = losses_of(group)
     if losses is None:
@@ -174,7 +174,7 @@ def draw_anytime(data: Marks) -> Figure:
         _draw_panel(ax, data.marks[data.marks["axis"] == axis.heading("")], axis, styles)
         ax.set_ylabel(_Y_LABEL)
     lines = set(data.marks["line"])
-    reading = "Marker: search's end, large for the mean. 0: the best size of the grid, by its mean; 1: a model without latents."
+    reading = "Marker: search's end, large for the mean. 0: the best size of the grid; 1: a model without latents."
     if "mean" in lines:
         reading += " Line: mean over seeds" + ("; thin: a seed." if "seed" in lines else ".")
     notes = [reading, *data.notes]

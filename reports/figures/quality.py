@@ -104,8 +104,8 @@ def quality_data(group: Group) -> Quality | None:
     One row a mark: a model (mark `seed`), or the mean over the n models of a searcher's line at one size (mark
     `mean`) with the range of the seeds, from 6 seeds on with the 95 % t-interval, as low and high. chosen: whether the
     search handed over this size. line: see `TRAININGS`. value: without the level of its seed, which is how far the
-    grid's values lie above those of other seeds (see `seed_levels`). The models with only some of their latents are on validation
-    data where the test split has none.
+    grid's values lie above those of other seeds (see `seed_levels`). The models with only some of their latents are on
+    validation data where the test split has none.
     """
     models = _models(group)
     found = []

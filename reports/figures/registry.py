@@ -51,11 +51,11 @@ GROUP_FIGURES = {
     ),
     "anytime": FigureKind(
         "What a search would deliver if it were stopped, against its cost so far: the finished training with the best "
-        "validation ELBO, drawn at its loss on the test split. Losses are above the best size of the grid, without the level of their seed, in parts of "
-        "what latents are worth. A search ends at the model that it did deliver; one that watches a single training "
-        "has just that. Trainings that are not chosen from, such as a baseline that sets a bound, add their cost "
-        "alone. Mean over seeds from where each has a model, with its 95 % t-interval from 6 seeds on; below that "
-        "every seed is drawn.",
+        "validation ELBO, drawn at its loss on the test split. Losses are above the best size of the grid, without "
+        "the level of their seed, in parts of what latents are worth. A search ends at the model that it did deliver; "
+        "one that watches a single training has just that. Trainings that are not chosen from, such as a baseline "
+        "that sets a bound, add their cost alone. Mean over seeds from where each has a model, with its 95 % "
+        "t-interval from 6 seeds on; below that every seed is drawn.",
         anytime_data,
         draw_anytime,
         interactive_anytime,

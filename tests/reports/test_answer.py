@@ -58,8 +58,8 @@ def test_how_it_was_measured() -> None:
     rows = [search("grid", seed, test_fid_real=11.62 + seed, **how) for seed in (0, 1)]
     fid, draws, noise = measured(group(rows, curves=[assessed(rows[0], 8)]))
     assert fid == (
-        "FID on classifier features (360 real images; 10,000 samples of each model; training images in their place have "
-        "11.6 to 12.6). So few images make every FID too high: it compares within this table only."
+        "FID on classifier features (360 real images; 10,000 samples of each model; training images in their place "
+        "have 11.6 to 12.6). So few images make every FID too high: it compares within this table only."
     )
     assert draws.startswith("ELBO, NLL and errors: mean of 50 draws of z an image")
     assert "is 0.10;" in noise

@@ -144,6 +144,17 @@ def test_the_best_is_bold_in_its_metrics_direction() -> None:
     assert r"FID, reconstructions (classifier features) $\downarrow$" in quality["Grid"]
 
 
+def test_times_that_do_not_compare_have_no_best() -> None:
+    rows = [search(name, seed, wall_seconds=10.0 + 5 * n) for n, name in enumerate(("grid", "ald")) for seed in (0, 1)]
+    work = {"trial": 0, "start_latent_dim": 8, "latent_dim": 8, "n_epochs": 6, "train_flops": 6e10}
+    for slow, bold in ((11.0, True), (44.0, False)):
+        trials = [
+            {**row, **work, "train_seconds": seconds} for row, seconds in zip(rows, (10, 10, 10, slow), strict=True)
+        ]
+        (found,) = analyse(read_groups(Frames(rows, trials=trials), "results")).groups
+        assert (r"\mathbf{10.0}" in comparison_latex(found)) == bold
+
+
 def test_ties_in_print_are_all_bold_and_missing_values_never() -> None:
     rows = [search("grid", test_fid_gen=10.001, test_kl=math.nan), search("tpe", test_fid_gen=10.004, test_kl=3.0)]
     rows += [search("ald", test_fid_gen=math.nan, test_kl=math.nan), search("sparsity", test_fid_gen=10.01)]

@@ -231,7 +231,8 @@ def test_every_table_and_the_page_say_it() -> None:
     (of,), frame = analysis.groups, analysis.comparison
     told = of.headline
     assert told.lead.endswith(
-        "Careful: models have collapsed (Sparsity 1 of 1), had no stable size yet (Sparsity 1 of 1); the notes below name them."
+        "Careful: models have collapsed (Sparsity 1 of 1), had no stable size yet (Sparsity 1 of 1); the "
+        "notes below name them."
     )
     sentence = dict(told.searchers)["sparsity"]
     assert sentence.startswith("Sparsity found 8 latents (one seed), 3 in use, at 1.00x")

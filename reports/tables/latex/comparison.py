@@ -35,8 +35,8 @@ def comparison_latex(of: GroupAnalysis) -> str:
     r"""A group's comparison as one `table*`: latent size and costs, below them the metrics on the test split.
 
     Cells are mean $\pm$ sd over finished seeds, the best mean of a column in bold (all that print alike; none where a
-    single searcher has a value, and none of times that do not compare). A cost's second line is its multiple of the grid search's mean; a group without a grid
-    search has none.
+    single searcher has a value, and none of times that do not compare). A cost's second line is its multiple of
+    the grid search's mean; a group without a grid search has none.
     """
     group, rows = of.group, of.rows
     said = " ".join((*measured(group), *of.cautions))
@@ -108,7 +108,7 @@ def _caption(group: Group, rows: pd.DataFrame) -> str:
     sentences = [
         f"Ways of choosing the latent size on {group.title}: size and cost above, quality on the test split below.",
         group.conditions,
-        f"Mean ± standard deviation over finished seeds ({seeds} a searcher); bold: the best mean, which claims nothing; "
+        f"Mean ± standard deviation over finished seeds ({seeds} a searcher); bold: the best mean, no claim; "
         + ("×: multiple of the grid search's mean; " if _has_multiples(rows) else "")
         + "arrows point to the better direction.",
     ]
