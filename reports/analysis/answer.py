@@ -68,7 +68,8 @@ def sizes(group: Group, row: pd.Series) -> str:
 def verdict_text(verdict: Verdict) -> str:
     """The verdict in words, and whether this is the method to take."""
     words = {"worse": "worse", "equivalent": f"loses less than {WITHIN} of the gap", "not shown": "not shown"}
-    return words[verdict.shown] + (": the cheapest of these" if verdict.recommended else "")
+    larger = f", with {verdict.size_ratio:.1f} times the grid’s latents" if verdict.is_larger else ""
+    return words[verdict.shown] + (": the cheapest of these" if verdict.recommended else larger)
 
 
 def _loss(verdict: Verdict) -> tuple[str, str]:

@@ -177,7 +177,8 @@ def minus(text: str) -> str:
 
 
 VERDICT_COLUMNS = ["dataset", "backbone", "protocol_hash", "fid_features", "searcher", "n_datasets", "n_seeds"]
-VERDICT_COLUMNS += ["n_failed", "gap [nats/image]", "loss", "loss_low", "loss_high", "shown", "recommended", "sentence"]
+VERDICT_COLUMNS += ["n_failed", "gap [nats/image]", "loss", "loss_low", "loss_high", "size_ratio", "shown"]
+VERDICT_COLUMNS += ["recommended", "sentence"]
 
 
 def verdict_rows(group: Group, verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
@@ -189,7 +190,12 @@ def verdict_rows(group: Group, verdicts: Sequence[Verdict]) -> list[dict[str, ob
             **{"fid_features": group.fid_features, "searcher": one.searcher, "n_datasets": 1},
             **{"n_seeds": one.effect.n, "n_failed": one.n_failed, "gap [nats/image]": one.gap},
             **{"loss": one.effect.mean, "loss_low": one.effect.low, "loss_high": one.effect.high},
-            **{"shown": one.shown, "recommended": one.recommended, "sentence": one.sentence},
+            **{
+                "size_ratio": one.size_ratio,
+                "shown": one.shown,
+                "recommended": one.recommended,
+                "sentence": one.sentence,
+            },
         }
         for one in verdicts
     ]

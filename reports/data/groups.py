@@ -107,7 +107,7 @@ class Group:
     def rules(self) -> tuple[str, ...]:
         """A sentence on the rules by which searches chose among their trainings; none where that is unknown."""
         known = self.done[self.done["rule"] != ""]
-        named = {rule: ", ".join(map(label, in_order(rows["searcher"]))) for rule, rows in known.groupby("rule")}
+        named = {str(rule): ", ".join(map(label, in_order(rows["searcher"]))) for rule, rows in known.groupby("rule")}
         rules = "; ".join(f"{rule} ({names})" for rule, names in named.items())
         return (f"Rule of choice among trainings: {rules}.",) if rules else ()
 

@@ -48,6 +48,12 @@ def test_a_method_that_is_worse() -> None:
     assert (cells[3].text, cells[3].status, grid[3].status) == ("worse", "worse", "")
 
 
+def test_larger_sizes_stand_beside_the_verdict() -> None:
+    larger = Verdict("ald", Effect(3, 0.01, 0.0, 0.02), 3.2, 0, "equivalent", False, SENTENCE, size_ratio=3.03)
+    (_, row) = answer_rows(analysed([larger]))
+    assert row.cells[3] == "loses less than 5 % of the gap, with 3.0 times the grid’s latents"
+
+
 def test_without_verdicts_there_is_no_table() -> None:
     assert answer_rows(analysed([])) == []
     assert answer_table(analysed([])).rows == ()

@@ -75,6 +75,15 @@ def test_the_cheapest_that_is_shown_is_recommended() -> None:
     assert [(one.shown, one.recommended) for one in verdicts_of(group(dear))] == [("equivalent", False)]
 
 
+def test_sizes_are_compared_by_their_geometric_mean_over_the_seeds_that_both_finished() -> None:
+    rows = [*method("grid", [*GRID, NAN], size=4), *method("ald", [NAN, *GRID[1:], 10.0], size=8)]
+    rows[-2]["latent_dim"] = 2
+    found = verdict(rows)
+    assert found.size_ratio == pytest.approx(1.0) and not found.is_larger
+    failed = verdict([*method("grid", GRID), *method("ald", [NAN] * 3)])
+    assert math.isnan(failed.size_ratio) and not failed.is_larger
+
+
 def test_the_same_models_show_nothing_of_other_seeds() -> None:
     found = verdict([*method("grid", GRID), *method("ald", GRID, 1e9)])
     assert found.sentence == (
