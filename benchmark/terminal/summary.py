@@ -31,7 +31,7 @@ def print_summary(searches: pd.DataFrame) -> None:
         cells = [printable(row[name]) for name in ("dataset", "searcher", "seed", "status")]
         if row["status"] == "done":
             metrics = [number_text(row[f"test_{name}"], ".4g") for name in SUMMARY_METRICS]
-            sizes = [size_text(row["latent_dim"], row["as_good"]), number_text(row["test_active_units"], ".0f")]
+            sizes = [size_text(row["latent_dim"], row.get("as_good")), number_text(row["test_active_units"], ".0f")]
             cells += [*sizes, number_text(row["wall_seconds"], ".1f"), *metrics]
         table.add_row(*map(escape, cells))
     console = wide_console()

@@ -21,7 +21,8 @@ TEXT = (ROOT / "docs" / "writing-a-searcher.md").read_text()
 FILES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", TEXT, flags=re.DOTALL))
 SEARCHERS = {
     **{"halving:Halving": OPTIMUM, "quiet:Quiet": OPTIMUM, "growing:Growing": OPTIMUM},
-    **{"two_nn:TwoNN": N_FACTORS, "prefixes:Prefixes": OPTIMUM},
+    # Beyond 8 latents the toy's loss rises, as no prefix's of one model does: the monotone fit through it is level from 4.
+    **{"two_nn:TwoNN": N_FACTORS, "prefixes:Prefixes": OPTIMUM // 2},
 }
 
 
