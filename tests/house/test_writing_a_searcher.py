@@ -21,7 +21,7 @@ TEXT = (ROOT / "docs" / "writing-a-searcher.md").read_text()
 FILES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", TEXT, flags=re.DOTALL))
 SEARCHERS = {
     **{"halving:Halving": OPTIMUM, "quiet:Quiet": OPTIMUM, "growing:Growing": OPTIMUM},
-    # Beyond 8 latents the toy's loss rises, as no prefix's of one model does: the monotone fit through it is level from 4.
+    # Beyond 8 latents the toy's loss rises, as no prefix's of one model does: the monotone fit is level from 4 on.
     **{"two_nn:TwoNN": N_FACTORS, "prefixes:Prefixes": OPTIMUM // 2},
 }
 
