@@ -40,9 +40,10 @@ def choose(problem: Problem, trials: Sequence[Trial]) -> Choice:
 
     Of equal sizes the earlier wins. Raises ValueError where there is no trial, or none with finite metrics.
     """
-    found = pick([trial.assessment for trial in trials], problem.rule, problem.no_latents_nll)
+    ordered = sorted(trials, key=lambda trial: trial.number)
+    found = pick([trial.assessment for trial in ordered], problem.rule, problem.no_latents_nll)
     front = pareto_front(costs(trials))
-    return Choice(trials[found.place], pareto=front, as_good=found.as_good, evidence=found.evidence)
+    return Choice(ordered[found.place], pareto=front, as_good=found.as_good, evidence=found.evidence)
 
 
 def pick(assessments: Sequence[Assessment], rule: ChoiceRule, no_latents_nll: float, nested: bool = False) -> Pick:
@@ -116,7 +117,10 @@ def _decider(
         def ranked(values: pd.DataFrame) -> int:
             return int(mean_ranks(values, rule.weights, _tie_widths(values, errors)).to_numpy().argmin())
 
-        return lambda _: ranked(table), lambda rng: ranked(table + errors * rng.standard_normal(table.shape))
+        place = ranked(table)
+        if not errors.to_numpy().any():
+            return lambda _: place, lambda _: place
+        return lambda _: place, lambda rng: ranked(table + errors * rng.standard_normal(table.shape))
     worse = _worse_samples(assessments, curve.reference)
     decide = {
         "smallest-good": lambda curve: _smallest_good(curve, rule.margin, worse),

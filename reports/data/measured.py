@@ -52,7 +52,7 @@ def _absent(group: Group) -> str:
     names = [metric.label for metric in SHOWN_METRICS if group.done[metric.tested].isna().all()]
     if not (group.curves["split"] == "test").any():
         names.append("quality against size")
-    return f"Not measured, as in results of earlier versions: {'; '.join(names)}." if names else ""
+    return f"No search has: {'; '.join(names)}." if names else ""
 
 
 def _range(values: pd.Series[float], whole: bool = False, digits: int = 3) -> str:

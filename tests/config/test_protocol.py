@@ -88,8 +88,8 @@ def test_unknown_protocol_and_searcher() -> None:
         searcher_class("searchers.base:Trial")
     with pytest.raises(InputError, match=r"searcher ald: unknown setting 'patince'; did you mean 'patience'\?"):
         make_searcher("ald", {"patince": 3})
-    with pytest.raises(InputError, match=r"searcher random: weights: fid_gen is -1"):
-        make_searcher("random", {"weights": {"fid_gen": -1}})
+    with pytest.raises(InputError, match=r"searcher random: n_trials is 0; expected at least 1"):
+        make_searcher("random", {"n_trials": 0})
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ TEXT = (ROOT / "docs" / "writing-a-searcher.md").read_text()
 FILES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", TEXT, flags=re.DOTALL))
 SEARCHERS = {
     **{"halving:Halving": OPTIMUM, "quiet:Quiet": OPTIMUM, "growing:Growing": OPTIMUM},
-    **{"two_nn:TwoNN": N_FACTORS, "prefixes:Prefixes": OPTIMUM},
+    # Beyond 8 latents the toy's loss rises, as no prefix's of one model does: the monotone fit is level from 4 on.
+    **{"two_nn:TwoNN": N_FACTORS, "prefixes:Prefixes": OPTIMUM // 2},
 }
 
 
@@ -76,5 +77,6 @@ def test_the_examples_run(work: Path) -> None:
     assert set(sizes.index) == {"grid", *SEARCHERS} and sizes.between(2, 16).all()
     growing = store.epochs().query("searcher == 'growing:Growing'")["latent_dim"].tolist()
     assert growing[0] == 2 and max(growing) >= 4
-    assert store.curves().query("searcher == 'prefixes:Prefixes'")["size"].tolist() == [2, 4, 8]
+    ends = store.curves().query("searcher == 'prefixes:Prefixes' and epoch == 4")
+    assert ends["size"].tolist() == [16, 16, 2, 4, 8]  # the whole model on both splits, then the prefixes
     assert store.trials().query("searcher == 'prefixes:Prefixes'")["n_epochs"].tolist() == [4, 6]

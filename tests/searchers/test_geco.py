@@ -5,6 +5,7 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from benchmark.backbones.build import build_vae
 from benchmark.backbones.vae import VAE
-from searchers.base import Trial
+from searchers.base import Assessment, Trial
 from searchers.in_training.geco_l0arm import GATE_SHARPNESS, GATE_START, LAMBDA_BOUNDS, GecoController, GecoL0Arm
 from searchers.parts.gates import antithetic_gates
 from searchers.parts.objectives import kl_per_dim, reparameterise, squared_error
@@ -329,6 +330,6 @@ def test_geco_is_settled_where_gates_have_closed_and_none_is_on_its_way(
     class Recorded(ToyProblem):
         def train(self, *asked: Any, **more: Any) -> Trial:
             history = pd.DataFrame({"ctl_open_gates": map(float, open_gates), "ctl_gate_mass": mass})
-            return Trial(0, open_gates[-1], history)
+            return Trial(0, open_gates[-1], history, Assessment(open_gates[-1], {}, {}, np.zeros(1)))
 
     assert GecoL0Arm(start_latent_dim=8, tau=SSE).search(Recorded()).settled is settled

@@ -53,10 +53,13 @@ def stacked(work: Path) -> ResultsStore:
 
 def _assert_same(store: ResultsStore, expected: ResultsStore, searchers: str) -> None:
     """All but times and how the trainings were carried out, bit for bit; and no claim or checkpoint is left."""
-    for name in ("searches", "trials", "epochs", "latents"):
+    for name in ("searches", "trials", "epochs", "latents", "curves"):
         frames = [getattr(one, name)() for one in (store, expected)]
         own, other = (
-            frame[frame["searcher"].isin(searchers.split())].reset_index(drop=True).dropna(axis="columns", how="all")
+            frame[frame["searcher"].isin(searchers.split())]
+            .reset_index(drop=True)
+            .dropna(axis="columns", how="all")
+            .infer_objects()
             for frame in frames
         )
         different = [column for column in (*MACHINE, "execution") if column in own]

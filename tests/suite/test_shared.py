@@ -90,7 +90,7 @@ def test_a_search_waits_for_a_training_that_another_process_does(
 
     def other_process() -> None:
         time.sleep(1.0)
-        for name in ("epochs.arrow", "model.pt", "trial.json"):
+        for name in ("epochs.arrow", "curves.arrow", "model.pt", "trial.json"):
             (path / name).write_bytes((donor.trainings / path.name / name).read_bytes())
 
     thread = threading.Thread(target=other_process)
@@ -149,10 +149,10 @@ def test_a_killed_training_goes_on_in_whichever_search_comes(tmp_path: Path) -> 
     for name, sizes in (("second", (4,)), ("first", (2, 4))):
         whole.search(Listed(sizes), spec_of(name))
     assert_same(results, whole)
-    assert {file.name for file in path.iterdir()} == {"trial.json", "epochs.arrow", "model.pt"}
+    assert {file.name for file in path.iterdir()} == {"trial.json", "epochs.arrow", "curves.arrow", "model.pt"}
 
 
-DAMAGES = ["model.pt", "epochs.arrow", "trial.json", "checkpoint.pt"]
+DAMAGES = ["model.pt", "epochs.arrow", "curves.arrow", "trial.json", "checkpoint.pt"]
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -180,7 +180,7 @@ def test_damage_is_said_and_mended(name: str, tmp_path: Path) -> None:
         first.check()  # its own copy is whole
         (first.path / "search.json").unlink()
     assert own.store.epochs()["recon_nll"].tolist() == whole.store.epochs()["recon_nll"].tolist()
-    assert {file.name for file in path.iterdir()} == {"trial.json", "epochs.arrow", "model.pt"}
+    assert {file.name for file in path.iterdir()} == {"trial.json", "epochs.arrow", "curves.arrow", "model.pt"}
 
 
 def test_what_killed_processes_left_of_a_finished_training_is_tidied(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_what_killed_processes_left_of_a_finished_training_is_tidied(tmp_path: P
     (path / "claim-000001").write_text(json.dumps({}))
     (path / ".0123456789ab.claim-000002").touch()
     results.search(Listed((2,)), spec_of("second"))
-    assert {file.name for file in path.iterdir()} == {"trial.json", "epochs.arrow", "model.pt"}
+    assert {file.name for file in path.iterdir()} == {"trial.json", "epochs.arrow", "curves.arrow", "model.pt"}
 
 
 def test_optimizers_go_with_the_suite_unless_somebody_uses_them(tmp_path: Path) -> None:

@@ -269,6 +269,6 @@ def test_streams_differ() -> None:
         for trial in range(3)
         for epoch in range(3)
     ]
-    assert len(set(seeds)) == len(seeds) == 6 * 27 and all(0 <= seed < 2**63 for seed in seeds)
+    assert len(set(seeds)) == len(seeds) == 7 * 27 and all(0 <= seed < 2**63 for seed in seeds)
     draws = [torch.rand(4, generator=stream(Purpose.NOISE, 1, 2, 3)) for _ in range(2)]
     assert torch.equal(*draws)
