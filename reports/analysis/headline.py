@@ -71,11 +71,11 @@ def _missing(group: Group) -> str:
     done = counted(group)
     done = done[done["status"] == "done"]
     if done[ELBO.tested].isna().all():
-        return "no search has a test ELBO, as in results of earlier versions"
+        return "no search has a test ELBO"
     if done.loc[done["searcher"].isin(group.grids), ELBO.tested].isna().all():
         return "no grid search has a test ELBO"
     if done["no_latents_nll"].isna().all():
-        return "nothing says what a model without latents loses, as in results of earlier versions"
+        return "no search says what a model without latents loses"
     if losses_of(group) is None:
         return "the best size loses no less than a model without latents"
     return "none has a seed in common with it"

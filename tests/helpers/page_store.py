@@ -46,6 +46,7 @@ def searches() -> tuple[list[Row], list[Row]]:
             rows.append(search(searcher, seed, latent_dim=size, train_flops=flops, wall_seconds=flops / 1e8, **scores))
             for epoch in epochs(rows[-1], [20, 20, 18, size, size, size]):
                 values = {name: float(generator.uniform(1, 40)) for name in ("fid_recon", "fid_gen", "recon_nll")}
+                values["elbo"] = -values["recon_nll"]
                 costs = {"train_flops": flops * epoch["epoch"] / 6, "wall_seconds": float(epoch["epoch"])}
                 logged.append({**epoch, **values, **costs})
     rows.append(search("ald", 3, "failed", error=HOSTILE_ERROR))

@@ -75,7 +75,7 @@ def test_many_images_need_no_warning_and_old_results_say_what_they_lack() -> Non
     old = search("grid", 0, test_fid_images=5000, test_elbo=math.nan, test_iwae=math.nan)
     fid, absent = measured(group([old]))
     assert fid == "FID on classifier features (5,000 real images; what real images have is unknown)."
-    assert absent == "Not measured, as in results of earlier versions: ELBO; IWAE bound; quality against size."
+    assert absent == "No search has: ELBO; IWAE bound; quality against size."
     assert measured(group([search("grid", 0, "failed", error="x")])) == ()
 
 

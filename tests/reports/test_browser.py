@@ -102,6 +102,8 @@ def test_hostile_names_are_shown_as_text(watched: Watched) -> None:
         assert name in text
     legends = page.locator(".legendtext").evaluate_all("texts => texts.map((text) => text.textContent)")
     assert without_spaces(HOSTILE_SEARCHER.removeprefix("my.")) in map(without_spaces, legends)
+    learning = page.locator("figure.interactive", has_text="Learning curves").locator("select")
+    learning.last.select_option(label="FID, samples")
     titles = page.locator(".ytitle").evaluate_all("texts => texts.map((text) => text.textContent)")
     assert any(without_spaces(IMAGE) in without_spaces(title) for title in titles)
     assert watched.dialogs == []
@@ -126,7 +128,7 @@ def test_sorts_numbers_both_ways_with_missing_ones_last(watched: Watched) -> Non
     heading.get_by_role("button").click()
     assert heading.get_attribute("aria-sort") == "ascending"
     rising = column(page, "reconstruction NLL")
-    assert rising[:4] == ["1", "1", "10", "10.10"] and rising[-3:] == ["–", "–", "–"]  # as text, 10 < 2
+    assert rising[:4] == ["1.000", "1.000", "10.00", "10.10"] and rising[-3:] == ["–", "–", "–"]  # as text, 10 < 2
     numbers = [float(text) for text in rising[:-3]]
     assert numbers == sorted(numbers)
     heading.get_by_role("button").click()

@@ -70,7 +70,7 @@ def test_few_seeds_name_no_winner_and_the_cheap_method_does_not_win_by_noise() -
         ),
         (
             [*method("grid", [10.0] * 2, no_latents_nll=math.nan), *method("ald", [10.0], no_latents_nll=math.nan)],
-            "Grid found 8 latents (in each of 2 seeds). Nothing can be compared with it: nothing says what a model",
+            "Grid found 8 latents (in each of 2 seeds). Nothing can be compared with it: no search says what a model",
         ),
         (
             [*method("grid", [21.0] * 2), *method("ald", [22.0] * 2)],

@@ -238,9 +238,7 @@ def test_what_earlier_versions_did_not_measure_is_said_once_a_group(tmp_path: Pa
     ]
     written = write_report(read_groups(Frames(rows), "results"), tmp_path)
     text = " ".join(Reader(written.page.read_text(encoding="utf-8")).text.split())
-    absent = (
-        "Not measured, as in results of earlier versions: ELBO; IWAE bound; KID, samples; silhouette less that of noise"
-    )
+    absent = "No search has: ELBO; IWAE bound; KID, samples; silhouette less that of noise"
     assert text.count(f"{absent}; quality against size.") == 1
     assert "has no value of ELBO" not in text
     assert "No search here has its trainings scored on the test split" in text

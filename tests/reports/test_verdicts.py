@@ -185,7 +185,7 @@ def test_nothing_is_known_of_results_without_an_elbo() -> None:
         row["test_elbo"] = NAN
     (of,) = analyse([group(rows)]).groups
     assert of.verdicts == ()
-    assert "Nothing can be compared with it: no search has a test ELBO, as in" in of.headline.lead
+    assert "Nothing can be compared with it: no search has a test ELBO." in of.headline.lead
 
 
 # ---- the gap
