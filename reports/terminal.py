@@ -19,7 +19,7 @@ from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import PaperReport
 
 _HEADER = (
-    *("searcher", "done/\nfailed/\nrunning", "latent size", "in use"),
+    *("searcher", "done/\nfailed/\nrunning", "latent\nsize", "in use"),
     *("FLOPs\nx grid", "test ELBO\n(nats)", "against\nthe grid"),
 )
 
@@ -31,7 +31,7 @@ def print_summary(report: Report, out: Path, console: Console | None = None) -> 
     console = console or Console()
     for of in report.analysis.groups:
         # Text, not str: names from the store are never read as markup.
-        table = Table(title=Text(of.group.title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=Text(of.group.title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for heading in _HEADER:
             table.add_column(heading, overflow="fold", no_wrap=heading != _HEADER[0])
         for _, row in of.rows.iterrows():
