@@ -7,18 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
-from scipy.stats import permutation_test
 
-from reports.analysis.effects import CONFIDENCE, MARGIN, Effect
+from reports.analysis.effects import CONFIDENCE, MARGIN, Effect, sign_flips
 from reports.analysis.stats import p_text
 from reports.analysis.verdicts import WITHIN, Decision, Verdict, decide, percent, shown_text
 from reports.data.groups import Group
 from reports.data.names import dataset_label, in_order, label
-
-_FLIPS = 2**14  # choices of signs, all of them with up to 14 data sets
 
 
 class Compared(NamedTuple):
@@ -85,20 +81,7 @@ def _across(name: str, losses: pd.Series[float], decision: Decision, comparisons
     mean = float(values.mean())
     others = (values.sum() - values) / (n - 1)
     new, without_one = (mean - half, mean + half), (float(others.min()), float(others.max()))
-    return Across(name, losses, decision, tau, new, without_one, sign_flips(values), comparisons)
-
-
-def sign_flips(values: np.ndarray) -> float:
-    """Two-sided p-value of a mean of 0 where every sign is as likely as the other; of 2 to 14 values exact."""
-    found = permutation_test(
-        (values, np.zeros_like(values)),
-        lambda a, b, axis: np.mean(a - b, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=_FLIPS + 1,
-        rng=np.random.default_rng(0),
-    )
-    return float(found.pvalue)
+    return Across(name, losses, decision, tau, new, without_one, sign_flips(values.tolist()), comparisons)
 
 
 def across_rows(found: Sequence[Across]) -> list[dict[str, object]]:

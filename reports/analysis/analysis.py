@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.analysis.across import Across, Compared, across, across_rows
-from reports.analysis.claims import claims
 from reports.analysis.comparison import cautions, comparison, doubt_sentences
 from reports.analysis.headline import Headline, headline
+from reports.analysis.overall import overall
 from reports.analysis.paired_blocks import Blocks, complete_blocks, one_of_each
 from reports.analysis.verdicts import Verdict, verdict_frame, verdict_rows, verdicts_of
 from reports.data.groups import Group
@@ -42,7 +42,7 @@ class Analysis:
     blocks: the searches that mean ranks are over.
     across: the methods over several data sets.
     verdicts: a row per group and method, then one per method over data sets (see `verdict_rows`).
-    claims: what holds over the groups and what cannot be said of them, in sentences.
+    overall: what holds over the groups and what cannot be said of them, in sentences.
     """
 
     groups: tuple[GroupAnalysis, ...]
@@ -50,7 +50,7 @@ class Analysis:
     blocks: Blocks
     across: tuple[Across, ...]
     verdicts: pd.DataFrame
-    claims: tuple[str, ...]
+    overall: tuple[str, ...]
 
 
 def analyse(groups: Sequence[Group]) -> Analysis:
@@ -65,7 +65,7 @@ def analyse(groups: Sequence[Group]) -> Analysis:
     blocks = complete_blocks(kept)
     over = across([Compared(of.group, of.verdicts) for of in found if any(of.group is one for one in kept)])
     rows_of_verdicts = [row for of in found for row in verdict_rows(of.group, of.verdicts)] + across_rows(over)
-    said = claims(groups, kept, blocks, over)
+    said = overall(groups, kept, blocks, over)
     return Analysis(tuple(found), table, blocks, tuple(over), verdict_frame(rows_of_verdicts), tuple(said))
 
 

@@ -9,10 +9,12 @@ from typing import Literal
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
+from scipy.stats import permutation_test
 
 Shown = Literal["worse", "equivalent", "not shown"]
 
 CONFIDENCE = 0.95
+MOST_FLIPS = 2**16  # choices of signs, all of them with up to 16 values
 FEW_SEEDS = 6  # with fewer, seeds are drawn one by one and their line is a range
 SIZE_RATIO = 1.5  # a method whose sizes are larger than so many times the grid's has not found what the grid found
 MARGIN = 0.05  # of the gap, which is what latents are worth over none: the loss that two methods may differ by
@@ -74,3 +76,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (n - place) * p_values[i]))
         corrected[i] = highest
     return corrected
+
+
+def sign_flips(values: Sequence[float], alternative: Literal["two-sided", "less"] = "two-sided") -> float:
+    """P-value of a mean of 0 where every sign is as likely as the other, at least 2^-n; exact for up to 16 values.
+
+    It needs symmetric values where the t-test needs normal ones.
+    """
+    found = permutation_test(
+        (np.asarray(values, dtype=float),),
+        lambda x, axis: np.mean(x, axis=axis),
+        permutation_type="samples",
+        alternative=alternative,
+        n_resamples=MOST_FLIPS,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)

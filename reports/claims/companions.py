@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import nct, permutation_test, t
+from scipy.stats import nct, t
 
 from reports.analysis.effects import CONFIDENCE, Effect, effect, holm, p_below
 from reports.claims.claim import Claim
 from reports.claims.evidence import BlockEvidence, Evidence
 
-MOST_PATTERNS = 2**16  # of signs that are all tried; of more data sets so many are drawn
-SEED = 0
 ALPHA = 0.05
 
 
@@ -59,24 +57,6 @@ def for_new_dataset(losses: Effect, found: Spread) -> tuple[float, float]:
 def without_each(units: Mapping[str, float]) -> dict[str, Effect]:
     """The effect without each data set or seed in turn."""
     return {name: effect([value for other, value in units.items() if other != name]) for name in units}
-
-
-def sign_flips(units: Mapping[str, float], margin: float) -> float:
-    """One-sided p of a mean loss below the margin, over all signs of (loss - margin); at least 2^-n.
-
-    It needs symmetric losses where the t-test needs normal ones.
-    """
-    values = np.array(list(units.values())) - margin
-    found = permutation_test(
-        (values,),
-        lambda x, axis: np.mean(x, axis=axis),
-        permutation_type="samples",
-        alternative="less",
-        n_resamples=MOST_PATTERNS,
-        vectorized=True,
-        rng=np.random.default_rng(SEED),
-    )
-    return float(found.pvalue)
 
 
 def equivalent_both_ways(units: Mapping[str, float], margin: float) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reports.analysis.effects import effect
+from reports.analysis.effects import MOST_FLIPS, effect, sign_flips
 from reports.claims import companions
 from reports.claims.claim import Claim, Registered
 from reports.claims.evidence import BlockEvidence, Evidence
@@ -93,9 +93,10 @@ def _other_tests(claim: Claim, evidence: Evidence) -> Iterator[str]:
         yield (
             f"Without any one {what} the upper limit is {percent(best)} to {percent(highs[worst])} (without {worst})."
         )
-    exact = "exact" if 2 ** len(units) <= companions.MOST_PATTERNS else "drawn"
+    exact = "exact" if 2 ** len(units) <= MOST_FLIPS else "drawn"
+    flips = sign_flips([loss - claim.margin for loss in units.values()], "less")
     yield (
-        f"Sign flips ({exact}, one-sided, against the margin): {p_value(companions.sign_flips(units, claim.margin))}; "
+        f"Sign flips ({exact}, one-sided, against the margin): {p_value(flips)}; "
         f"{counted(len(units), evidence)} can give no p below {number(0.5 ** len(units))}."
     )
     both = "within" if companions.equivalent_both_ways(units, claim.margin) else "not shown to be within"

@@ -122,7 +122,7 @@ def page(report: Report) -> str:
         against_grid_caption=AGAINST_GRID,
         quality=quality,
         summaries=[(of.group.title, measured(of.group), summary_table(of)) for of in report.analysis.groups],
-        claims=report.analysis.claims,
+        overall=report.analysis.overall,
         tables=[_link(path, embedded) for path in report.tables],
         sources=[Link("", path.name, _data_uri("text/plain", path.read_bytes())) for path in report.sources],
         searches=table,

@@ -37,7 +37,7 @@ def comparison_page(analysis: Analysis) -> str:
     for of in analysis.groups:
         parts += _group(of)
     groups = [of.group for of in analysis.groups]
-    parts += ["## Over all groups", "\n".join(f"- {escape(sentence)}" for sentence in analysis.claims)]
+    parts += ["## Over all groups", "\n".join(f"- {escape(sentence)}" for sentence in analysis.overall)]
     parts += _listing("Failed searches", groups, "failed", "No search failed.")
     parts += _listing("Running searches", groups, "running", "No search is running.")
     return "\n\n".join(parts) + "\n"

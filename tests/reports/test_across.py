@@ -11,8 +11,8 @@ from method_losses import method
 from report_frames import Frames, Row
 from scipy import stats as scipy_stats
 
-from reports.analysis.across import sign_flips
 from reports.analysis.analysis import Analysis, analyse
+from reports.analysis.effects import sign_flips
 from reports.data.groups import read_groups
 
 NAMES = ["digits", "manifold", "mnist", "tiles", "fashion", "faces", "blobs"]
@@ -71,10 +71,10 @@ def test_networks_of_one_data_set_are_averaged_first() -> None:
 def test_seeds_of_one_data_set_say_nothing_of_others() -> None:
     analysis = analysed(of_dataset("digits", [0.0, 0.01, 0.02]))
     assert analysis.across == ()
-    assert analysis.claims[0] == (
+    assert analysis.overall[0] == (
         "One data set (digits): a verdict holds for it, and more seeds say nothing of other data."
     )
-    assert not any("blocks are needed" in said or "run more seeds" in said for said in analysis.claims)
+    assert not any("blocks are needed" in said or "run more seeds" in said for said in analysis.overall)
 
 
 def test_a_scaled_down_run_is_no_evidence() -> None:
@@ -86,8 +86,8 @@ def test_a_scaled_down_run_is_no_evidence() -> None:
     analysis = analysed(full, smoke)
     assert [len(of.verdicts) for of in analysis.groups] == [1, 0]
     assert len(analysis.blocks.blocks) == 3
-    assert any(said.startswith("Not counted, as scaled down") and "(smoke)" in said for said in analysis.claims)
-    assert analysed(smoke).claims == ("No search of the full scale has finished: nothing is claimed.",)
+    assert any(said.startswith("Not counted, as scaled down") and "(smoke)" in said for said in analysis.overall)
+    assert analysed(smoke).overall == ("No search of the full scale has finished: nothing is claimed.",)
 
 
 def test_one_protocol_of_a_data_set_counts() -> None:
@@ -96,7 +96,7 @@ def test_one_protocol_of_a_data_set_counts() -> None:
         of_dataset("mnist", [0.1] * 3),
     )
     assert analysis.across[0].losses.to_dict() == pytest.approx({"digits": 0.0, "mnist": 0.1})
-    (left,) = (said for said in analysis.claims if said.startswith("Not counted"))
+    (left,) = (said for said in analysis.overall if said.startswith("Not counted"))
     assert left.startswith("Not counted over data sets, as another protocol") and left.endswith("digits, mlp (other1).")
 
 
@@ -105,6 +105,10 @@ def test_sign_flips_are_enumerated() -> None:
     means = [abs(np.mean(values * signs)) for signs in itertools.product((1, -1), repeat=5)]
     assert sign_flips(values) == pytest.approx(np.mean([mean >= abs(values.mean()) - 1e-12 for mean in means]))
     assert sign_flips(np.arange(1.0, 7.0)) == pytest.approx(2 / 2**6)
+    below = [-0.05, -0.04, -0.07, -0.02, -0.05, -0.04]
+    assert sign_flips(below, "less") == 2**-6
+    assert sign_flips([*below[:-1], 0.01], "less") == 2 / 2**6  # its own sign, or the other
+    assert sign_flips([0.05] * 6, "less") == 1
 
 
 def test_the_table_has_groups_then_data_sets() -> None:

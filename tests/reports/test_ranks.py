@@ -60,7 +60,7 @@ def test_searchers_and_blocks_make_the_table_with_most_pairs() -> None:
     blocks = complete_blocks(groups(rows))
     assert blocks.searchers == tuple(FIVE)
     assert blocks.blocks == (("digits-mlp", 0.0), ("digits-mlp", 1.0), ("digits-mlp", 2.0))
-    said = analyse(groups(rows)).claims
+    said = analyse(groups(rows)).overall
     assert "Mean ranks are of Grid, Random, TPE, ALD, GECO/L0-ARM in digits, mlp: seeds 0, 1, 2." in said
     assert "Left out of them, to have no gaps: Grid (digits, mlp: seed 3); Sparsity (digits, mlp: seed 0)." in said
 
@@ -118,7 +118,7 @@ def test_a_metric_that_nobody_has_is_no_measure() -> None:
     rows += [scored("grid", 1, 1.0), scored("ald", 1, 2.0)]
     assert measure(rows, "FID, samples").values.index.tolist() == [("digits-mlp", 1.0)]
     none = [{**row, "test_silhouette": NAN} for row in rows]
-    assert "Not ranked, as no search has it: silhouette." in analyse(groups(none)).claims
+    assert "Not ranked, as no search has it: silhouette." in analyse(groups(none)).overall
     assert all("silhouette" != m.label for m in complete_blocks(groups(none)).measures)
 
 
@@ -128,7 +128,7 @@ def test_missing_values_and_failed_searches_rank_last_and_are_said() -> None:
     rows[3] = search("grid", 1, "failed")
     assert measure(rows, RECON_NLL.label).ranks["grid"].tolist() == [3.0, 3.0, 1.0]
     assert measure(rows, ELBO.label).ranks["grid"].tolist() == [1.0, 3.0, 1.0]
-    (said,) = (one for one in analyse(groups(rows)).claims if one.startswith("A failed search and a missing value"))
+    (said,) = (one for one in analyse(groups(rows)).overall if one.startswith("A failed search and a missing value"))
     assert "reconstruction NLL of Grid in 2 of 3 seeds" in said and "ELBO of Grid in 1 of 3 seeds" in said
 
 
@@ -159,7 +159,7 @@ def test_frechet_distances_on_other_features_are_other_measures() -> None:
 
 def test_nothing_is_claimed_by_ranks() -> None:
     analysis = analyse(groups(ladder(FIVE, 12, ("digits", "mnist", "tiles"))))
-    words = " ".join(analysis.claims)
+    words = " ".join(analysis.overall)
     for claim in ("Wilcoxon", "Friedman", "Nemenyi", "significant", "training FLOPs", "overall score"):
         assert claim not in words
 
@@ -180,7 +180,7 @@ def test_the_order_of_rows_changes_nothing() -> None:
     rows = ladder(FIVE, 3, ("digits", "mnist"))
     shuffled = random.Random(0).sample(rows, len(rows))
     pd.testing.assert_frame_equal(analyse(groups(rows)).verdicts, analyse(groups(shuffled)).verdicts)
-    assert analyse(groups(rows)).claims == analyse(groups(shuffled)).claims
+    assert analyse(groups(rows)).overall == analyse(groups(shuffled)).overall
 
 
 # ---- the diagrams

@@ -60,13 +60,6 @@ def test_the_interval_for_a_new_data_set() -> None:
     assert (low, high) == pytest.approx((0.15 - half, 0.15 + half), rel=1e-4)
 
 
-def test_sign_flips_are_exact() -> None:
-    units = {"a": 0.0, "b": 0.01, "c": -0.02, "d": 0.03, "e": 0.0, "f": 0.01}
-    assert companions.sign_flips(units, 0.05) == 2**-6
-    assert companions.sign_flips({**units, "f": 0.06}, 0.05) == 2 / 2**6  # its own sign, or the other
-    assert companions.sign_flips({name: 0.1 for name in units}, 0.05) == 1
-
-
 def test_both_ways_is_tost() -> None:
     generator = np.random.default_rng(3)
     seen = set()

@@ -11,7 +11,7 @@ from reports.data.groups import Group
 from reports.data.names import dataset_label, label
 
 
-def claims(groups: Sequence[Group], kept: Sequence[Group], blocks: Blocks, over: Sequence[Across]) -> list[str]:
+def overall(groups: Sequence[Group], kept: Sequence[Group], blocks: Blocks, over: Sequence[Across]) -> list[str]:
     """For which data a verdict holds, what the data sets say together, and what the mean ranks leave out.
 
     kept: the groups that count, one of each data set and network.
