@@ -158,7 +158,8 @@ class Choice:
     pareto: numbers of the trainings that no other training beats in every metric.
     settled: False where the size was still changing when its training ended, so that more epochs may change the answer;
         None where the method does not know.
-    as_good: sizes that are as good, by rising size, where the method knows; evidence: of the rule that chose the size.
+    as_good: sizes that are as good, by rising size, where the method knows: by a rule, those that resampled images also
+        choose and whose loss is within the rule's margin. evidence: of the rule that chose the size.
     """
 
     trial: Trial

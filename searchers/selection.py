@@ -68,7 +68,9 @@ def pick(assessments: Sequence[Assessment], rule: ChoiceRule, no_latents_nll: fl
     rng = np.random.default_rng(0)
     picked = [int(sizes[redraw(rng)]) for _ in range(RESAMPLES)]
     shares = {int(size): picked.count(size) / RESAMPLES for size in np.unique(sizes)}
-    as_good = sorted({int(sizes[place]), *(size for size, share in shares.items() if share >= LEAST_SHARE)})
+    has_margin = rule.rule in ("smallest-good", "tolerance")
+    within = sizes[curve.loss() <= rule.margin * curve.gap] if has_margin else sizes
+    as_good = sorted({int(sizes[place]), *(int(size) for size in within if shares[int(size)] >= LEAST_SHARE)})
     loss, limit = (
         float(values[place]) / curve.gap if curve.gap > 0 else math.nan for values in (curve.loss(), curve.limit())
     )
