@@ -24,6 +24,7 @@ from reports.__main__ import main as reports
 from reports.analysis.comparison import cautions, comparison, stat
 from reports.data.groups import read_groups
 from reports.data.measured import measured
+from reports.data.names import label
 from reports.data.quantities import SHOWN_METRICS
 from searchers.in_training.geco_l0arm import LAMBDA_BOUNDS, GecoL0Arm
 from searchers.quantities import METRICS
@@ -179,7 +180,7 @@ def test_every_search_ends_with_numbers_or_a_reason(name: str, count: int, reque
     said = " ".join((*cautions(group), *measured(group)))
     for _, row in done.iterrows():
         for metric in SHOWN_METRICS:
-            missing = rf"{re.escape(row['searcher'])} has no value of [^.]*{re.escape(metric.label)}"
+            missing = rf"{re.escape(label(row['searcher']))} has no value of [^.]*{re.escape(metric.label)}"
             nowhere = f"No search has: [^.]*{re.escape(metric.label)}"
             assert bool(re.search(f"{missing}|{nowhere}", said)) == bool(np.isnan(row[metric.tested]))
 
@@ -259,7 +260,7 @@ def test_a_missing_value_is_named_and_not_averaged(metric: Any, value: float | N
     rows = [search("ald", seed, **{metric.tested: 2.0 + seed}) for seed in (0, 1)]
     own = group([*rows, search("ald", 2, **{metric.tested: value})])
     (note,) = (note for note in cautions(own) if "no value" in note)
-    assert note.startswith(f"ald has no value of {metric.label} in 1 of 3 finished searches")
+    assert note.startswith(f"ALD has no value of {metric.label} in 1 of 3 finished searches")
     assert comparison([own])[stat(metric, "mean")].tolist() == [2.5]
 
 
