@@ -162,10 +162,14 @@ def _worse_samples(assessments: Sequence[Assessment], reference: int) -> NDArray
 def _table(assessments: Sequence[Assessment], weights: Weights) -> pd.DataFrame:
     """The weighed metrics, signed such that lower is better; without those that all lack. NaN where not finite."""
     names = [name for name, weight in asdict(weights).items() if weight]
-    table = pd.DataFrame([one.metrics for one in assessments]).reindex(columns=names)
-    table = table.replace([np.inf, -np.inf], np.nan).dropna(axis=1, how="all")
-    table = table.assign(**{name: -table[name] for name in table if name in HIGHER_IS_BETTER})
+    table = _signed(assessments, names).replace([np.inf, -np.inf], np.nan).dropna(axis=1, how="all")
     return table if len(table.columns) else table.assign(none=np.nan)
+
+
+def _signed(assessments: Sequence[Assessment], names: Sequence[str]) -> pd.DataFrame:
+    """One row per assessment and one column per metric, signed such that lower is better."""
+    table = pd.DataFrame([one.metrics for one in assessments]).reindex(columns=list(names))
+    return table.assign(**{name: -table[name] for name in names if name in HIGHER_IS_BETTER})
 
 
 def _tie_widths(table: pd.DataFrame, errors: pd.DataFrame) -> pd.Series:
@@ -198,9 +202,8 @@ def _tied(column: pd.Series, width: float) -> pd.Series:
 
 def costs(trials: Sequence[Trial]) -> pd.DataFrame:
     """One row per trial (index: its number) and one column per decision metric, signed such that lower is better."""
-    rows = [trial.assessment.metrics for trial in trials]
-    table = pd.DataFrame(rows, index=[trial.number for trial in trials], columns=list(DECISION_METRICS))
-    return table.assign(**{metric: -table[metric] for metric in DECISION_METRICS if metric in HIGHER_IS_BETTER})
+    table = _signed([trial.assessment for trial in trials], DECISION_METRICS)
+    return table.set_axis([trial.number for trial in trials])
 
 
 def pareto_front(costs: pd.DataFrame) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import Split
 from benchmark.machine import float64_device
 from benchmark.metrics.features import Features
-from benchmark.metrics.frechet import feature_stats, frechet_distance
+from benchmark.metrics.frechet import FeatureStats, feature_stats, frechet_distance
 from benchmark.metrics.kid import MOST_REAL
 from benchmark.metrics.latents import active_units, kmeans_silhouette, label_silhouette, posterior_stats
 from benchmark.stages import begin_stage
@@ -58,11 +58,9 @@ class Evaluator:
             yield self.features(x)
             advance(len(x))
 
-    def fid_of_real(self, real: Split, n_images: int) -> float:
-        """The FID of n other real images: what a model whose samples are perfect would have with as many."""
-        return frechet_distance(
-            self.real_stats, feature_stats(torch.cat(list(self._features_of(real.sample(n_images)))))
-        )
+    def stats_of(self, real: Split, n_images: int) -> FeatureStats:
+        """The statistics of n other real images, in place of a model's samples."""
+        return feature_stats(torch.cat(list(self._features_of(real.sample(n_images)))))
 
     @torch.no_grad()
     def posterior(self, vae: VAE, n: int) -> Posterior:

@@ -29,6 +29,7 @@ from benchmark.metrics.baselines import baselines_file, late_gain, load_baseline
 from benchmark.metrics.classifier import classifier_file
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import Features, load_features
+from benchmark.metrics.frechet import frechet_distance
 from benchmark.paths import cache_root, data_root
 from benchmark.provenance import code_digest, environment
 from benchmark.stages import listening
@@ -344,13 +345,14 @@ def _chosen(choice: Choice) -> dict[str, Any]:
 
 def _tested(row: dict[str, Any], bench: Bench, dataset: Dataset) -> dict[str, Any]:
     """The columns of `ResultsStore.searches()` that tell how good the chosen model is on the test split."""
+    training_images = bench.evaluator.stats_of(dataset.train, row["fid_samples"])  # what real samples would have
     names = [*TEST_METRICS, *(f"{metric}_error" for metric in DRAWN_METRICS), "draws", "fid_samples", "fid_features"]
     return {
         **{f"test_{name}": row[name] for name in names},
         "test_fid_images": row["images"],
         "test_silhouette_noise": row["silhouette"] - row["silhouette_excess"],
-        "fid_real": bench.evaluator.fid_of_real(dataset.train, row["fid_samples"]),
-        "test_fid_real": bench.test().fid_of_real(dataset.train, row["fid_samples"]),
+        "fid_real": frechet_distance(bench.evaluator.real_stats, training_images),
+        "test_fid_real": frechet_distance(bench.test().real_stats, training_images),
     }
 
 

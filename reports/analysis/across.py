@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
-from scipy.special import stdtrit
 
-from reports.analysis.effects import CONFIDENCE, MARGIN, Effect, sign_flips
+from reports.analysis.effects import MARGIN, Effect, new_interval, sign_flips
 from reports.analysis.stats import p_text
 from reports.analysis.verdicts import WITHIN, Decision, Verdict, decide, percent, shown_text
 from reports.data.groups import Group
@@ -77,10 +76,9 @@ def across(compared: Sequence[Compared]) -> list[Across]:
 def _across(name: str, losses: pd.Series[float], decision: Decision, comparisons: int) -> Across:
     values = losses.to_numpy()
     n, tau = len(values), float(values.std(ddof=1))
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(tau**2 + tau**2 / n)
-    mean = float(values.mean())
+    new = new_interval(float(values.mean()), tau, tau, n)
     others = (values.sum() - values) / (n - 1)
-    new, without_one = (mean - half, mean + half), (float(others.min()), float(others.max()))
+    without_one = float(others.min()), float(others.max())
     return Across(name, losses, decision, tau, new, without_one, sign_flips(values.tolist()), comparisons)
 
 

@@ -52,6 +52,15 @@ def effect(differences: Sequence[float], confidence: float = CONFIDENCE) -> Effe
     return Effect(n, mean, mean - half, mean + half)
 
 
+def new_interval(mean: float, between: float, sd: float, n: int) -> tuple[float, float]:
+    """The 95 % interval for a data set that is not among these n, whose values have this mean and sd.
+
+    between: standard deviation of data sets, without the noise of their own values where that is known.
+    """
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(between**2 + sd**2 / n)
+    return mean - half, mean + half
+
+
 def p_below(differences: Sequence[float], limit: float) -> float:
     """One-sided p-value for a mean below the limit, by the t-test of `effect`'s interval; NaN where that has none.
 

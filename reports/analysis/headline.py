@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis.comparison import active_range, ratio, stat
-from reports.analysis.effects import FEW_SEEDS, Shown
+from reports.analysis.effects import FEW_SEEDS, MARGIN, Shown
 from reports.analysis.losses import counted, losses_of
 from reports.analysis.paired_blocks import complete_blocks
 from reports.analysis.verdicts import WITHIN, Verdict, decimal
@@ -84,7 +84,8 @@ def _missing(group: Group) -> str:
 def _answer(
     group: Group, rows: dict[str, pd.Series], best: Verdict | None, verdicts: Sequence[Verdict], of_grid: str
 ) -> str:
-    worth = f"{WITHIN} of what latents are worth ({decimal(0.05 * verdicts[0].gap, 0.05 * verdicts[0].gap)} nats/image)"
+    nats = MARGIN * verdicts[0].gap
+    worth = f"{WITHIN} of what latents are worth ({decimal(nats, nats)} nats/image)"
     if best:
         row = rows[best.searcher]
         return (

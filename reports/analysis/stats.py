@@ -26,7 +26,7 @@ _EQUAL = 9  # significant digits, of the largest value of a block, to which valu
 
 def p_text(p: float) -> str:
     """`p = 0.031`, and `p < 0.001` below that."""
-    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def mean_interval(values: Iterable[float]) -> tuple[float, float]:

@@ -47,13 +47,6 @@ def spread(evidence: Evidence) -> Spread:
     return Spread(math.sqrt(squares / df) if df else math.nan, df, sd, between)
 
 
-def for_new_dataset(losses: Effect, found: Spread) -> tuple[float, float]:
-    """The 95 % interval for the loss on a data set that is not among these."""
-    half = float(t.ppf((1 + CONFIDENCE) / 2, losses.n - 1))
-    half *= math.sqrt(found.between**2 + found.units**2 / losses.n)
-    return losses.mean - half, losses.mean + half
-
-
 def without_each(units: Mapping[str, float]) -> dict[str, Effect]:
     """The effect without each data set or seed in turn."""
     return {name: effect([value for other, value in units.items() if other != name]) for name in units}

@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from reports.analysis.losses import FAILED
+
 BySeed = dict[int, float]
 Control = Literal["smallest", "half"]
 CONTROLS: dict[Control, str] = {"smallest": "the smallest size", "half": "half the size that the grid chose"}
@@ -57,9 +59,9 @@ class BlockEvidence:
         return float(np.mean(others)) if self.reference[seed].failed else found
 
     def losses(self) -> BySeed:
-        """The method's loss less the reference's in parts of the gap; 1, as without latents, where it failed."""
+        """The method's loss less the reference's in parts of the gap; `FAILED` where it has no model."""
         return {
-            seed: 1.0 if search.failed else (search.loss - self.reference_loss(seed)) / self.gap
+            seed: FAILED if search.failed else (search.loss - self.reference_loss(seed)) / self.gap
             for seed, search in self.method.items()
         }
 

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reports.analysis.effects import MOST_FLIPS, effect, sign_flips
+from reports.analysis.effects import MOST_FLIPS, effect, new_interval, sign_flips
+from reports.analysis.stats import p_text
 from reports.claims import companions
 from reports.claims.claim import Claim, Registered
 from reports.claims.evidence import BlockEvidence, Evidence
 from reports.claims.parts import OF_THE_GAP, Outcome, Part, Parts, judge
-from reports.claims.wording import chance, counted, interval, listed, number, p_value, percent
+from reports.claims.wording import chance, counted, interval, listed, number, percent
 from reports.data.names import dataset_label, label
 
 
@@ -69,7 +70,7 @@ def _spread(claim: Claim, evidence: Evidence, found: Parts) -> Iterator[str]:
     sd, losses = companions.spread(evidence), found.quality_effect
     text = f"Standard deviation of a seed's loss: {percent(sd.seeds)} of the gap ({sd.seeds_df} degrees of freedom)"
     if len(evidence.datasets) > 1:
-        low, high = companions.for_new_dataset(losses, sd)
+        low, high = new_interval(losses.mean, sd.between, sd.units, losses.n)
         text += (
             f"; between data sets beyond that (tau): {percent(sd.between)}. For a new data set: {percent(losses.mean)} "
             f"(95 %: {percent(low)} to {percent(high)})"
@@ -96,7 +97,7 @@ def _other_tests(claim: Claim, evidence: Evidence) -> Iterator[str]:
     exact = "exact" if 2 ** len(units) <= MOST_FLIPS else "drawn"
     flips = sign_flips([loss - claim.margin for loss in units.values()], "less")
     yield (
-        f"Sign flips ({exact}, one-sided, against the margin): {p_value(flips)}; "
+        f"Sign flips ({exact}, one-sided, against the margin): {p_text(flips)}; "
         f"{counted(len(units), evidence)} can give no p below {number(0.5 ** len(units))}."
     )
     both = "within" if companions.equivalent_both_ways(units, claim.margin) else "not shown to be within"
@@ -108,7 +109,7 @@ def _blocks(claim: Claim, evidence: Evidence) -> Iterator[str]:
     worst = max(tests, key=lambda name: tests[name].mean)
     if len(tests) > 1:
         yield f"Worst block: {worst}, {percent(tests[worst].mean)}."
-    each = [f"{name} {percent(test.mean)} ({p_value(test.p_holm)})" for name, test in tests.items()]
+    each = [f"{name} {percent(test.mean)} ({p_text(test.p_holm)})" for name, test in tests.items()]
     alone = sum(test.p < companions.ALPHA for test in tests.values())
     yield (
         f"Blocks alone below the margin (paired by seed, one-sided, p after Holm): {', '.join(each)}. "

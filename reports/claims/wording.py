@@ -21,11 +21,6 @@ def percent(value: float) -> str:
     return f"{number(100 * value)} %"
 
 
-def p_value(p: float) -> str:
-    """Three decimals."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
 def chance(p: float) -> str:
     """A probability of two digits, but never 1."""
     return "above 0.99" if p > 0.99 else number(p)

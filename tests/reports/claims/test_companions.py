@@ -10,7 +10,7 @@ from claim_store import evidence
 from scipy.stats import ttest_1samp
 from statsmodels.stats.weightstats import ttost_paired
 
-from reports.analysis.effects import effect
+from reports.analysis.effects import effect, new_interval
 from reports.claims import companions
 from reports.claims.claim import Block, Claim
 from reports.claims.evidence import BlockEvidence
@@ -53,9 +53,7 @@ def test_seeds_explain_equal_means() -> None:
 
 def test_the_interval_for_a_new_data_set() -> None:
     losses = effect([0.0, 0.1, 0.2, 0.3])
-    low, high = companions.for_new_dataset(
-        losses, companions.Spread(0.01, 4, float(np.std([0, 0.1, 0.2, 0.3], ddof=1)), 0.1)
-    )
+    low, high = new_interval(losses.mean, 0.1, float(np.std([0, 0.1, 0.2, 0.3], ddof=1)), losses.n)
     half = 3.1824 * math.sqrt(0.1**2 + (1 / 60) / 4)
     assert (low, high) == pytest.approx((0.15 - half, 0.15 + half), rel=1e-4)
 

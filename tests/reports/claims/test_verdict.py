@@ -11,10 +11,11 @@ from commands import benchmark
 from report_frames import search, write_store
 
 from benchmark import cli
+from reports.analysis.stats import p_text
 from reports.claims import command
 from reports.claims.gather import gather
 from reports.claims.verdict import ClaimVerdict, verdict
-from reports.claims.wording import listed, number, p_value, percent
+from reports.claims.wording import listed, number, percent
 
 
 def judged(folder: Path, store: ClaimStore, text: str = CLAIM, blocks: str = ONE_BLOCK) -> ClaimVerdict:
@@ -161,5 +162,5 @@ def test_numbers() -> None:
         *("0.034", "1.2", "37", "120", "0", "0", "–", "+inf"),
     ]
     assert percent(-0.0123) == "-1.2 %"
-    assert [p_value(p) for p in (0.0001, 0.0496, 1.0)] == ["p < 0.001", "p = 0.050", "p = 1.000"]
+    assert [p_text(p) for p in (0.0001, 0.0496, 1.0)] == ["p < 0.001", "p = 0.050", "p = 1.000"]
     assert [listed(s) for s in ((2, 0, 1), (0, 2), (5,), ())] == ["0 to 2", "0, 2", "5", ""]
