@@ -43,4 +43,11 @@ SEARCHERS: dict[str, Entry] = {
         "#cc79a7",
         "P",
     ),
+    "nested": Entry(
+        "searchers.in_training.nested:Nested",
+        "one training of all sizes at once; the size chosen by its curve stays (our own)",
+        "Nested",
+        "#e69f00",
+        "*",
+    ),
 }

@@ -57,6 +57,13 @@ class Model(Protocol):
     def evaluate(self, keep: Sequence[int]) -> Assessment:
         """Assesses the model on validation data with these latents only (indices): a row of `ResultsStore.curves()`."""
 
+    def losses(self, keeps: Sequence[Sequence[int]], decodes: int) -> list[Assessment]:
+        """Assesses the model with each of these sets of latents by its loss alone, much faster than `evaluate`.
+
+        decodes: about how many images are decoded for each set. NLL, KL, ELBO and squared error are known, all other
+        metrics are NaN. A row of `ResultsStore.curves()` each.
+        """
+
     def posterior(self) -> Posterior:
         """The posterior of the validation images, [N, n]."""
 

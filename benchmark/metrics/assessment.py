@@ -6,6 +6,7 @@ its size, so that differences between models are not differences of noise.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ LEAST_DRAWS, MOST_SAMPLES = 2, 10_000
 MOST_PIXELS = 2**27  # that the decoder draws for one purpose: fewer draws where images are many or large
 IWAE_DRAWS, LEAST_IWAE_IMAGES = 50, 100
 SILHOUETTE_DRAWS = 5
+LEAST_IMAGES = 250  # whose losses are compared
 _ALIGNED = 16  # numbers that torch draws together: rows of as many have the same numbers, however many rows there are
 _SAMPLES = 2**32  # added to the seed for samples from the prior
 
@@ -95,15 +97,57 @@ def assess(
     noise = noise_silhouette(min(evaluator.n_silhouette, len(mean)), int(is_open.sum()), evaluator.n_clusters)
     metrics["silhouette_excess"] = metrics["silhouette"] - noise
     metrics["iwae"] = _iwae(evaluator, vae, gate, seed, n_iwae) if with_iwae else math.nan
+    losses = nll.mean(0) + kl
+    return _row(evaluator, metrics, errors, losses, size=int(is_open.sum()), draws=n_draws, fid_samples=n_samples)
+
+
+@torch.inference_mode()
+def assess_losses(
+    evaluator: Evaluator, vae: VAE, open_latents: Sequence[Tensor], seed: int, decodes: int
+) -> list[dict[str, Any]]:
+    """Assesses a model with each of K sets of latents, bool [n], as `assess` does with its noise, by losses alone.
+
+    decodes: about how many images are decoded for each set: the first images once, or all of them again and again. All
+    that is not of the loss is NaN.
+    """
+    n_images = min(len(evaluator.split), max(LEAST_IMAGES, decodes))
+    n_draws = max(1, min(evaluator.draws, decodes // n_images))
+    gates = [is_open.float() for is_open in open_latents]
+    kl: list[list[Tensor]] = [[] for _ in gates]  # for each batch [B]
+    nll: list[list[Tensor]] = [[] for _ in gates]  # for each batch [draws, B]
+    sse: list[list[Tensor]] = [[] for _ in gates]
+    for number, x in enumerate(evaluator.batches(n_images)):
+        mean, logvar = vae.encode(x)
+        kl_of_each = kl_per_dim(mean.cpu().double(), logvar.cpu().double())
+        noise = [(0.5 * logvar).exp() * common_noise(mean, seed, draw, number) for draw in range(n_draws)]
+        for i, gate in enumerate(gates):
+            logits = [vae.decode((mean + epsilon) * gate) for epsilon in noise]
+            kl[i].append((kl_of_each * gate.cpu()).sum(1))
+            nll[i].append(torch.stack([bernoulli_nll_of_each(of_draw, x) for of_draw in logits]).cpu().double())
+            sse[i].append(torch.stack([squared_error(of_draw, x) for of_draw in logits]).cpu().double())
+    rows = []
+    for i, is_open in enumerate(open_latents):
+        nll_of_each, of_draws = torch.cat(nll[i], 1).numpy(), torch.cat(sse[i], 1).mean(1).numpy()
+        kl_of_each = torch.cat(kl[i])
+        drawn = {"recon_nll": nll_of_each.mean(1), "recon_sse": of_draws}
+        drawn["elbo"] = -(drawn["recon_nll"] + float(kl_of_each.mean()))
+        metrics = {name: float(values.mean()) for name, values in drawn.items()} | {"kl": float(kl_of_each.mean())}
+        errors = {name: _standard_error(values) for name, values in drawn.items()}
+        losses = nll_of_each.mean(0) + kl_of_each.numpy()
+        rows.append(_row(evaluator, metrics, errors, losses, size=int(is_open.sum()), draws=n_draws, fid_samples=0))
+    return rows
+
+
+def _row(
+    evaluator: Evaluator, metrics: dict[str, float], errors: dict[str, float], losses: np.ndarray, **counts: int
+) -> dict[str, Any]:
     return {
-        **{name: metrics[name] for name in TEST_METRICS},
-        **{f"{name}_error": errors[name] for name in DRAWN_METRICS},
-        "size": int(is_open.sum()),
-        "draws": n_draws,
-        "fid_samples": n_samples,
-        "images": len(mean),
+        **{name: metrics.get(name, math.nan) for name in TEST_METRICS},
+        **{f"{name}_error": errors.get(name, math.nan) for name in DRAWN_METRICS},
+        **counts,
+        "images": len(losses),
         "fid_features": evaluator.features.name,
-        "losses": (nll.mean(0) + kl).tolist(),
+        "losses": losses.tolist(),
     }
 
 
@@ -176,4 +220,4 @@ def _silhouettes(evaluator: Evaluator, z: np.ndarray, seed: int) -> tuple[float,
 
 
 def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / math.sqrt(len(values)))
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan

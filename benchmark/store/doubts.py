@@ -78,6 +78,13 @@ def _unstable_size(search: Row) -> str:
     return f"size {search['latent_dim']:.0f} was not yet stable" if _known_value(search, "settled") == 0 else ""
 
 
+def _largest_size(search: Row) -> str:
+    size = _known_value(search, "latent_dim")
+    is_decided = search.get("rule") or _known_value(search, "settled") == 1
+    is_largest = size is not None and size == _known_value(search, "space_high")
+    return f"size {size:.0f} is the largest of the space" if is_decided and is_largest else ""
+
+
 def _unshown_choice(search: Row) -> str:
     if _known_value(search, "choice_shown") != 0:
         return ""
@@ -118,6 +125,7 @@ DOUBTS = (
         _unshown_choice,
         "The validation images are too few, or the sizes too close, to show that it loses less than the margin.",
     ),
+    Doubt("space too small", _largest_size, "A larger size may be better: raise space.high and the grid's sizes."),
     Doubt("still learning", _late_gain, "A network that has learned more may use more latents: train longer."),
     Doubt(
         "worse than PCA",

@@ -99,6 +99,7 @@ class SearchSpec:
             "epochs": self.training.epochs,
             "scale": self.training.scale,
             "space": str(self.space),
+            "space_high": self.space.high,
             "execution": self.execution,
             "settings": dict(self.settings),
         }

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark.backbones.linear import use_torch_products
 from benchmark.backbones.vae import VAE
-from benchmark.metrics.assessment import assess
+from benchmark.metrics.assessment import assess, assess_losses
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.store.folders import assessment_of
 from benchmark.training.clock import Clock
@@ -22,7 +22,7 @@ class ModelView:
     """Implements `searchers.base.Model`.
 
     vae: in evaluation mode, with the prior N(0, 1). seed: of the search. seconds: the duration of each call. curve: one
-    row per call of `evaluate`.
+    row per call of `evaluate`, and per set of latents of `losses`.
     """
 
     def __init__(self, vae: VAE, evaluator: Evaluator, clock: Clock, seed: int) -> None:
@@ -37,6 +37,15 @@ class ModelView:
         self.seconds.append(row["eval_seconds"])
         self.curve.append(row)
         return assessment_of(row)
+
+    def losses(self, keeps: Sequence[Sequence[int]], decodes: int) -> list[Assessment]:
+        """See `searchers.base.Model.losses`. Raises ValueError for indices that the model does not have."""
+        masks = [_mask(self.vae, keep, self._clock) for keep in keeps]
+        with self._clock.lap(self.seconds):
+            rows = assess_losses(self.evaluator, self.vae, masks, stream_seed(Purpose.ASSESSMENT, self._seed), decodes)
+        seconds = self.seconds[-1] / len(rows)
+        self.curve += [{"split": "val", **row, "losses": [], "eval_seconds": seconds} for row in rows]
+        return [assessment_of(row) for row in rows]
 
     def posterior(self) -> Posterior:
         """See `searchers.base.Model.posterior`."""
@@ -68,15 +77,21 @@ def assess_latents(vae: VAE, keep: Sequence[int], evaluator: Evaluator, clock: C
 
     seed: of the search. Raises ValueError for indices that the model does not have.
     """
+    is_open = _mask(vae, keep, clock)
+    seconds: list[float] = []
+    with clock.lap(seconds):
+        row = assess(evaluator, vae, is_open, stream_seed(Purpose.ASSESSMENT, seed))
+    return {"split": "val", **row, "eval_seconds": seconds[0]}
+
+
+def _mask(vae: VAE, keep: Sequence[int], clock: Clock) -> Tensor:
+    """Which latents to keep, bool [n] on the clock's device."""
     indices = sorted(set(keep))
     if not indices or len(indices) != len(keep) or not 0 <= indices[0] <= indices[-1] < vae.latent_dim:
         raise ValueError(f"got latents {list(keep)} to evaluate; expected different ones in 0..{vae.latent_dim - 1}")
     is_open = torch.zeros(vae.latent_dim, dtype=torch.bool, device=clock.device)
     is_open[indices] = True
-    seconds: list[float] = []
-    with clock.lap(seconds):
-        row = assess(evaluator, vae, is_open, stream_seed(Purpose.ASSESSMENT, seed))
-    return {"split": "val", **row, "eval_seconds": seconds[0]}
+    return is_open
 
 
 def with_standard_prior(vae: VAE, prior_variance: Tensor | None) -> VAE:

@@ -135,19 +135,25 @@ def _models(group: Group) -> pd.DataFrame:
     """The rows of `curves` to draw, each with its line and whether its size is the chosen one."""
     done = group.done.reindex(columns=["search_id", "latent_dim", "chosen_trial", "pareto"])
     rows = group.curves[_MODEL].merge(done, on="search_id")
-    rows = rows[rows["epoch"] == rows.groupby(["search_id", "trial"])["epoch"].transform("max")]
     # A search that compared its trainings has their Pareto front; of another only the chosen training is its result.
     compared = np.array([isinstance(front, list) and bool(front) for front in rows["pareto"]], dtype=bool)
     is_chosen = rows["trial"] == rows["chosen_trial"].fillna(rows["trial"])
-    trained = rows[(rows["split"] == "test") & (is_chosen | compared)]
+    trained = rows[(rows["split"] == "test") & _is_last(rows) & (is_chosen | compared)]
     trained = trained[trained["size"] == trained.groupby(["search_id", "trial"])["size"].transform("max")]
     several = trained.groupby("search_id")["size"].transform("nunique") > 1
     kind = trained["searcher"].isin(trained.loc[several, "searcher"]).map({True: TRAININGS, False: ONE})
     trained = trained.assign(line=kind, chosen=is_chosen[trained.index])
-    pruned = rows[is_chosen & (rows.groupby(["search_id", "trial", "split"])["size"].transform("nunique") > 1)]
+    at_once = rows.groupby(["search_id", "trial", "split", "epoch"])["size"].transform("nunique")
+    pruned = rows[is_chosen & (at_once > 1)]
+    pruned = pruned[_is_last(pruned)]
     tested = pruned.loc[pruned["split"] == "test", "search_id"]
     pruned = pruned[(pruned["split"] == "test") == pruned["search_id"].isin(tested)]
     return pd.concat([trained, pruned.assign(line=PARTS, chosen=pruned["size"] == pruned["latent_dim"])])
+
+
+def _is_last(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Whether no other row of the training is of a later epoch."""
+    return rows["epoch"] == rows.groupby(["search_id", "trial"])["epoch"].transform("max")
 
 
 def _mean(rows: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -226,6 +227,14 @@ class ToyTraining:
         if not keep or len(set(keep)) < len(keep) or not set(keep) <= set(range(len(self.ids))):
             raise ValueError(f"got latents {list(keep)} to evaluate; expected different ones in 0..{len(self.ids) - 1}")
         return self._assessment(len(keep))
+
+    def losses(self, keeps: Sequence[Sequence[int]], decodes: int) -> list[Assessment]:
+        known = ("recon_nll", "recon_sse", "kl", "elbo")
+        found = [self.evaluate(keep) for keep in keeps]
+        return [
+            replace(one, metrics={name: value if name in known else math.nan for name, value in one.metrics.items()})
+            for one in found
+        ]
 
     def _assessment(self, size: int) -> Assessment:
         metrics = {**self._metrics(size, self.problem.optimum), "kid_gen": 0.0, "silhouette_excess": 0.0}

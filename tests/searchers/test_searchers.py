@@ -10,6 +10,7 @@ from searchers import SEARCHERS
 from searchers.base import ChoiceRule, Trial
 from searchers.in_training.ald import ALD
 from searchers.in_training.geco_l0arm import GecoL0Arm
+from searchers.in_training.nested import Nested
 from searchers.in_training.sparsity import Sparsity
 from searchers.quantities import Weights
 from searchers.testing import SearcherContract, ToyProblem
@@ -56,6 +57,12 @@ class TestGecoL0Arm(SearcherContract):
 
 class TestSparsity(SearcherContract):
     searcher, answer = Sparsity(), OPTIMUM
+
+
+class TestNested(SearcherContract):
+    # The toy's quality falls beyond the optimum, which that of one model's first latents cannot: the monotone fit takes
+    # 5 to 32 as one.
+    searcher, answer = Nested(), 5
 
 
 def test_no_searcher_is_left_out() -> None:

@@ -181,6 +181,41 @@ def test_a_prefix_is_the_model_without_the_rest() -> None:
             view.evaluate(wrong)
 
 
+def test_losses_are_those_of_whole_assessments() -> None:
+    """With as many draws; with fewer decodes each image once, or the first images only."""
+    state, _ = _states(Looking())
+    view, n = ModelView(state.vae, EVALUATOR, Clock(EVALUATOR.device), 1), len(EVALUATOR.split)
+    keeps = [range(1), range(3), (1, 3)]
+    whole = [view.evaluate(keep) for keep in keeps]
+    found = view.losses(keeps, decodes=EVALUATOR.draws * n)
+    known = ("recon_nll", "recon_sse", "kl", "elbo")
+    for one, expected in zip(found, whole, strict=True):
+        assert one.size == expected.size
+        np.testing.assert_allclose(one.losses, expected.losses, rtol=1e-5)
+        for name in FINAL_METRICS:
+            assert (
+                one.metrics[name] == pytest.approx(expected.metrics[name], rel=1e-5)
+                if name in known
+                else (np.isnan(one.metrics[name]))
+            )
+        assert one.errors["elbo"] == pytest.approx(expected.errors["elbo"], rel=1e-3)
+    assert [row["draws"] for row in view.curve[3:]] == [EVALUATOR.draws] * 3
+    (once,) = view.losses([range(4)], decodes=n)
+    assert len(once.losses) == n and view.curve[-1]["draws"] == 1 and np.isnan(once.errors["elbo"])
+    assert sum(view.seconds) == pytest.approx(sum(row["eval_seconds"] for row in view.curve))
+    with pytest.raises(ValueError, match=r"expected different ones in 0\.\.3"):
+        view.losses([range(2), [4]], decodes=n)
+
+
+def test_nested_compares_and_cuts(whole: dict[str, SmallResults]) -> None:
+    results = whole["Nested"]
+    compared = results.store.curves().query("epoch < 4")
+    assert sorted(compared["size"].unique()) == list(range(2, 9)) and set(compared["epoch"]) == {1, 2}
+    epochs, search = results.store.epochs(), results.store.searches().iloc[0]
+    assert epochs["latent_dim"].tolist() == [8, 8, search["latent_dim"], search["latent_dim"]]
+    assert epochs["ctl_size"].tolist()[1] == search["latent_dim"] < 8
+
+
 def test_sensitivity_is_the_jacobians() -> None:
     state, _ = _states(Looking())
     view = ModelView(state.vae, EVALUATOR, Clock(EVALUATOR.device), 0)
