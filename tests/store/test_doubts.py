@@ -134,6 +134,21 @@ def test_an_unstable_size(settled: float | None, said: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "known", "said"),
+    [
+        (8, {"rule": "smallest-good"}, ["space too small: size 8 is the largest of the space"]),
+        (8, {"settled": True}, ["space too small: size 8 is the largest of the space"]),
+        (8, {"settled": False}, ["budget too short: size 8 was not yet stable"]),
+        (8, {}, []),  # an experiment that chooses no size
+        (6, {"rule": "smallest-good"}, []),
+        (16, {"rule": "smallest-good"}, []),  # grown beyond it
+    ],
+)
+def test_the_largest_size_of_the_space(size: int, known: dict[str, Any], said: list[str]) -> None:
+    assert doubts(_done(size, size, space_high=8, **known)) == said
+
+
+@pytest.mark.parametrize(
     ("gain", "error", "learning", "said"),
     [
         (0.034, None, True, "still learning: the ELBO rose by 3.4 % of what latents are worth in the last tenth"),
@@ -317,11 +332,15 @@ def _run(protocol: str, tmp_path: Path, cache: Path, *arguments: str) -> tuple[s
     return done.stdout, ResultsStore(tmp_path / "results")
 
 
-def test_pure_noise_collapses_and_says_so(tmp_path: Path) -> None:
+def _write_noise(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     (tmp_path / "noise").mkdir()
     for n in range(64):
         Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(tmp_path / "noise" / f"{n}.png")
+
+
+def test_pure_noise_collapses_and_says_so(tmp_path: Path) -> None:
+    _write_noise(tmp_path)
     shown, store = _run(NOISE, tmp_path, tmp_path / "cache", "--searchers", "sparsity")
     (row,) = store.searches().to_dict("records")
     assert store.epochs()["latent_dim"].iloc[0] == 16 and store.epochs()["ctl_active"].iloc[-2] < 2
@@ -333,6 +352,14 @@ def test_pure_noise_collapses_and_says_so(tmp_path: Path) -> None:
     assert (row["fid_images"], row["test_fid_images"], row["n_fid_features"], row["few_fid_images"]) == (6, 6, 64, True)
     (trial,) = store.trials().to_dict("records")
     assert (trial["collapsed"], trial["fid_images"], trial["few_fid_images"]) == (True, 6, True)
+
+
+def test_nested_says_so_of_pure_noise_too(tmp_path: Path) -> None:
+    _write_noise(tmp_path)
+    shown, store = _run(NOISE, tmp_path, tmp_path / "cache", "--searchers", "nested")
+    (row,) = store.searches().to_dict("records")
+    assert row["latent_dim"] == 2 and row["test_active_units"] == 0 and row["collapsed"] is True
+    assert "Collapsed: nested seed 0 (no latent is in use)." in shown
 
 
 def test_a_training_that_diverged_inside_a_finished_search_is_named(tmp_path: Path) -> None:
