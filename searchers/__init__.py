@@ -50,4 +50,32 @@ SEARCHERS: dict[str, Entry] = {
         "#e69f00",
         "*",
     ),
+    "pca": Entry(
+        "searchers.from_images.pca:PCA",
+        "as many latents as principal components that a rule keeps",
+        "PCA",
+        "#7a6a00",
+        "p",
+    ),
+    "twonn": Entry(
+        "searchers.from_images.two_nn:TwoNN",
+        "the images' intrinsic dimension by two nearest neighbours",
+        "TwoNN",
+        "#7a6a00",
+        "h",
+    ),
+    "mle": Entry(
+        "searchers.from_images.mle:MLE",
+        "the images' intrinsic dimension by k nearest neighbours",
+        "MLE",
+        "#7a6a00",
+        "d",
+    ),
+    "gride": Entry(
+        "searchers.from_images.gride:Gride",
+        "the images' intrinsic dimension on a larger scale than TwoNN's",
+        "Gride",
+        "#7a6a00",
+        "X",
+    ),
 }

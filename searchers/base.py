@@ -166,7 +166,8 @@ class Choice:
     settled: False where the size was still changing when its training ended, so that more epochs may change the answer;
         None where the method does not know.
     as_good: sizes that are as good, by rising size, where the method knows: by a rule, those that resampled images also
-        choose and whose loss is within the rule's margin. evidence: of the rule that chose the size.
+        choose and whose loss is within the rule's margin. evidence: of the rule that chose the size. estimate: of the
+        number of dimensions before it was rounded, where the method makes one.
     """
 
     trial: Trial
@@ -174,6 +175,7 @@ class Choice:
     settled: bool | None = None
     as_good: tuple[int, ...] = field(default=())
     evidence: Evidence | None = None
+    estimate: float | None = None
 
     @property
     def latent_dim(self) -> int:

@@ -18,7 +18,7 @@ SEARCH_COLUMNS = (
     *("rule", "as_good_shares", "choice_loss", "choice_limit", "choice_gap", "choice_shown"),
     *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
     *("settled", "n_diverged", "diverged_sizes", "fid_images", "test_fid_images", "n_fid_features"),
-    *("space", "space_high", "execution", "as_good"),
+    *("estimate", "space", "space_high", "execution", "as_good"),
     *("data", "data_fingerprint", "late_gain", "late_gain_error", "pca_sse", "no_latents_nll", "val_no_latents_nll"),
     *search_flags({}),
 )

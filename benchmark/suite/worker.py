@@ -335,7 +335,7 @@ def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
 
 def _chosen(choice: Choice) -> dict[str, Any]:
     """The columns of `ResultsStore.searches()` that tell what speaks for the chosen size."""
-    columns: dict[str, Any] = {"as_good": [int(size) for size in choice.as_good]}
+    columns: dict[str, Any] = {"as_good": [int(size) for size in choice.as_good], "estimate": choice.estimate}
     evidence = choice.evidence
     if evidence is not None:
         columns |= {"rule": evidence.rule, "as_good_shares": list(evidence.shares), "choice_loss": evidence.loss}

@@ -31,7 +31,7 @@ def assert_same(
             pd.testing.assert_frame_equal(x.history[columns], y.history[columns], check_exact=True)
         except (AssertionError, KeyError) as error:
             raise AssertionError(f"training {x.number} is another one when {how}: {error}") from error
-    choices = [(c.trial.number, c.latent_dim, c.pareto, c.settled, c.as_good, c.evidence) for c in (a, b)]
+    choices = [(c.trial.number, c.latent_dim, c.pareto, c.settled, c.as_good, c.evidence, c.estimate) for c in (a, b)]
     assert choices[0] == choices[1], f"it chose {choices[0]}, but {how} {choices[1]}"
 
 

@@ -8,6 +8,10 @@ import pytest
 from benchmark.suite.plan import make_searcher
 from searchers import SEARCHERS
 from searchers.base import ChoiceRule, Trial
+from searchers.from_images.gride import Gride
+from searchers.from_images.mle import MLE
+from searchers.from_images.pca import PCA
+from searchers.from_images.two_nn import TwoNN
 from searchers.in_training.ald import ALD
 from searchers.in_training.geco_l0arm import GecoL0Arm
 from searchers.in_training.nested import Nested
@@ -63,6 +67,27 @@ class TestNested(SearcherContract):
     # The toy's quality falls beyond the optimum, which that of one model's first latents cannot: the monotone fit takes
     # 5 to 32 as one.
     searcher, answer = Nested(), 5
+
+
+class TestPCA(SearcherContract):
+    searcher, answer = PCA(), N_FACTORS
+
+
+class TestTwoNN(SearcherContract):
+    searcher, answer = TwoNN(), N_FACTORS
+
+    def test_it_trains_one_size_and_says_its_estimate(self) -> None:
+        toy, choice = self.searched
+        assert [asked.latent_dim for asked in toy.asked] == [N_FACTORS]
+        assert choice.estimate is not None and round(choice.estimate) == N_FACTORS != choice.estimate
+
+
+class TestMLE(SearcherContract):
+    searcher, answer = MLE(n_neighbours=10), N_FACTORS
+
+
+class TestGride(SearcherContract):
+    searcher, answer = Gride(), N_FACTORS
 
 
 def test_no_searcher_is_left_out() -> None:

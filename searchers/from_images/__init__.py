@@ -1,0 +1,1 @@
+"""Methods that estimate the size from the images, before anything is trained."""
