@@ -24,7 +24,7 @@ _NUMBERS = ["seed", "latent_dim", "n_trials", "chosen_trial", "epochs", "trial",
 _NUMBERS += ["test_active_units", "n_diverged", "fid_images", "test_fid_images", "n_fid_features"]
 _NUMBERS += ["late_gain", "late_gain_error", "pca_sse", "no_latents_nll"]
 _NUMBERS += ["size", "draws", "test_draws", "fid_samples", "test_fid_samples", "images", "fid_real", "test_fid_real"]
-_NUMBERS += ["test_silhouette_noise", "choice_loss", "choice_limit", "choice_shown"]
+_NUMBERS += ["estimate", "test_silhouette_noise", "choice_loss", "choice_limit", "choice_shown"]
 _NUMBERS += [cost.column for cost in SHOWN_COSTS] + [name for m in METRICS for name in (m.column, m.tested)]
 _KEY = ["dataset", "backbone", "protocol_hash", "fid_features"]
 

@@ -16,7 +16,7 @@ from reports.analysis.answer import HEADINGS, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
 from reports.data.names import in_order, label
-from reports.data.numbers import DASH, metric_text, number_text, quantity_text
+from reports.data.numbers import DASH, mean_sd_text, metric_text, number_text, quantity_text
 from reports.data.quantities import (
     DEVICE_SECONDS,
     IMAGES_SEEN,
@@ -168,6 +168,24 @@ def summary_table(of: GroupAnalysis) -> Table:
         for _, row in of.rows.iterrows()
     ]
     return Table(tuple(columns), tuple(table))
+
+
+def estimates_table(analysed: Sequence[GroupAnalysis]) -> Table:
+    """One row a group and method that estimates the size from the images: means over its finished seeds."""
+    columns = [Column("group"), Column("searcher"), Column("dimensions estimated", True)]
+    columns += [Column("latent size, median (min–max)", True), Column("seconds before the training", True)]
+    rows = []
+    for of in analysed:
+        for _, row in of.rows.iterrows():
+            made = of.group.of(row["searcher"], "done").dropna(subset=["estimate"])
+            if made.empty:
+                continue
+            first = of.group.epochs.drop_duplicates("search_id").set_index("search_id").reindex(made["search_id"])
+            before = first["wall_seconds"] - first["train_seconds"] - first["eval_seconds"]
+            cells = [Cell(mean_sd_text(made["estimate"].mean(), made["estimate"].std())), Cell(size_range(row))]
+            cells += [Cell(mean_sd_text(before.mean(), before.std()))]
+            rows.append((Cell(of.group.title), searcher_cell(row["searcher"]), *cells))
+    return Table(tuple(columns), tuple(rows))
 
 
 def running_table(groups: Sequence[Group]) -> Table:

@@ -28,7 +28,7 @@ ROOMS = {
         {"rule", "assessment"},
         {"base"},
         {"selection"},
-        {"whole_run", "in_training", "experiments"},
+        {"whole_run", "in_training", "from_images", "experiments"},
         {"testing"},
     ],
     "benchmark": [

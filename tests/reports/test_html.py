@@ -17,6 +17,7 @@ from PIL import Image
 from report_frames import Frames, epochs, group, search, write_store
 
 from benchmark.store import ResultsStore
+from reports.analysis.analysis import analyse
 from reports.data.groups import read_groups
 from reports.data.quantities import SHOWN_COSTS, SHOWN_METRICS
 from reports.drawing.base import Report
@@ -24,6 +25,7 @@ from reports.page.definitions import DEFINITIONS
 from reports.page.page import page
 from reports.page.tables import (
     environment_table,
+    estimates_table,
     failures,
     filters,
     number_cell,
@@ -73,6 +75,21 @@ def test_running_searches_show_their_last_epoch() -> None:
     logged = epochs(two, [9, 9], active_units=9) + epochs(two, [7], trial=1, active_units=5)
     texts = [[cell.text for cell in row] for row in running_table([group([two, none], logged)]).rows]
     assert [row[2:] for row in texts] == [["0", "2", "1 of 6", "7", "5"], ["1", "–", "none yet", "–", "–"]]
+
+
+def test_estimates_side_by_side_with_their_seconds() -> None:
+    rows = [search("twonn", seed, estimate=value, latent_dim=5) for seed, value in enumerate((4.9, 5.1))]
+    costs = {"train_seconds": 2.0, "eval_seconds": 0.5}
+    logged = [
+        row
+        for seed, of in enumerate(rows)
+        for before in (0.3 + 0.2 * seed,)
+        for row in [*epochs(of, [5], wall_seconds=2.5 + before, **costs), *epochs(of, [5], wall_seconds=99.0, **costs)]
+    ]
+    (of,) = analyse([group([*rows, search("grid")], logged)]).groups
+    assert [[cell.text for cell in row] for row in estimates_table([of]).rows] == [
+        ["digits, mlp", "TwoNN", "5.00 ± 0.14", "5", "0.40 ± 0.14"]
+    ]
 
 
 def test_failures_keep_the_whole_error() -> None:
