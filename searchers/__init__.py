@@ -22,6 +22,13 @@ SEARCHERS: dict[str, Entry] = {
         "#0072b2",
         "^",
     ),
+    "fondue": Entry(
+        "searchers.whole_run.fondue:Fondue",
+        "FONDUE: the largest size without superfluous latents, by short trainings (2209.12806)",
+        "FONDUE",
+        "#0072b2",
+        "h",
+    ),
     "ald": Entry(
         "searchers.in_training.ald:ALD",
         "ALD-VAE: latents removed in training until the trends say stop (2312.06280)",

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.suite.plan import make_searcher
 from searchers import SEARCHERS
-from searchers.base import ChoiceRule, Trial
+from searchers.base import ChoiceRule, SearchSpace, Trial
 from searchers.from_images.gride import Gride
 from searchers.from_images.mle import MLE
 from searchers.from_images.pca import PCA
@@ -20,6 +20,7 @@ from searchers.quantities import Weights
 from searchers.testing import SearcherContract, ToyProblem
 from searchers.testing.model import N_FACTORS
 from searchers.testing.problem import OPTIMUM, SSE
+from searchers.whole_run.fondue import Fondue
 from searchers.whole_run.grid import Grid
 from searchers.whole_run.optuna_search import RandomSearch, TPESearch
 
@@ -67,6 +68,26 @@ class TestNested(SearcherContract):
     # The toy's quality falls beyond the optimum, which that of one model's first latents cannot: the monotone fit takes
     # 5 to 32 as one.
     searcher, answer = Nested(), 5
+
+
+class TestFondue(SearcherContract):
+    searcher, answer = Fondue(steps=24), OPTIMUM  # three epochs: by then the latents out of use have shown
+
+    def test_it_doubles_and_bisects(self) -> None:
+        toy, _ = self.searched
+        assert [asked.latent_dim for asked in toy.asked] == [3, 6, 12, 9, 7, 8, 8]
+        assert [len(trial.history) for trial in toy.trials] == [3] * 6 + [12]
+
+    def test_by_dimensions_one_superfluous_latent_is_not_seen(self) -> None:
+        """It adds somewhat less than one dimension, the threshold."""
+        for seed in self.seeds:
+            toy = ToyProblem(seed=seed, epochs=3)
+            assert Fondue(variant="dimension", steps=24).search(toy).latent_dim == OPTIMUM + 1
+
+    def test_it_stays_in_the_space(self) -> None:
+        assert self.search(optimum=32)[1].latent_dim == 10  # ten latents of variance 0.1
+        assert self.search(space=SearchSpace(2, 8, (2,)), optimum=32)[1].latent_dim == 8
+        assert self.search(optimum=1)[1].latent_dim == 2
 
 
 class TestPCA(SearcherContract):
