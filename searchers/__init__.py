@@ -22,6 +22,13 @@ SEARCHERS: dict[str, Entry] = {
         "#0072b2",
         "^",
     ),
+    "beta": Entry(
+        "searchers.whole_run.beta:Beta",
+        "a training for each weight of the KL, with the latents that it leaves in use (beta-VAE)",
+        "Beta",
+        "#0072b2",
+        "d",
+    ),
     "fondue": Entry(
         "searchers.whole_run.fondue:Fondue",
         "FONDUE: the largest size without superfluous latents, by short trainings (2209.12806)",
@@ -49,6 +56,20 @@ SEARCHERS: dict[str, Entry] = {
         "Sparsity",
         "#cc79a7",
         "P",
+    ),
+    "ard": Entry(
+        "searchers.in_training.ard:ARD",
+        "ARD-VAE: learned prior variances; the latents that move the images stay (2501.10901)",
+        "ARD",
+        "#cc79a7",
+        "X",
+    ),
+    "sigma": Entry(
+        "searchers.in_training.sigma:Sigma",
+        "a Gaussian decoder's variance at its optimum; the latents of small variance stay (1903.05789)",
+        "Sigma",
+        "#cc79a7",
+        "v",
     ),
     "nested": Entry(
         "searchers.in_training.nested:Nested",

@@ -27,7 +27,7 @@ ROOMS = {
         {"quantities", "space"},
         {"rule", "assessment"},
         {"base"},
-        {"selection"},
+        {"selection", "masking"},
         {"whole_run", "in_training", "from_images", "experiments"},
         {"testing"},
     ],

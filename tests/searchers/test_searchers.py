@@ -13,13 +13,16 @@ from searchers.from_images.mle import MLE
 from searchers.from_images.pca import PCA
 from searchers.from_images.two_nn import TwoNN
 from searchers.in_training.ald import ALD
+from searchers.in_training.ard import ARD
 from searchers.in_training.geco_l0arm import GecoL0Arm
 from searchers.in_training.nested import Nested
+from searchers.in_training.sigma import Sigma
 from searchers.in_training.sparsity import Sparsity
 from searchers.quantities import Weights
 from searchers.testing import SearcherContract, ToyProblem
 from searchers.testing.model import N_FACTORS
 from searchers.testing.problem import OPTIMUM, SSE
+from searchers.whole_run.beta import Beta
 from searchers.whole_run.fondue import Fondue
 from searchers.whole_run.grid import Grid
 from searchers.whole_run.optuna_search import RandomSearch, TPESearch
@@ -68,6 +71,27 @@ class TestNested(SearcherContract):
     # The toy's quality falls beyond the optimum, which that of one model's first latents cannot: the monotone fit takes
     # 5 to 32 as one.
     searcher, answer = Nested(), 5
+
+
+class TestBeta(SearcherContract):
+    searcher, answer = Beta(betas=(1.0, 4.0)), OPTIMUM
+
+    def test_a_model_for_each_weight(self) -> None:
+        toy, choice = self.searched
+        assert [trial.history["ctl_beta"].iloc[-1] for trial in toy.trials] == [1.0, 4.0]
+        assert choice.evidence is not None and choice.trial is toy.trials[0]  # of equals the first
+
+
+class TestARD(SearcherContract):
+    searcher, answer = ARD(), OPTIMUM
+
+
+class TestSigma(SearcherContract):
+    searcher, answer = Sigma(), OPTIMUM
+
+
+class TestSigmaLearned(SearcherContract):
+    searcher, answer = Sigma(variance="learned"), OPTIMUM
 
 
 class TestFondue(SearcherContract):

@@ -1,0 +1,71 @@
+"""Sigma: a Gaussian decoder whose variance is at its optimum or learned; as it falls, latents get used (1903.05789)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn as nn
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from searchers.base import Choice, Expected, Model, Problem, Searcher, SearchSpace
+from searchers.masking import Masking, settled
+from searchers.parts.objectives import VAE, Loss, kl_per_dim, reparameterise, squared_error
+from searchers.parts.ranges import Positive, Size
+
+
+@dataclass(frozen=True)
+class Sigma(Searcher):
+    """The latents in use are those whose mean posterior variance is below `most_variance` (Dai and Wipf 2019).
+
+    start_latent_dim: the size to start from; None means the space's largest. variance: of the decoder, one for all
+    pixels: `optimal`, in closed form for each batch (sigma-VAE, 2006.13202); or `learned`, a parameter. On real images
+    it falls as long as the network learns, and ever more latents get used.
+    """
+
+    start_latent_dim: Size | None = None
+    variance: Literal["optimal", "learned"] = "optimal"
+    most_variance: Positive = 0.5
+
+    def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
+        return [Expected(self.start_latent_dim or space.high, epochs)]
+
+    def search(self, problem: Problem) -> Choice:
+        start = self.start_latent_dim or problem.space.high
+        trial = problem.train(start, SigmaController(self, start, problem.epochs))
+        return Choice(trial, settled=settled(trial.history))
+
+
+class SigmaController(Masking):
+    """log_variance: of the decoder; trained, or the last batch's optimum."""
+
+    def __init__(self, settings: Sigma, latent_dim: int, epochs: int) -> None:
+        super().__init__(latent_dim, epochs)
+        self.settings = settings
+        self.log_variance = nn.Parameter(torch.tensor(0.0), requires_grad=settings.variance == "learned")
+
+    def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
+        mean, logvar = vae.encode(x)
+        error = squared_error(vae.decode(reparameterise(mean, logvar, generator)), x).mean()
+        pixels = x[0].numel()
+        if self.settings.variance == "optimal":
+            log_variance = (error / pixels).log()
+            self.log_variance.data.copy_(log_variance.detach())
+        else:
+            log_variance = self.log_variance
+        nll = error / (2 * log_variance.exp()) + 0.5 * pixels * (math.log(2 * math.pi) + log_variance)
+        return Loss(nll + kl_per_dim(mean, logvar).sum() / len(x))
+
+    @property
+    def capturable(self) -> bool:
+        return True
+
+    def in_use(self, history: pd.DataFrame, model: Model) -> NDArray[np.bool_]:
+        return np.asarray(history["latent_variance_mean"].iloc[-1]) < self.settings.most_variance
+
+    def traces(self) -> dict[str, float]:
+        return {**super().traces(), "decoder_variance": float(self.log_variance.detach().exp())}
