@@ -23,12 +23,13 @@ class Decision(NamedTuple):
 
 
 def choose_anew(store: ResultsStore, rule: ChoiceRule) -> Iterator[Decision]:
-    """Decides for each finished search whose searcher lets the rule choose; the validation data decide.
+    """Decides for each finished search that let the rule choose among all its trainings; the validation data decide.
 
-    Raises InputError where there is no such search.
+    Such a search has a Pareto front. Raises InputError where there is none.
     """
     searches = store.searches()
-    compared = searches[(searches["status"] == "done") & searches["rule"].notna()]
+    has_front = searches["pareto"].map(lambda front: isinstance(front, list) and bool(front)).astype(bool)
+    compared = searches[(searches["status"] == "done") & searches["rule"].notna() & has_front]
     if compared.empty:
         raise InputError(
             f"no finished search at {store.path} chose by a rule; expected one of a searcher that compares sizes, as "

@@ -22,6 +22,20 @@ SEARCHERS: dict[str, Entry] = {
         "#0072b2",
         "^",
     ),
+    "tolerance": Entry(
+        "searchers.whole_run.tolerance:Tolerance",
+        "the largest size, then smaller ones until the smallest that is as good is known",
+        "Tolerance",
+        "#6b6b6b",
+        "<",
+    ),
+    "halving": Entry(
+        "searchers.whole_run.halving:Halving",
+        "successive halving: the grid's sizes, of which the promising ones are trained on (1502.07943)",
+        "Halving",
+        "#8b4513",
+        ">",
+    ),
     "beta": Entry(
         "searchers.whole_run.beta:Beta",
         "a training for each weight of the KL, with the latents that it leaves in use (beta-VAE)",

@@ -46,6 +46,12 @@ def choose(problem: Problem, trials: Sequence[Trial]) -> Choice:
     return Choice(ordered[found.place], pareto=front, as_good=found.as_good, evidence=found.evidence)
 
 
+def mean_loss(trial: Trial) -> float:
+    """L of a finished training on validation data, nats per image; infinite where that of an image is not finite."""
+    losses = trial.assessment.losses
+    return float(losses.mean()) if np.isfinite(losses).all() else math.inf
+
+
 def pick(assessments: Sequence[Assessment], rule: ChoiceRule, no_latents_nll: float, nested: bool = False) -> Pick:
     """Chooses among assessments of one split, in which one without a finite loss does not take part.
 

@@ -15,12 +15,12 @@ def _block(containing: str) -> str:
 
 
 def test_the_example_searcher_runs_and_is_short(tmp_path: Path) -> None:
-    example = _block("class Halving")
+    example = _block("class Descending")
     assert len(example.splitlines()) <= 30
-    assert example in (ROOT / "docs" / "writing-a-searcher.md").read_text().replace("# halving.py\n", "")
-    (tmp_path / "halving.py").write_text(example)
-    (tmp_path / "tiny.toml").write_text(TINY.format(epochs=4) + '[searchers."halving:Halving"]\nshort = 0.5\n')
-    arguments = ["--protocol", "tiny.toml", "--searchers", "halving:Halving", "--seeds", 0]
+    assert example in (ROOT / "docs" / "writing-a-searcher.md").read_text().replace("# descending.py\n", "")
+    (tmp_path / "descending.py").write_text(example)
+    (tmp_path / "tiny.toml").write_text(TINY.format(epochs=4) + '[searchers."descending:Descending"]\nshort = 0.5\n')
+    arguments = ["--protocol", "tiny.toml", "--searchers", "descending:Descending", "--seeds", 0]
     done = benchmark("run", *arguments, cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 0, done.stdout + done.stderr
     trials = ResultsStore(tmp_path / "results").trials()

@@ -20,7 +20,7 @@ from searchers.testing.problem import OPTIMUM
 TEXT = (ROOT / "docs" / "writing-a-searcher.md").read_text()
 FILES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", TEXT, flags=re.DOTALL))
 SEARCHERS = {
-    **{"halving:Halving": OPTIMUM, "quiet:Quiet": OPTIMUM, "growing:Growing": OPTIMUM},
+    **{"descending:Descending": OPTIMUM, "quiet:Quiet": OPTIMUM, "growing:Growing": OPTIMUM},
     # Beyond 8 latents the toy's loss rises, as no prefix's of one model does: the monotone fit is level from 4 on.
     **{"two_nn:TwoNN": N_FACTORS, "prefixes:Prefixes": OPTIMUM // 2},
 }
@@ -38,7 +38,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_every_example_is_tested() -> None:
-    assert {name.partition(":")[0] for name in SEARCHERS} | {"test_halving"} == set(FILES)
+    assert {name.partition(":")[0] for name in SEARCHERS} | {"test_descending"} == set(FILES)
     assert TEXT.count("```python") == len(FILES)
     assert len(FILES["two_nn"].strip().splitlines()) <= 40
 
@@ -53,7 +53,7 @@ def test_the_examples_keep_the_contract(work: Path, name: str) -> None:
 
 
 def test_the_test_class_of_the_document_is_one(work: Path) -> None:
-    contract = importlib.import_module("test_halving").TestHalving
+    contract = importlib.import_module("test_descending").TestDescending
     assert issubclass(contract, SearcherContract) and contract.answer == OPTIMUM
 
 
@@ -61,7 +61,7 @@ def test_a_protocol_sets_its_settings(work: Path) -> None:
     (table,) = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
     (work / "mine.toml").write_text(table)
     protocol = load_protocol(str(work / "mine.toml"))
-    assert make_searcher("halving:Halving", protocol.searchers["halving:Halving"]).short == 0.2
+    assert make_searcher("descending:Descending", protocol.searchers["descending:Descending"]).short == 0.2
 
 
 def test_the_examples_run(work: Path) -> None:

@@ -25,7 +25,9 @@ from searchers.testing.problem import OPTIMUM, SSE
 from searchers.whole_run.beta import Beta
 from searchers.whole_run.fondue import Fondue
 from searchers.whole_run.grid import Grid
+from searchers.whole_run.halving import Halving
 from searchers.whole_run.optuna_search import RandomSearch, TPESearch
+from searchers.whole_run.tolerance import Tolerance
 
 
 class TestGrid(SearcherContract):
@@ -48,6 +50,19 @@ class TestRandom(SearcherContract):
 
 class TestTPE(TestRandom):
     searcher = TPESearch(n_trials=6)
+
+
+class TestTolerance(SearcherContract):
+    searcher, answer = Tolerance(), OPTIMUM
+
+
+class TestToleranceByBisection(SearcherContract):
+    # 17, 9, 5, 7, 6: 9 is the best of them, and 7 within 5 % of its gap
+    searcher, answer = Tolerance("bisection"), 7
+
+
+class TestHalving(SearcherContract):
+    searcher, answer = Halving(), OPTIMUM
 
 
 class TestALD(SearcherContract):
@@ -141,16 +156,16 @@ def test_no_searcher_is_left_out() -> None:
     assert tested == {entry.load() for entry in SEARCHERS.values()} and len(tested) == len(SEARCHERS)
 
 
-whole_run = pytest.mark.parametrize("searcher", [TestGrid.searcher, TestRandom.searcher, TestTPE.searcher])
+COMPARING = [contract.searcher for contract in (TestGrid, TestRandom, TestTPE, TestTolerance, TestToleranceByBisection)]
 
 
-@whole_run
+@pytest.mark.parametrize("searcher", [*COMPARING, TestHalving.searcher])
 def test_no_finite_metrics(searcher: Any) -> None:
     with pytest.raises(ValueError, match=r"none of [56] trainings has finite metrics"):
         searcher.search(ToyProblem(finite=False))
 
 
-@whole_run
+@pytest.mark.parametrize("searcher", COMPARING)
 def test_weights_favour_a_metric(searcher: Any) -> None:
     """Silhouettes that fall with the size must win where they alone count."""
 
@@ -181,6 +196,8 @@ def test_weights_favour_a_metric(searcher: Any) -> None:
         ("geco-l0arm", {"start_latent_dim": 8, "tau": 1e-9}, 12, False),  # the bound is never met
         ("grid", {"sizes": (2, 4)}, 12, None),
         ("random", {}, 12, None),
+        ("tolerance", {}, 12, None),
+        ("halving", {}, 12, None),
     ],
 )
 def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool | None) -> None:
@@ -196,6 +213,8 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("random", {"n_trials": 0}, "n_trials"),
         ("tpe", {"n_trials": 0}, "n_trials"),
         ("tpe", {"n_startup": 0}, "n_startup"),
+        ("tolerance", {"order": "up"}, "order"),
+        ("halving", {"reduction_factor": 1}, "reduction_factor"),
         ("ald", {"start_latent_dim": 1}, "start_latent_dim"),
         ("ald", {"start_latent_dim": 3, "min_latent_dim": 4}, "start_latent_dim"),
         ("ald", {"min_latent_dim": 1}, "min_latent_dim"),

@@ -17,7 +17,7 @@ from benchmark.store.columns import KEYS, SEARCH_COLUMNS, TRIAL_COLUMNS
 from benchmark.store.rows import EPOCH_COLUMNS
 
 # `benchmark list` names these; other programs rely on them.
-SEARCHERS = ("grid", "random", "tpe", "ald", "geco-l0arm", "sparsity")
+SEARCHERS = ("grid", "random", "tpe", "tolerance", "halving", "ald", "geco-l0arm", "sparsity")
 
 OWN_SEARCHER = '''
 import os
@@ -27,7 +27,7 @@ from searchers.base import KEEP_ALL, Choice, Controller, Expected, Searcher
 from searchers.parts.objectives import Loss
 
 
-class Halving(Searcher):
+class Descending(Searcher):
     """Halves the size while a short training's error rises by less than a tenth."""
 
     def expected(self, space, epochs, seed):
@@ -76,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("work")
     (folder / "tiny.toml").write_text(TINY.format(epochs=3))
     (folder / "own.py").write_text(OWN_SEARCHER)
-    names = [*SEARCHERS, "own:Halving", "own:Killed", "own:Raises", "own:Diverges"]
+    names = [*SEARCHERS, "own:Descending", "own:Killed", "own:Raises", "own:Diverges"]
     arguments = ["--protocol", "tiny.toml", "--searchers", *names, "--seeds", 0, "--results", "results"]
     done = benchmark("run", *arguments, cwd=folder, cache=folder / "cache")
     assert done.returncode == 1, done.stderr  # three of the searches fail
@@ -86,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_search_is_a_row(folder: Path) -> None:
     searches = ResultsStore(folder / "results").searches().set_index("searcher")
-    assert set(searches.index) == {*SEARCHERS, "own:Halving", "own:Killed", "own:Raises", "own:Diverges"}
+    assert set(searches.index) == {*SEARCHERS, "own:Descending", "own:Killed", "own:Raises", "own:Diverges"}
     failed = searches[searches["status"] == "failed"]
     assert failed["error"].to_dict() == {
         "own:Raises": "RuntimeError: no idea",
@@ -94,7 +94,7 @@ def test_every_search_is_a_row(folder: Path) -> None:
         "own:Killed": "the worker process was killed by SIGKILL (out of memory?); "
         "run the same command again to continue",
     }
-    assert (searches["status"] == "done").sum() == 7
+    assert (searches["status"] == "done").sum() == 9
     assert failed.loc["own:Killed", "n_epochs"] == 3  # what it cost is still there
 
 
@@ -156,7 +156,14 @@ def test_the_summary_and_show_name_every_search(folder: Path) -> None:
     shown = benchmark("show", "results", cwd=folder, cache=folder / "cache")
     assert shown.returncode == 0
     for text in (shown.stdout, (folder / "printed").read_text()):
-        assert all(name in text for name in (*SEARCHERS, "own:Halving", "RuntimeError: no idea"))
+        assert all(name in text for name in (*SEARCHERS, "own:Descending", "RuntimeError: no idea"))
+
+
+def test_choose_decides_where_all_trainings_were_compared(folder: Path) -> None:
+    chosen = benchmark("choose", "results", "--rule", "tolerance", cwd=folder, cache=folder / "cache")
+    assert chosen.returncode == 0
+    named = [name for name in SEARCHERS if f"-{name}-s0-" in chosen.stdout]
+    assert named == ["grid", "random", "tpe", "tolerance"]  # halving has trained some of its sizes a little only
 
 
 def test_list(tmp_path: Path) -> None:
