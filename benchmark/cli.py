@@ -33,7 +33,7 @@ from benchmark.export import FORMATS
 from benchmark.paths import cache_root, data_root, is_url, path_argument, results_argument
 from benchmark.terminal.command import OneLineParser, exit_code
 from benchmark.text import features_kind, printable
-from searchers import SEARCHERS
+from searchers import GROUPS, KINDS, SEARCHERS
 from searchers.registry import Entry
 from searchers.rule import RULES, ChoiceRule
 
@@ -88,7 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
-    run.add_argument("--searchers", nargs="+", help="names, or your own as module:Class (default: all but tpe)")
+    run.add_argument(
+        "--searchers",
+        nargs="+",
+        help="names, all, fast, papers, or your own as module:Class (default: the papers' but tpe)",
+    )
     run.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2")
     run.add_argument("--epochs", type=int, help="of one full training (default: the protocol's)")
     run.add_argument("--scale", type=float, help="shrink the budget, such as 0.05 for a smoke run")
@@ -183,6 +187,8 @@ def _run(options: argparse.Namespace) -> int:
     dataset = options.dataset or "digits"
     protocol = dataset_protocol(dataset) if options.protocol is None else load_protocol(options.protocol)
     given = {key: getattr(options, name) for name, key in SHORT_FORMS.items()}
+    if options.searchers is not None:
+        given["run"] = [name for group in options.searchers for name in GROUPS.get(group, (group,))]
     changes = [assigned(key, value) for key, value in given.items() if value is not None]
     protocol = override(protocol, *changes, *map(parse_assignment, options.set))
     asked = (*protocol.run, *protocol.seeds)
@@ -258,7 +264,11 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    for title, entries in (("searchers", SEARCHERS), ("datasets", DATASETS), ("backbones", BACKBONES)):
+    by_kind = {
+        f"searchers that {kind}": {name: entry for name, entry in SEARCHERS.items() if entry.room == room}
+        for room, kind in KINDS.items()
+    }
+    for title, entries in {**by_kind, "datasets": DATASETS, "backbones": BACKBONES}.items():
         print(f"{title}:")
         for name, entry in entries.items():
             print(f"  {name:22} {entry.summary}")

@@ -121,3 +121,17 @@ SEARCHERS: dict[str, Entry] = {
         "X",
     ),
 }
+
+# What lists call them, by the folder that they lie in.
+KINDS = {
+    "whole_run": "train several sizes",
+    "in_training": "change the size within one training",
+    "from_images": "estimate the size from the images, then train it once",
+}
+
+# Names for several of them. Fast are those that train one model, or two.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "all": tuple(SEARCHERS),
+    "fast": tuple(name for name, entry in SEARCHERS.items() if entry.room != "whole_run"),
+    "papers": ("grid", "random", "tpe", "ald", "geco-l0arm", "sparsity"),
+}

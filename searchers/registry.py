@@ -19,6 +19,11 @@ class Entry(NamedTuple):
     colour: str = ""
     marker: str = ""
 
+    @property
+    def room(self) -> str:
+        """The folder of its module below the package."""
+        return self.target.split(".")[1]
+
     def load(self) -> Any:
         """Imports the module and returns its attribute. Raises ImportError or AttributeError."""
         module, _, attribute = self.target.partition(":")

@@ -15,6 +15,8 @@ from benchmark.datasets import load_dataset
 from benchmark.store import ResultsStore
 from benchmark.store.columns import KEYS, SEARCH_COLUMNS, TRIAL_COLUMNS
 from benchmark.store.rows import EPOCH_COLUMNS
+from searchers import GROUPS, KINDS
+from searchers import SEARCHERS as REGISTRY
 
 # `benchmark list` names these; other programs rely on them.
 SEARCHERS = ("grid", "random", "tpe", "tolerance", "halving", "ald", "geco-l0arm", "sparsity")
@@ -171,6 +173,16 @@ def test_list(tmp_path: Path) -> None:
     names = (*SEARCHERS, "digits", "mnist", "tiles", "manifold", "folder", "mlp", "conv", "geco-conv", "asperti-dense")
     assert listed.returncode == 0
     assert all(any(line.split()[:1] == [name] for line in listed.stdout.splitlines()) for name in names)
+
+
+def test_searchers_in_groups(tmp_path: Path) -> None:
+    listed = benchmark("list", cwd=tmp_path, cache=tmp_path).stdout.splitlines()
+    starts = [listed.index(f"searchers that {kind}:") for kind in KINDS.values()]
+    assert starts[0] < listed.index(next(line for line in listed if line.startswith("  grid "))) < starts[1] < starts[2]
+    plan = benchmark("run", "--searchers", "fast", "grid", "--seeds", "0", "--dry-run", cwd=tmp_path, cache=tmp_path)
+    planned = [line.split()[0] for line in plan.stdout.splitlines() if line.split()[:1]]
+    assert {name for name in planned if name in REGISTRY} == {"grid", *GROUPS["fast"]}
+    assert {"nested", "twonn"} < set(GROUPS["fast"]) and "tpe" not in GROUPS["fast"]
 
 
 # What the workers find out, whose environment is their own; the rest of bad input is in `test_bad_input`.
