@@ -17,7 +17,7 @@ class Tolerance(Searcher):
     a size is good where the rule in force takes it against the best larger size so far, at first the anchor, and where
     the better of the two is better than no latents:
 
-    - `smallest-good`: its loss is shown to be less than the margin above, or is lower, and its samples are no worse;
+    - `smallest-good`: its loss is lower or shown to be less than the margin above, and its samples are not much worse;
     - `tolerance`: its mean loss is at most the margin above;
     - `knee`: its mean loss is no higher, since two sizes have no knee;
     - `mean-rank`: its mean rank in the weighed metrics is no higher.
@@ -48,8 +48,12 @@ class Tolerance(Searcher):
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         sizes = self._candidates(space, space.high)
-        n = len(sizes).bit_length() if self.order == "bisection" else (len(sizes) + 1) // 2
-        return [Expected(space.high, epochs, certain=True), *(Expected(size, epochs) for size in sizes[:n])]
+        n = len(sizes)
+        if self.order == "bisection":  # as if each were good
+            sizes = [sizes[n >> step] for step in range(1, n.bit_length() + 1)]
+        else:
+            sizes = sizes[: (n + 1) // 2]
+        return [Expected(space.high, epochs, certain=True), *(Expected(size, epochs) for size in sizes)]
 
     def _candidates(self, space: SearchSpace, anchor: int) -> list[int]:
         sizes = range(space.low, anchor) if self.order == "bisection" else space.sizes

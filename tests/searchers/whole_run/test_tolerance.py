@@ -64,6 +64,16 @@ def test_bisection_finds_every_size_of_the_range(answer: int) -> None:
     assert toy.sizes[0] == 32 and len(set(toy.sizes)) == len(toy.sizes) <= 1 + math.ceil(math.log2(31))
 
 
+@pytest.mark.parametrize("order", ["ascending", "bisection"])
+def test_what_it_expects_comes_if_every_size_is_good(order: Any) -> None:
+    toy = CurveProblem(lambda size, _: 0.0)
+    Tolerance(order).search(toy)
+    expected = Tolerance(order).expected(toy.space, toy.epochs, 0)
+    sizes = [one.latent_dim for one in expected]
+    assert sizes[: len(toy.sizes)] == toy.sizes and [one.certain for one in expected][:2] == [True, False]
+    assert len(sizes) == {"ascending": 3, "bisection": 6}[order]
+
+
 def test_bisection_compares_with_the_best_larger_size() -> None:
     """The anchor has learned badly: 4 is no worse than it, and far from what 9 reaches."""
     toy = CurveProblem(lambda size, _: abs(math.log2(size / 9)) * 0.2)
