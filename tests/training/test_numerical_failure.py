@@ -31,6 +31,8 @@ from searchers.quantities import METRICS
 from searchers.testing import ToyProblem
 
 SEARCHERS = ["grid", "random", "tpe", "tolerance", "halving", "ald", "ald@floor", "sparsity", "sparsity@blind"]
+SEARCHERS += ["nested", "ard", "sigma", "beta"]
+FROM_IMAGES = ["pca", "twonn", "mle", "gride", "fondue"]
 GECO = ["geco-l0arm", "geco-l0arm@geco", "geco-l0arm@never", "geco-l0arm@always"]
 BAD = ["bad:NaNLoss", "bad:InfinityLoss", "bad:OneOfTwo", "bad:Raises"]
 PROTOCOL = """
@@ -63,6 +65,10 @@ stable_epochs = 1
 stable_epochs = 1
 max_mean_variance = 1e9
 min_variance_mean = 1e-9
+[searchers.mle]
+n_neighbours = 4
+[searchers.fondue]
+n_neighbours = 4
 [searchers.geco-l0arm]
 [searchers."geco-l0arm@geco"]
 baseline = "geco"
@@ -146,7 +152,7 @@ def _run(work: Path, name: str, searchers: list[str]) -> tuple[int, ResultsStore
 @pytest.fixture(scope="module")
 def grey(work: Path) -> ResultsStore:
     """Every image the same, and searchers that fail among the others."""
-    code, store = _run(work, "grey", [*SEARCHERS, *GECO, *BAD])
+    code, store = _run(work, "grey", [*SEARCHERS, *FROM_IMAGES, *GECO, *BAD])
     assert code == 1
     return store
 
@@ -154,7 +160,7 @@ def grey(work: Path) -> ResultsStore:
 @pytest.fixture(scope="module")
 def few(work: Path) -> ResultsStore:
     """Twenty images of one class."""
-    code, store = _run(work, "few", [*SEARCHERS, *GECO])
+    code, store = _run(work, "few", [*SEARCHERS, *FROM_IMAGES, *GECO])
     assert code == 0
     return store
 
@@ -162,12 +168,12 @@ def few(work: Path) -> ResultsStore:
 @pytest.fixture(scope="module")
 def hot(work: Path) -> ResultsStore:
     """A learning rate that nothing survives unharmed."""
-    code, store = _run(work, "hot", [*SEARCHERS, *GECO])
+    code, store = _run(work, "hot", [*SEARCHERS, *FROM_IMAGES, *GECO])
     assert code == 1
     return store
 
 
-@pytest.mark.parametrize("name, count", [("grey", 17), ("few", 13), ("hot", 13)])
+@pytest.mark.parametrize("name, count", [("grey", 26), ("few", 22), ("hot", 22)])
 def test_every_search_ends_with_numbers_or_a_reason(name: str, count: int, request: pytest.FixtureRequest) -> None:
     store: ResultsStore = request.getfixturevalue(name)
     searches = store.searches()
@@ -195,6 +201,13 @@ def test_a_loss_that_is_no_number_ends_its_training_and_no_other(grey: ResultsSt
         assert trials.loc[trials["searcher"] == searcher, "status"].tolist() == ["failed"]
     assert searches.loc["bad:Raises", ["status", "error"]].tolist() == ["failed", "ZeroDivisionError: 1 / 0"]
     assert (searches.loc[SEARCHERS, "status"] == "done").all()
+
+
+def test_equal_images_have_no_dimension(grey: ResultsStore) -> None:
+    errors = grey.searches().set_index("searcher").loc[FROM_IMAGES, "error"]
+    assert errors["pca"] == "ValueError: 32 images are all the same; expected different ones"
+    for name in FROM_IMAGES[1:]:
+        assert errors[name].startswith("ValueError: got 1 different points of 32; expected at least "), name
 
 
 def test_a_diverged_training_ranks_last(grey: ResultsStore) -> None:
