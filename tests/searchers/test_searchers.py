@@ -58,6 +58,10 @@ class TestSparsity(SearcherContract):
     searcher, answer = Sparsity(), OPTIMUM
 
 
+class TestSparsityThatWaits(SearcherContract):
+    searcher, answer = Sparsity(wait=0.75), OPTIMUM
+
+
 def test_no_searcher_is_left_out() -> None:
     contracts = [value for value in globals().values() if isinstance(value, type) and hasattr(value, "searcher")]
     tested = {type(contract.searcher) for contract in contracts}
@@ -140,6 +144,7 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("sparsity", {"stable_epochs": 0}, "stable_epochs"),
         ("sparsity", {"max_mean_variance": 0.0}, "max_mean_variance"),
         ("sparsity", {"min_variance_mean": math.nan}, "min_variance_mean"),
+        ("sparsity", {"wait": 1.5}, "wait"),
     ],
 )
 def test_setting_out_of_range(name: str, settings: dict[str, Any], setting: str) -> None:
