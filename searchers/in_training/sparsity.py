@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
-from searchers.parts.ranges import Count, Positive, Size
+from searchers.parts.ranges import Count, Positive, Share, Size
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,15 @@ class Sparsity(Searcher):
     var(mean_j) < max_mean_variance and mean(var_j) > min_variance_mean over the validation data (in the paper's table I
     1e-4, and 0.96 or more). If fewer than two are active at the end, the two with the highest KL stay, since no smaller
     size can be trained.
+    wait: the share of the epochs before which none is removed; None does not wait. An active set that is stable early
+    may lack latents that are learned late (docs/learning.md).
     """
 
     start_latent_dim: Size | None = None
     stable_epochs: Count = 5
     max_mean_variance: Positive = 0.01
     min_variance_mean: Positive = 0.9
+    wait: Share | None = None
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         return [Expected(self.start_latent_dim or space.high, epochs)]
@@ -62,7 +65,7 @@ class SparsityController(Controller):
             epoch["latent_dim"] == last["latent_dim"] and self._active(epoch) == active
             for _, epoch in recent.iterrows()
         )
-        if stable and 2 <= len(active) < last["latent_dim"]:
+        if stable and len(history) >= (self.settings.wait or 0) * self.epochs and 2 <= len(active) < last["latent_dim"]:
             return Decision(keep=active)
         if len(active) < 2 < last["latent_dim"] and len(history) >= self.epochs - 1:
             in_use = np.isin(np.arange(len(last["latent_kl"])), active)

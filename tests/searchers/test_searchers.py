@@ -82,6 +82,10 @@ class TestSparsity(SearcherContract):
     searcher, answer = Sparsity(), OPTIMUM
 
 
+class TestSparsityThatWaits(SearcherContract):
+    searcher, answer = Sparsity(wait=0.75), OPTIMUM
+
+
 class TestNested(SearcherContract):
     # The toy's quality falls beyond the optimum, which that of one model's first latents cannot: the monotone fit takes
     # 5 to 32 as one.
@@ -236,6 +240,7 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("sparsity", {"stable_epochs": 0}, "stable_epochs"),
         ("sparsity", {"max_mean_variance": 0.0}, "max_mean_variance"),
         ("sparsity", {"min_variance_mean": math.nan}, "min_variance_mean"),
+        ("sparsity", {"wait": 1.5}, "wait"),
     ],
 )
 def test_setting_out_of_range(name: str, settings: dict[str, Any], setting: str) -> None:

@@ -18,6 +18,20 @@ def test_sparsity_waits_for_a_stable_active_set() -> None:
     assert choice.trial.history["ctl_variance_law"].iloc[-1] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("wait", "kept"), [(None, ((0, 1), 3)), (0.25, ((0, 1), 3)), (0.75, ((0, 1, 2), 9))])
+def test_sparsity_that_waits_keeps_a_latent_that_is_learned_late(
+    wait: float | None, kept: tuple[tuple[int, ...], int]
+) -> None:
+    """Of four latents the third is off until epoch 6: the first decision, and the epoch after which it comes."""
+    controller = SparsityController(Sparsity(start_latent_dim=4, stable_epochs=3, wait=wait), epochs=12)
+    rows = [
+        {"latent_dim": 4, "latent_mean_variance": np.array(means), "latent_variance_mean": 1 - np.array(means)}
+        for means in [[0.9, 0.9, 0.0, 0.0]] * 6 + [[0.9, 0.9, 0.9, 0.0]] * 6
+    ]
+    decisions = [controller.after_epoch(pd.DataFrame(rows[: epoch + 1]), None).keep for epoch in range(12)]
+    assert next((keep, epoch + 1) for epoch, keep in enumerate(decisions) if keep) == kept
+
+
 def test_sparsity_removes_what_is_off_and_stable() -> None:
     """A latent is off where its mean hardly varies and its variance is near 1; one change starts the count anew."""
     controller = SparsityController(Sparsity(start_latent_dim=4, stable_epochs=3), epochs=12)
