@@ -80,6 +80,12 @@ def test_the_example_is_of_digits() -> None:
     assert found.claim.seeds == (0, 1, 2, 3, 4)
 
 
+def test_the_claim_about_nested_is_over_five_data_sets() -> None:
+    found = read_claim(ROOT / "claims" / "nested.toml")
+    assert {block.dataset for block in found.blocks} == {"digits", "manifold", "mnist", "fashionmnist", "eurosat"}
+    assert not {*found.claim.pilot_seeds} & {seed for block in found.blocks for seed in block.seeds}
+
+
 WRONG = {
     "claim = 3": "claim is 3; expected str",
     'claim = " "': "claim is ''; expected one sentence",
