@@ -51,7 +51,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_answer(work: Path) -> None:
+def test_the_answer(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, *_ = lines = (work / "printed").read_text().splitlines()
     assert re.fullmatch(r"The images have about [89] dimensions by TwoNN on 1,293 training images; .*", first)
     assert "No time limit: 12 epochs, as the protocol says." in lines
@@ -62,11 +62,12 @@ def test_the_answer(work: Path) -> None:
     assert re.match("About half as many .*; about twice as many .*nats an image", others)
     assert "Another seed may give another size, which one training cannot show: --seed 1 tries one." in rest
     assert any(line.startswith("Still learning: the ELBO rose by ") for line in rest)  # in 12 epochs it has not learned
+    monkeypatch.chdir(work)
     names: dict[str, object] = {}
     exec(lines[-2].removeprefix("The model: "), names)
     assert names["vae"].latent_dim == search["latent_dim"]  # type: ignore[attr-defined]
     page = Path(lines[-1].removeprefix("The page: "))
-    assert (work / page).is_file() and "Grid" in (work / page).read_text()
+    assert page.is_file() and "Grid" in page.read_text()
 
 
 def test_the_same_command_again_trains_nothing(work: Path) -> None:
@@ -109,7 +110,7 @@ def test_killed_at_any_moment_it_goes_on_with_the_same_budget(work: Path) -> Non
     assert done.returncode == 0, done.stderr
     (search,) = ResultsStore(results).searches().to_dict("records")
     assert search["n_epochs"] == search["epochs"] == 50 and search["env_threads"] == budget.threads
-    assert search["attempts"] == 2
+    assert ResultsStore(results).folder(search["search_id"]).attempts() == 2  # the first kill came before it began
     assert "the limit of 20 min allows 50." in done.stdout
     assert "A short training: 50 epochs at most, 83 % of the protocol's budget." in done.stdout
 
