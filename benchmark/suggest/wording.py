@@ -95,12 +95,9 @@ def _doubts(search: Row) -> list[str]:
     """What speaks against the size, and what one training cannot show."""
     found = [(doubt, doubt.detail(search)) for doubt in DOUBTS]
     lines = [f"{doubt.name[0].upper()}{doubt.name[1:]}: {detail}. {doubt.advice}" for doubt, detail in found if detail]
-    low, high = (int(bound) for bound in str(search["space"]).partition(";")[0].split(" to "))
-    size, scale = int(search["latent_dim"]), _known(search, "scale")
-    if size == high:
-        lines.append(f"The space is too small: {size} is its largest size. Raise it: --set space.high={2 * high}.")
-    elif size == low > 2:
-        lines.append(f"The space is too small: {size} is its smallest size. Lower it: --set space.low=2.")
+    low, scale = str(search["space"]).partition(" to ")[0], _known(search, "scale")
+    if str(search["latent_dim"]) == low != "2":
+        lines.append(f"Space too small: size {low} is the space's smallest. A smaller one may do: lower space.low.")
     if scale is not None and scale < 1:
         lines.append(
             f"A short training: {search['epochs']:.0f} epochs at most, {_percent(scale)} of the protocol's budget. "

@@ -34,21 +34,21 @@ def test_durations_as_text(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
 
 
-@pytest.mark.parametrize("limit, epochs", [(10.0, 1), (111.0, 1), (200.0, 9), (400.0, 27), (1e6, 40)])
+@pytest.mark.parametrize("limit, epochs", [(10.0, 1), (117.0, 1), (200.0, 8), (400.0, 25), (1e6, 40)])
 def test_as_many_epochs_as_end_in_time(limit: float, epochs: int) -> None:
     budget = budget_for(limit, spent=40.0, speed=SPEED, full=40, threads=2)
     assert budget.epochs == epochs and budget.threads == 2
-    assert epochs == 1 or 40 + 50 + epochs * 10 <= 0.9 * limit
+    assert epochs == 1 or 40 + 50 + epochs * 10 <= 0.85 * limit
 
 
 def test_what_is_said_of_a_budget() -> None:
     def said(limit: float, full: int = 40) -> list[str]:
         return budget_for(limit, spent=40.0, speed=SPEED, full=full, threads=1).sentences()
 
-    assert said(400.0) == ["40 epochs would take about 8 min; the limit of 7 min allows 27."]
+    assert said(400.0) == ["40 epochs would take about 8 min; the limit of 7 min allows 25."]
     assert said(1e6) == ["40 epochs, as the protocol says, fit into the limit: about 8 min."]
     too_little = "That is too little to trust a size: give 3 min or more."
-    assert said(140.0) == ["40 epochs would take about 8 min; the limit of 2 min allows 3.", too_little]
+    assert said(140.0) == ["40 epochs would take about 8 min; the limit of 2 min allows 2.", too_little]
     assert said(90.0)[0] == "40 epochs would take about 8 min; the limit of 90 s is too short even for one."
     assert len(said(1e6, full=2)) == 1  # the protocol asks for no more
     assert Budget(40, 40, 1).sentences() == ["No time limit: 40 epochs, as the protocol says."]
