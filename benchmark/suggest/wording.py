@@ -65,11 +65,13 @@ def _as_good(search: Row) -> str:
     if not others:
         return f"Which other sizes are as good, {search['searcher']} cannot say: {CURVES} can."
     if len(others) == 1:
-        return "No other size that was tried is as good."
+        return (
+            "Validation images drawn anew would choose no other size; larger ones may do as well, but are not needed."
+        )
     named = (
         f"{', '.join(map(str, others[:-1]))} and {others[-1]}" if len(others) < 5 else f"{others[0]} to {others[-1]}"
     )
-    return f"Sizes {named} are as good: which of them is chosen depends on the validation images that were drawn."
+    return f"Sizes {named} are as good: which one is chosen depends on the validation images that were drawn."
 
 
 def _other_sizes(search: Row, curve: Mapping[int, float]) -> str:
