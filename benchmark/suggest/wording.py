@@ -48,7 +48,7 @@ def _size(search: Row) -> str:
     )
     take = f"Take {size:.0f} latents"
     if gap is None:
-        return f"{take}: {search['searcher']} ended with them by its own rule, which compares no sizes."
+        return f"{take}: {search['searcher']} ended with them and has compared no sizes."
     if loss is None or limit is None:
         return f"{take}, though no size that was tried is better on validation images than no latents at all."
     behind = f"they are {_percent(loss)} behind the best size tried, at most {_percent(limit)} with 95 % confidence"
@@ -63,14 +63,11 @@ def _as_good(search: Row) -> str:
     if _known(search, "choice_gap") is not None and _known(search, "choice_loss") is None:
         return "So it cannot say which sizes are as good either."
     if not others:
-        return f"Which other sizes are as good, {search['searcher']} cannot say: {CURVES} can."
+        return f"Which other sizes are as good it cannot say: {CURVES} can, given enough epochs."
     if len(others) == 1:
-        return (
-            "Validation images drawn anew would choose no other size; larger ones may do as well, but are not needed."
-        )
-    named = (
-        f"{', '.join(map(str, others[:-1]))} and {others[-1]}" if len(others) < 5 else f"{others[0]} to {others[-1]}"
-    )
+        return "Validation images drawn anew choose no other size; larger ones may do as well, but are not needed."
+    few = f"{', '.join(map(str, others[:-1]))} and {others[-1]}"
+    named = few if len(others) < 5 else f"{others[0]} to {others[-1]}"
     return f"Sizes {named} are as good: which one is chosen depends on the validation images that were drawn."
 
 
@@ -78,7 +75,7 @@ def _other_sizes(search: Row, curve: Mapping[int, float]) -> str:
     size, no_latents = int(search["latent_dim"]), _known(search, "val_no_latents_nll")
     worth = no_latents + max(curve.values()) if curve and no_latents is not None else 0.0
     if size not in curve or worth <= 0:
-        return f"What half or twice as many would change, it cannot say: that takes a curve over sizes ({CURVES})."
+        return f"What half or twice as many would change, it cannot say: that takes many sizes ({CURVES})."
     parts = []
     for words, wanted in (("half", size / 2), ("twice", size * 2)):
         near = min(curve, key=lambda other: abs(math.log(other / wanted)))
@@ -98,17 +95,14 @@ def _doubts(search: Row) -> list[str]:
     found = [(doubt, doubt.detail(search)) for doubt in DOUBTS]
     lines = [f"{doubt.name[0].upper()}{doubt.name[1:]}: {detail}. {doubt.advice}" for doubt, detail in found if detail]
     low, scale = str(search["space"]).partition(" to ")[0], _known(search, "scale")
-    if str(search["latent_dim"]) == low != "2":
+    if f"{search['latent_dim']:.0f}" == low != "2":
         lines.append(f"Space too small: size {low} is the space's smallest. A smaller one may do: lower space.low.")
     if scale is not None and scale < 1:
-        lines.append(
-            f"A short training: {search['epochs']:.0f} epochs at most, {_percent(scale)} of the protocol's budget. "
-            "More may give another size."
-        )
-    another = (
-        f"Another seed may give another size, which one training cannot show: --seed {search['seed'] + 1} tries one."
-    )
-    return [*lines, another]
+        epochs = f"{search['epochs']:.0f} epoch{'' if search['epochs'] == 1 else 's'} at most"
+        share = f"{_percent(scale)} of the protocol's budget"
+        lines.append(f"A short training: {epochs}, {share}. More may give another size.")
+    seed = f"--seed {search['seed'] + 1} tries one"
+    return [*lines, f"Another seed may give another size, which one training cannot show: {seed}."]
 
 
 def _percent(share: float) -> str:

@@ -7,7 +7,7 @@ import pytest
 from benchmark.suggest.wording import answer, dimension_sentence, size_curve
 
 NAN = float("nan")
-NO_CURVE = "What half or twice as many would change, it cannot say: that takes a curve over sizes (nested or grid)."
+NO_CURVE = "What half or twice as many would change, it cannot say: that takes many sizes (nested or grid)."
 CURVE = {4: -150.0, 8: -120.0, 12: -110.0, 24: -101.0, 48: -100.0, 96: -100.5}  # latents are worth 100 nats
 
 
@@ -49,18 +49,15 @@ def test_three_sentences_and_another_seed() -> None:
 
 def test_a_method_that_compares_no_sizes_claims_nothing() -> None:
     size, as_good, others, _ = answer(_alone(), _curves({24: -101.0}))
-    assert size == "Take 24 latents: sparsity ended with them by its own rule, which compares no sizes."
-    assert as_good == "Which other sizes are as good, sparsity cannot say: nested or grid can."
-    assert (
-        others
-        == "What half or twice as many would change, it cannot say: that takes a curve over sizes (nested or grid)."
-    )
+    assert size == "Take 24 latents: sparsity ended with them and has compared no sizes."
+    assert as_good == "Which other sizes are as good it cannot say: nested or grid can, given enough epochs."
+    assert others == "What half or twice as many would change, it cannot say: that takes many sizes (nested or grid)."
 
 
 def test_the_best_size_itself() -> None:
     size, as_good, *_ = answer(_search(choice_loss=0.0, choice_limit=0.0, as_good=[24]), _curves())
     assert "no size that was tried is better (100 % is" in size
-    assert as_good.startswith("Validation images drawn anew would choose no other size; larger ones may do as well")
+    assert as_good.startswith("Validation images drawn anew choose no other size; larger ones may do as well")
 
 
 def test_latents_that_are_worth_nothing() -> None:
