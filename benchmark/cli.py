@@ -1,4 +1,4 @@
-"""The command line: run, prepare, list, show, watch, report, verdict, export, choose, check."""
+"""The command line: suggest, run, prepare, list, show, watch, report, verdict, export, choose, check."""
 
 import argparse
 import math
@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -31,6 +32,7 @@ from benchmark.datasets import DATASETS, check_dataset_name
 from benchmark.errors import InputError
 from benchmark.export import FORMATS
 from benchmark.paths import cache_root, data_root, is_url, path_argument, results_argument
+from benchmark.suggest.request import add_options, read_request
 from benchmark.terminal.command import OneLineParser, exit_code
 from benchmark.text import features_kind, printable
 from searchers import GROUPS, KINDS, SEARCHERS
@@ -49,6 +51,7 @@ SHORT_FORMS = {  # options that set one value of the protocol
     "deterministic": "training.deterministic",
 }
 REPORT = "reports.__main__:report"  # by name: reports import this package, never the other way round
+PAGE = "reports.__main__:write_page"
 VERDICT = "reports.claims.command:print_verdict"
 
 
@@ -83,8 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"latentbench {__version__}")
     shtab.add_argument_to(parser, "--print-completion", help="print a completion script for this shell")
     commands = parser.add_subparsers(
-        required=True, metavar="run|prepare|list|show|watch|report|verdict|export|choose|check"
+        required=True, metavar="suggest|run|prepare|list|show|watch|report|verdict|export|choose|check"
     )
+    suggest = commands.add_parser("suggest", help="a latent size for a dataset or your own images, in plain words")
+    add_options(suggest)
+    suggest.set_defaults(command=_suggest)
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
@@ -177,10 +183,38 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--list", action="store_true", help="the papers' figures, and which the results have runs for")
 
 
+def _suggest(options: argparse.Namespace) -> int:
+    """Exit code 1 where the search failed."""
+    started = time.monotonic()
+    _check_platform("suggest")
+    _find_own_modules()
+    request = read_request(options, started)
+
+    from benchmark.suite.executors.local_pool import warm_up
+    from benchmark.terminal.stage_display import StageDisplay
+
+    warm_up()
+    with StageDisplay("starting"):
+        from benchmark.suggest.command import suggest
+        from benchmark.terminal.screen import TerminalScreen
+
+    suggestion = suggest(request, TerminalScreen())
+    print("", *map(printable, suggestion.sentences), "", sep="\n", flush=True)
+    if suggestion.model is None:
+        return 1
+    print(f"The model: from benchmark import load_model; vae = load_model({str(suggestion.model)!r})", flush=True)
+    print(f"The page: {printable(Entry(PAGE, '').load()(options.results))}")
+    return 0
+
+
+def _check_platform(command: str) -> None:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        raise InputError(f"{command} cannot work on Windows, which cannot fork; expected Linux or macOS: run it in WSL")
+
+
 def _run(options: argparse.Namespace) -> int:
     """Exit code 1 where a search failed."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        raise InputError("run cannot work on Windows, which cannot fork; expected Linux or macOS: run it in WSL")
+    _check_platform("run")
     _find_own_modules()
     if options.dataset is not None:
         check_dataset_name(options.dataset)

@@ -15,6 +15,7 @@ from benchmark.store import ResultsStore
 from benchmark.store.remote import local_results
 from benchmark.terminal.command import OneLineParser, exit_code
 from reports.data.groups import read_groups
+from reports.drawing.base import Report
 from reports.papers.base import StoreFrames
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import write_papers
@@ -31,11 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def report(options: argparse.Namespace) -> int:
     """Carries out `latentbench report` with its options and returns 0. Raises InputError or OSError where it cannot."""
     out: Path = options.out or Path("results" if is_url(options.results) else options.results) / "report"
-    store = ResultsStore(local_results(options.results))
     if options.figures is None and not options.list:
-        groups = read_groups(store, str(options.results))
-        print_summary(write_report(groups, out, store.path), out)
+        print_summary(_write(options.results, out), out)
         return 0
+    store = ResultsStore(local_results(options.results))
     unknown = [name for name in options.figures or () if name not in PAPER_ITEMS]
     if unknown:
         raise InputError(unknown_name("figure", unknown[0], PAPER_ITEMS) + "; see: python -m reports --list")
@@ -45,6 +45,16 @@ def report(options: argparse.Namespace) -> int:
     else:
         print_papers(write_papers(options.figures or list(PAPER_ITEMS), runs, out / "papers"), out / "papers")
     return 0
+
+
+def write_page(results: Path) -> Path:
+    """Writes the report of a results folder where `latentbench report` does, prints nothing, and returns its page."""
+    return _write(results, results / "report").page
+
+
+def _write(results: str | Path, out: Path) -> Report:
+    store = ResultsStore(local_results(results))
+    return write_report(read_groups(store, str(results)), out, store.path)
 
 
 def _parser() -> OneLineParser:

@@ -153,7 +153,7 @@ def _planned(suite: Suite, screen: Screen, dry_run: bool = False) -> Iterator[_P
     protocol = suite.protocol
     plan(protocol, "", suite.searchers, suite.seeds, execution=suite.execution)  # settings and names, before any data
     results = Results(suite.results)
-    _check_results(results.path)
+    check_results(results.path)
     if not dry_run:
         results.check_writable()
     with _executor(suite, screen) as (run, device, cluster):
@@ -254,7 +254,8 @@ def _check_precision(specs: Sequence[SearchSpec]) -> None:
             raise InputError(f"precision is bf16 and {spec.searcher} is stacked, on a CPU; expected one of the two")
 
 
-def _check_results(path: Path) -> None:
+def check_results(path: Path) -> None:
+    """Raises InputError where no results can be written to this folder."""
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.is_symlink() or parent.exists())
     if not existing.is_dir():
         raise InputError(f"results folder {path}: {existing} is a file; expected a folder or a new name")

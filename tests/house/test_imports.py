@@ -42,7 +42,7 @@ ROOMS = {
         {"metrics"},
         {"training"},
         {"suite", "export", "choosing"},
-        {"terminal"},
+        {"terminal", "suggest"},
         {"cli"},
         {"__main__"},
     ],

@@ -1,0 +1,114 @@
+"""What one search says about the latent size, in plain words: pure functions from rows of the store to sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmark.store.doubts import DOUBTS
+
+Row = Mapping[Any, Any]
+"""A row of `ResultsStore.searches()` or `curves()`; unknown values are missing, None or NaN."""
+
+CURVES = "nested or grid"  # searchers that assess many sizes
+NEAR = math.sqrt(2)  # an assessed size stands for one that is at most so many times as large or as small
+AMOUNTS = {0.01: "hardly anything", 0.05: "a little", 0.15: "a fair part", math.inf: "much"}  # by parts of the gap
+
+
+def dimension_sentence(dimension: float | None, n_images: int) -> str:
+    """The images' intrinsic dimension in a line; None where it cannot be estimated."""
+    by = f"TwoNN on {n_images:,} training images"
+    if dimension is None:
+        return f"How many dimensions the images have, {by} cannot tell: too many are equal, or equally far apart."
+    return f"The images have about {dimension:.0f} dimensions by {by}; a VAE may need more latents or fewer."
+
+
+def answer(search: Row, curves: Iterable[Row]) -> list[str]:
+    """Three sentences: the size, which others are as good, what half and twice as many would change. Then the doubts.
+
+    search: a finished row of `ResultsStore.searches()`. curves: its rows of `ResultsStore.curves()`.
+    """
+    return [_size(search), _as_good(search), _other_sizes(search, size_curve(curves)), *_doubts(search)]
+
+
+def size_curve(curves: Iterable[Row]) -> dict[int, float]:
+    """The validation ELBO (nats per image) by size, of the last epoch in which several sizes were assessed."""
+    by_epoch: dict[int, dict[int, float]] = {}
+    for row in curves:
+        if row["split"] == "val" and math.isfinite(row["elbo"]):
+            by_epoch.setdefault(int(row["epoch"]), {})[int(row["size"])] = float(row["elbo"])
+    epochs = [epoch for epoch, sizes in by_epoch.items() if len(sizes) > 1]
+    return dict(sorted(by_epoch[max(epochs)].items())) if epochs else {}
+
+
+def _size(search: Row) -> str:
+    size, loss, limit, gap = (
+        _known(search, name) for name in ("latent_dim", "choice_loss", "choice_limit", "choice_gap")
+    )
+    take = f"Take {size:.0f} latents"
+    if gap is None:
+        return f"{take}: {search['searcher']} ended with them and has compared no sizes."
+    if loss is None or limit is None:
+        return f"{take}, though no size that was tried is better on validation images than no latents at all."
+    behind = f"they are {_percent(loss)} behind the best size tried, at most {_percent(limit)} with 95 % confidence"
+    found = behind if loss > 0 else "no size that was tried is better"
+    worth = f"100 % is what latents are worth, {gap:.3g} nats an image"
+    return f"{take}: on images that training does not see {found} ({worth})."
+
+
+def _as_good(search: Row) -> str:
+    sizes = search.get("as_good")
+    others = sorted(int(size) for size in sizes) if isinstance(sizes, Sequence) else []
+    if _known(search, "choice_gap") is not None and _known(search, "choice_loss") is None:
+        return "So it cannot say which sizes are as good either."
+    if not others:
+        return f"Which other sizes are as good it cannot say: {CURVES} can, given enough epochs."
+    if len(others) == 1:
+        return "Validation images drawn anew choose no other size; larger ones may do as well, but are not needed."
+    few = f"{', '.join(map(str, others[:-1]))} and {others[-1]}"
+    named = few if len(others) < 5 else f"{others[0]} to {others[-1]}"
+    return f"Sizes {named} are as good: which one is chosen depends on the validation images that were drawn."
+
+
+def _other_sizes(search: Row, curve: Mapping[int, float]) -> str:
+    size, no_latents = int(search["latent_dim"]), _known(search, "val_no_latents_nll")
+    worth = no_latents + max(curve.values()) if curve and no_latents is not None else 0.0
+    if size not in curve or worth <= 0:
+        return f"What half or twice as many would change, it cannot say: that takes many sizes ({CURVES})."
+    parts = []
+    for words, wanted in (("half", size / 2), ("twice", size * 2)):
+        near = min(curve, key=lambda other: abs(math.log(other / wanted)))
+        if near == size or abs(math.log(near / wanted)) > math.log(NEAR):
+            parts.append(f"about {words} as many were not assessed")
+            continue
+        gain = curve[near] - curve[size]
+        amount = next(amount for most, amount in AMOUNTS.items() if abs(gain) / worth < most)
+        nats = f"{_percent(abs(gain) / worth)} of what latents are worth, {abs(gain):.2g} nats an image"
+        parts.append(f"about {words} as many ({near}) would {'gain' if gain > 0 else 'lose'} {amount} ({nats})")
+    sentence = "; ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _doubts(search: Row) -> list[str]:
+    """What speaks against the size, and what one training cannot show."""
+    found = [(doubt, doubt.detail(search)) for doubt in DOUBTS]
+    lines = [f"{doubt.name[0].upper()}{doubt.name[1:]}: {detail}. {doubt.advice}" for doubt, detail in found if detail]
+    low, scale = str(search["space"]).partition(" to ")[0], _known(search, "scale")
+    if f"{search['latent_dim']:.0f}" == low != "2":
+        lines.append(f"Space too small: size {low} is the space's smallest. A smaller one may do: lower space.low.")
+    if scale is not None and scale < 1:
+        epochs = f"{search['epochs']:.0f} epoch{'' if search['epochs'] == 1 else 's'} at most"
+        share = f"{_percent(scale)} of the protocol's budget"
+        lines.append(f"A short training: {epochs}, {share}. More may give another size.")
+    seed = f"--seed {search['seed'] + 1} tries one"
+    return [*lines, f"Another seed may give another size, which one training cannot show: {seed}."]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if abs(share) < 0.1 else f"{100 * share:.0f} %"
+
+
+def _known(row: Row, name: str) -> float | None:
+    value = row.get(name)
+    return None if value is None or value != value else float(value)
