@@ -52,7 +52,7 @@ class Budget:
     def sentences(self) -> list[str]:
         """What the limit allows, and that it is too short where it allows fewer than 5 epochs."""
         if self.limit is None or self.speed is None:
-            return [f"No time limit: {_epochs(self.full)}, as the protocol says."]
+            return [f"No time limit: {_epochs(self.full)}, as the protocol says; --time-limit 30m would set one."]
         times = [self.speed.other_seconds + epochs * self.speed.epoch_seconds for epochs in (self.full, self.epochs)]
         if self.epochs == self.full:
             return [f"{_epochs(self.full)}, as the protocol says, fit into the limit: about {duration_text(times[0])}."]

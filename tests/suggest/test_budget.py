@@ -51,7 +51,9 @@ def test_what_is_said_of_a_budget() -> None:
     assert said(140.0) == ["40 epochs would take about 8 min; the limit of 2 min allows 2.", too_little]
     assert said(90.0)[0] == "40 epochs would take about 8 min; the limit of 90 s is too short even for one."
     assert len(said(1e6, full=2)) == 1  # the protocol asks for no more
-    assert Budget(40, 40, 1).sentences() == ["No time limit: 40 epochs, as the protocol says."]
+    assert Budget(40, 40, 1).sentences() == [
+        "No time limit: 40 epochs, as the protocol says; --time-limit 30m would set one."
+    ]
 
 
 @pytest.mark.parametrize("protocol, n_images", [("digits", 1293), ("ald-mnist", 54_000)])

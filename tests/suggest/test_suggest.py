@@ -54,7 +54,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_answer(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, *_ = lines = (work / "printed").read_text().splitlines()
     assert re.fullmatch(r"The images have about [89] dimensions by TwoNN on 1,293 training images; .*", first)
-    assert "No time limit: 12 epochs, as the protocol says." in lines
+    assert "No time limit: 12 epochs, as the protocol says; --time-limit 30m would set one." in lines
     search = ResultsStore(work / "results").searches().iloc[0]
     size, as_good, others, *rest = _answer((work / "printed").read_text())
     assert size.startswith(f"Take {search['latent_dim']} latents: on images that training does not see ")
