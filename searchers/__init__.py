@@ -90,7 +90,7 @@ SEARCHERS: dict[str, Entry] = {
         "one training of all sizes at once; the size chosen by its curve stays (our own)",
         "Nested",
         "#e69f00",
-        "*",
+        "H",
     ),
     "pca": Entry(
         "searchers.from_images.pca:PCA",

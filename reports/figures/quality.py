@@ -183,7 +183,7 @@ def _notes(group: Group, models: pd.DataFrame, reference: Reference | None, is_l
     for split, rows in in_parts.groupby("split"):
         data = "validation data" if split == "val" else "the test split"
         names = ", ".join(map(label, dict.fromkeys(rows["searcher"])))
-        yield f"Dotted: some of the latents of one model, on {data} ({names})."
+        yield f"Dotted: some of the latents of one model, when it was last compared, on {data} ({names})."
     lost = group.done.loc[~group.done["search_id"].isin(models["search_id"]), "searcher"]
     if len(lost):
         yield f"Finished without an assessed model: {counted(lost)}."
