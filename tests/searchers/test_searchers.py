@@ -108,6 +108,12 @@ class TestARD(SearcherContract):
 class TestSigma(SearcherContract):
     searcher, answer = Sigma(), OPTIMUM
 
+    def test_it_retrains_the_size_found_or_hands_over_the_first_model(self) -> None:
+        toy, choice = self.searched
+        assert [asked.latent_dim for asked in toy.asked] == [self.space.high, OPTIMUM] and choice.trial.number == 1
+        first = Sigma(retrain=False).search(ToyProblem())
+        assert first.trial.number == 0 and first.latent_dim == OPTIMUM
+
 
 class TestSigmaLearned(SearcherContract):
     searcher, answer = Sigma(variance="learned"), OPTIMUM
