@@ -32,8 +32,8 @@ def choose_anew(store: ResultsStore, rule: ChoiceRule) -> Iterator[Decision]:
     compared = searches[(searches["status"] == "done") & searches["rule"].notna() & has_front]
     if compared.empty:
         raise InputError(
-            f"no finished search at {store.path} chose by a rule; expected one of a searcher that compares sizes, as "
-            "grid does"
+            f"no finished search at {store.path} compared finished trainings by a rule; expected one of a searcher "
+            "that does, as grid"
         )
     for _, search in compared.iterrows():
         folders = [one for one in store.folder(search["search_id"]).trials() if one.curves.exists()]

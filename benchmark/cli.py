@@ -222,7 +222,8 @@ def _run(options: argparse.Namespace) -> int:
     protocol = dataset_protocol(dataset) if options.protocol is None else load_protocol(options.protocol)
     given = {key: getattr(options, name) for name, key in SHORT_FORMS.items()}
     if options.searchers is not None:
-        given["run"] = [name for group in options.searchers for name in GROUPS.get(group, (group,))]
+        named = [name for group in options.searchers for name in GROUPS.get(group, (group,))]
+        given["run"] = list(dict.fromkeys(named)) if set(options.searchers) & set(GROUPS) else named
     changes = [assigned(key, value) for key, value in given.items() if value is not None]
     protocol = override(protocol, *changes, *map(parse_assignment, options.set))
     asked = (*protocol.run, *protocol.seeds)

@@ -3,7 +3,7 @@
 from searchers.registry import Entry
 
 # The order is the one in every table and figure. The colours are of Okabe and Ito's palette, which the colour-blind can
-# tell apart.
+# tell apart, and three more.
 SEARCHERS: dict[str, Entry] = {
     "grid": Entry(
         "searchers.whole_run.grid:Grid", "one full training for each of the protocol's sizes", "Grid", "#000000", "s"
@@ -80,7 +80,7 @@ SEARCHERS: dict[str, Entry] = {
     ),
     "sigma": Entry(
         "searchers.in_training.sigma:Sigma",
-        "a Gaussian decoder's variance at its optimum; the latents of small variance stay (1903.05789)",
+        "a Gaussian decoder's variance at its optimum; as many latents as have a small variance (1903.05789)",
         "Sigma",
         "#cc79a7",
         "v",

@@ -70,7 +70,7 @@ class Model(Protocol):
     def sensitivity(self, n_images: int) -> Tensor:
         """How much each latent moves the decoded pixels, [n]: the mean of |d sigmoid(logits) / d z_j|^2.
 
-        Taken at the posterior means of the first `n_images` validation images.
+        Taken at the posterior means of `n_images` validation images, drawn once for all.
         """
 
 

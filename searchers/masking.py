@@ -15,9 +15,10 @@ LEAST = 2  # latents that stay: no smaller size can be trained
 
 
 class Masking(Controller, ABC):
-    """Closes the latents out of use for the next evaluation and, by the last reading but one, in the finished model.
+    """Closes the latents out of use for the last evaluations and in the finished model.
 
-    They are trained like the others, so that they may come back. is_open: bool [latent_dim].
+    Read after each of the last epochs but the very last, since the finished model is one that was evaluated. They are
+    trained like the others, and may come back. is_open: bool [latent_dim].
     """
 
     is_open: Tensor
@@ -32,7 +33,7 @@ class Masking(Controller, ABC):
         """Reads which latents are in use, bool [latent_dim]; of fewer than two those of the highest KL stay too."""
 
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
-        if len(history) < self.epochs:  # the finished model is one that was evaluated
+        if self.epochs - LAST_EPOCHS <= len(history) < self.epochs:
             used = self.in_use(history, model)
             if used.sum() < LEAST:
                 used[np.lexsort((history["latent_kl"].iloc[-1], used))[-LEAST:]] = True

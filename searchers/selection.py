@@ -38,7 +38,8 @@ class Pick(NamedTuple):
 def choose(problem: Problem, trials: Sequence[Trial]) -> Choice:
     """Chooses among finished trainings by the problem's rule.
 
-    Of equal sizes the earlier wins. Raises ValueError where there is no trial, or none with finite metrics.
+    Of equal sizes the one of lower loss wins, of equal losses the earlier. Raises ValueError where there is no trial,
+    or none with finite metrics.
     """
     ordered = sorted(trials, key=lambda trial: trial.number)
     found = pick([trial.assessment for trial in ordered], problem.rule, problem.no_latents_nll)
@@ -65,7 +66,7 @@ def pick(assessments: Sequence[Assessment], rule: ChoiceRule, no_latents_nll: fl
         usable = [i for i, known in zip(usable, table.notna().all(axis=1), strict=True) if known]
     if not usable:
         raise ValueError(f"none of {len(assessments)} trainings has finite metrics")
-    usable.sort(key=lambda i: (assessments[i].size, i))
+    usable.sort(key=lambda i: (assessments[i].size, float(assessments[i].losses.mean()), i))
     sizes = np.array([assessments[i].size for i in usable])
     losses = np.stack([assessments[i].losses for i in usable])  # [K, N]
     curve = _Curve(sizes, losses, no_latents_nll, nested)

@@ -107,16 +107,17 @@ def assess_losses(
 ) -> list[dict[str, Any]]:
     """Assesses a model with each of K sets of latents, bool [n], as `assess` does with its noise, by losses alone.
 
-    decodes: about how many images are decoded for each set: the first images once, or all of them again and again. All
-    that is not of the loss is NaN.
+    decodes: about how many images are decoded for each set: some of them once, or all of them again and again. All that
+    is not of the loss is NaN.
     """
-    n_images = min(len(evaluator.split), max(LEAST_IMAGES, decodes))
+    some = evaluator.split.sample(max(LEAST_IMAGES, decodes))
+    n_images = len(some)
     n_draws = max(1, min(evaluator.draws, decodes // n_images))
     gates = [is_open.float() for is_open in open_latents]
     kl: list[list[Tensor]] = [[] for _ in gates]  # for each batch [B]
     nll: list[list[Tensor]] = [[] for _ in gates]  # for each batch [draws, B]
     sse: list[list[Tensor]] = [[] for _ in gates]
-    for number, x in enumerate(evaluator.batches(n_images)):
+    for number, x in enumerate(evaluator.batches(split=some)):
         mean, logvar = vae.encode(x)
         kl_of_each = kl_per_dim(mean.cpu().double(), logvar.cpu().double())
         noise = [(0.5 * logvar).exp() * common_noise(mean, seed, draw, number) for draw in range(n_draws)]

@@ -79,10 +79,12 @@ def _unstable_size(search: Row) -> str:
 
 
 def _largest_size(search: Row) -> str:
-    size = _known_value(search, "latent_dim")
-    is_decided = search.get("rule") or _known_value(search, "settled") == 1
-    is_largest = size is not None and size == _known_value(search, "space_high")
-    return f"size {size:.0f} is the largest of the space" if is_decided and is_largest else ""
+    size, high, rule = _known_value(search, "latent_dim"), _known_value(search, "space_high"), search.get("rule")
+    if size is None or size != high or _collapsed(search):
+        return ""
+    is_chosen = isinstance(rule, str) and rule != ""
+    is_decided = is_chosen or _known_value(search, "settled") == 1 or (_known_value(search, "estimate") or 0) > high
+    return f"size {size:.0f} is the largest of the space" if is_decided else ""
 
 
 def _unshown_choice(search: Row) -> str:

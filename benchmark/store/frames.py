@@ -41,16 +41,15 @@ class ResultsStore:
         and test FIDs. late_gain: the rise of the validation ELBO in the last tenth of the chosen training, as a share
         of what latents are worth; late_gain_error: its standard error. pca_sse, no_latents_nll: on the test split, the
         squared error of PCA with latent_dim components (at most 256), and the NLL (nats per image) of the mean training
-        image; val_no_latents_nll: the latter on validation data. space: the sizes to choose from, up to space_high.
-        execution: sequential, spread or stacked trainings; compare wall-clock within one kind only. test_draws: of z an
-        image; `test_..._error`: standard errors over them; test_fid_samples: generated images behind test_fid_gen;
-        fid_real, test_fid_real: the FID of as many real training images in their place; test_silhouette_noise: of
-        normal noise of the model's dimension. rule: that chose the size, empty where the method decides by itself;
-        as_good: sizes that are as good; as_good_shares: of the resamplings of the images that choose each; choice_loss,
-        choice_limit: how much worse the size is than the rule's reference on validation data and the upper limit of
-        that, in parts of the gap; choice_gap: the gap, nats; choice_shown: False where no limit was below the margin.
-        For the flags see
-        `benchmark.store.doubts`.
+        image; val_no_latents_nll: the latter on validation data. space: the sizes to choose from, up to space_high
+        (none where there is one size only). execution: sequential, spread or stacked trainings; compare wall-clock
+        within one kind only. test_draws: of z an image; `test_..._error`: standard errors over them; test_fid_samples:
+        generated images behind test_fid_gen; fid_real, test_fid_real: the FID of as many real training images in their
+        place; test_silhouette_noise: of normal noise of the model's dimension. rule: that chose the size, empty where
+        the method decides by itself; as_good: sizes that are as good; as_good_shares: of the resamplings of the images
+        that choose each; choice_loss, choice_limit: how much worse the size is than the rule's reference on validation
+        data and the upper limit of that, in parts of the gap; choice_gap: the gap, nats; choice_shown: False where no
+        limit was below the margin. For the flags see `benchmark.store.doubts`.
         """
         rows = [
             {

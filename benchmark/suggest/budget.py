@@ -53,17 +53,17 @@ class Budget:
         """What the limit allows, and that it is too short where it allows fewer than 5 epochs."""
         if self.limit is None or self.speed is None:
             return [f"No time limit: {_epochs(self.full)}, as the protocol says; --time-limit 30m would set one."]
-        times = [self.speed.other_seconds + epochs * self.speed.epoch_seconds for epochs in (self.full, self.epochs)]
+        before = self.spent + self.speed.other_seconds
+        times = [before + epochs * self.speed.epoch_seconds for epochs in (self.full, self.epochs)]
         if self.epochs == self.full:
             return [f"{_epochs(self.full)}, as the protocol says, fit into the limit: about {duration_text(times[0])}."]
-        is_late = self.spent + times[1] > self.limit
-        allows = "is too short even for one" if is_late else f"allows {self.epochs}"
-        lines = [
-            f"{_epochs(self.full)} would take about {duration_text(times[0])}; "
-            f"the limit of {duration_text(self.limit)} {allows}."
-        ]
+        limit = duration_text(self.limit)
+        allows = f"{100 * PLANNED:.0f} % of the limit of {limit} are planned with and allow {self.epochs}"
+        if times[1] > self.limit:
+            allows = f"the limit of {limit} is too short even for one"
+        lines = [f"{_epochs(self.full)} would take about {duration_text(times[0])}; {allows}."]
         if self.epochs < FEW_EPOCHS:
-            enough = self.spent + self.speed.other_seconds + min(FEW_EPOCHS, self.full) * self.speed.epoch_seconds
+            enough = before + min(FEW_EPOCHS, self.full) * self.speed.epoch_seconds
             lines.append(f"That is too little to trust a size: give {duration_text(enough / PLANNED)} or more.")
         return lines
 

@@ -29,16 +29,26 @@ def answer(search: Row, curves: Iterable[Row]) -> list[str]:
 
     search: a finished row of `ResultsStore.searches()`. curves: its rows of `ResultsStore.curves()`.
     """
-    return [_size(search), _as_good(search), _other_sizes(search, size_curve(curves)), *_doubts(search)]
+    return [
+        _size(search),
+        _as_good(search),
+        _other_sizes(search, size_curve(curves, search.get("chosen_trial"))),
+        *_doubts(search),
+    ]
 
 
-def size_curve(curves: Iterable[Row]) -> dict[int, float]:
-    """The validation ELBO (nats per image) by size, of the last epoch in which several sizes were assessed."""
+def size_curve(curves: Iterable[Row], chosen_trial: float | None) -> dict[int, float]:
+    """The validation ELBO (nats per image) by size, of the last epoch in which several sizes were assessed.
+
+    The chosen training has to be among them: others may have been trained less.
+    """
     by_epoch: dict[int, dict[int, float]] = {}
+    of_chosen = set()
     for row in curves:
         if row["split"] == "val" and math.isfinite(row["elbo"]):
             by_epoch.setdefault(int(row["epoch"]), {})[int(row["size"])] = float(row["elbo"])
-    epochs = [epoch for epoch, sizes in by_epoch.items() if len(sizes) > 1]
+            of_chosen |= {int(row["epoch"])} if row["trial"] == chosen_trial else set()
+    epochs = [epoch for epoch, sizes in by_epoch.items() if len(sizes) > 1 and epoch in of_chosen]
     return dict(sorted(by_epoch[max(epochs)].items())) if epochs else {}
 
 

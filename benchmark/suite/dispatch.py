@@ -175,5 +175,5 @@ def _is_finished(training: Path) -> bool:
 def _outcome(search: dict[str, Any]) -> str:
     what = f"failed, {search['error']}" if search["status"] == "failed" else f"{search['latent_dim']} latents"
     active = search.get("test_active_units")
-    what += "" if active is None else f", {active} in use"
+    what += "" if active is None else f", {active:.0f} in use"
     return "; ".join([f"{what} ({search['train_seconds'] + search['eval_seconds']:.1f} s)", *doubts(search)])

@@ -99,7 +99,7 @@ class SearchSpec:
             "epochs": self.training.epochs,
             "scale": self.training.scale,
             "space": str(self.space),
-            "space_high": self.space.high,
+            "space_high": self.space.high if self.space.low < self.space.high else None,
             "execution": self.execution,
             "settings": dict(self.settings),
         }

@@ -55,7 +55,8 @@ class ModelView:
     def sensitivity(self, n_images: int) -> Tensor:
         """See `searchers.base.Model.sensitivity`. Uses forward-mode derivatives, one pass per latent."""
         with self._clock.lap(self.seconds), torch.no_grad():
-            z = self.evaluator.posterior(self.vae, n_images).mean
+            some = self.evaluator.batches(split=self.evaluator.split.sample(n_images))
+            z = torch.cat([self.vae.encode(x)[0] for x in some])
             vae = copy.deepcopy(self.vae)
             use_torch_products(vae)
             return torch.stack([_sensitivity(vae, z, latent) for latent in range(z.shape[1])])

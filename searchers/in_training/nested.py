@@ -17,17 +17,18 @@ from searchers.selection import Pick, pick
 
 N_SIZES = 12  # about as many sizes are compared, log-spaced over the space
 CHECKS = 3  # comparisons by the first end of the nested phase; the last two have to agree
-DECODED = 0.3  # images decoded for comparisons, as a share of those that a full training sees: a twentieth of its FLOPs
+DECODED = 0.3  # images that the first three comparisons decode, as a share of those that a training sees
 
 
 @dataclass(frozen=True)
 class Nested(Searcher):
     """Nested dropout on a VAE (Rippel et al. 2014, 1402.0915): each image's ELBO is that of its first k latents only.
 
-    So all sizes are trained at once, as the mean of their ELBOs. When the rule in force has chosen the same of about
-    12 log-spaced sizes, or one beside it, twice in a row, the first latents stay and the rest of the training is a
-    plain one of that size. With `mean-rank` the comparisons need every metric and cost far more than the training's
-    twentieth; with other rules they take losses alone, and no size is refused for its samples.
+    So all sizes are trained at once, as the mean of their ELBOs. When the rule in force has chosen the same of about 12
+    log-spaced sizes, or one beside it, twice in a row, the first latents stay and the rest of the training is a plain
+    one of that size. With `mean-rank` the comparisons need every metric and cost far more than the training's
+    twentieth, or a tenth where it goes on to the latest; with other rules they take losses alone, and no size is
+    refused for its samples.
 
     share: of the epochs after which the size is chosen at the earliest, and longest: at the latest. law: of k over
     1, ..., n, drawn anew for each image and step. grow: doubles the latents while the largest size is chosen; the

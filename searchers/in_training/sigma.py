@@ -40,7 +40,8 @@ class Sigma(Searcher):
     def search(self, problem: Problem) -> Choice:
         start = self.start_latent_dim or problem.space.high
         trial = problem.train(start, SigmaController(self, start, problem.epochs))
-        chosen = problem.train(trial.latent_dim) if self.retrain else trial
+        diverged = not np.isfinite(trial.history["train_loss"].iloc[-1])  # it then found no size
+        chosen = problem.train(trial.latent_dim) if self.retrain and not diverged else trial
         return Choice(chosen, settled=settled(trial.history))
 
 

@@ -48,6 +48,7 @@ class SparsityController(Controller):
         super().__init__()
         self.settings = settings
         self.epochs = epochs
+        self.first = min((settings.wait or 0) * epochs, epochs - 1)
         self._traces: dict[str, float] = {}
 
     def _active(self, epoch: pd.Series) -> tuple[int, ...]:
@@ -65,7 +66,7 @@ class SparsityController(Controller):
             epoch["latent_dim"] == last["latent_dim"] and self._active(epoch) == active
             for _, epoch in recent.iterrows()
         )
-        if stable and len(history) >= (self.settings.wait or 0) * self.epochs and 2 <= len(active) < last["latent_dim"]:
+        if stable and len(history) >= self.first and 2 <= len(active) < last["latent_dim"]:
             return Decision(keep=active)
         if len(active) < 2 < last["latent_dim"] and len(history) >= self.epochs - 1:
             in_use = np.isin(np.arange(len(last["latent_kl"])), active)

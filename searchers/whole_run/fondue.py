@@ -30,16 +30,17 @@ USUAL_PROBES = 6
 
 @dataclass(frozen=True)
 class Fondue(Searcher):
-    """Doubles and bisects the size, from the images' dimension on, and trains the answer fully.
+    """Doubles the size, from the images' dimension on, bisects once one is too large, and trains the answer fully.
 
     A latent that the decoder ignores has the posterior N(0, 1), so sampled codes vary where their means do not. A probe
     is good where what the sampled codes have more than their means is at most `threshold`: of `trace`, the variance,
     which is the sum over latents of the mean posterior variance; of `dimension`, the intrinsic dimension (MLE with
     `n_neighbours`), which sees nothing above about 15.
 
-    steps: of the optimiser in a probe, in whole epochs and at most a full training. With too few every latent still
-    looks superfluous, and the answer is the space's smallest size; where the KL is too weak to switch any off it is the
-    largest.
+    threshold: 1 is the authors'. A latent in use has a posterior variance of its own, 0.2 where images are noisy, so 1
+    allows five of those. steps: of the optimiser in a probe, in whole epochs and at most a full training. With too few
+    every latent still looks superfluous, and the answer is the space's smallest size; where the KL is too weak to
+    switch any off it is the largest.
     """
 
     variant: Literal["trace", "dimension"] = "trace"
@@ -50,18 +51,16 @@ class Fondue(Searcher):
     def search(self, problem: Problem) -> Choice:
         dimension = mle(problem.images(N_IMAGES).flatten(1).cpu().numpy(), self.n_neighbours)
         low, above = problem.space.low, problem.space.high + 1  # the largest good size is low or between the two
-        size = problem.space.clip(round(dimension))
+        size, probes = problem.space.clip(round(dimension)), dict[int, Trial]()
         while above - low > 1:
-            if size > low and not self._is_good(problem, size):
-                above = size
-            else:
-                low = size
-            size = 2 * low if 2 * low < above else (low + above) // 2
-        return Choice(problem.train(low), estimate=dimension)
-
-    def _is_good(self, problem: Problem, size: int) -> bool:
-        trial = problem.train(size, Probe(self.steps))
-        return self._more_in_samples(problem, trial) <= self.threshold
+            if size > low:
+                probes[size] = problem.train(size, Probe(self.steps))
+            is_good = size == low or self._more_in_samples(problem, probes[size]) <= self.threshold
+            low, above = (size, above) if is_good else (low, size)
+            size = 2 * low if is_good and 2 * low < above else (low + above) // 2
+        probe = probes.get(low)
+        is_full = probe is not None and len(probe.history) == problem.epochs
+        return Choice(probe if probe is not None and is_full else problem.train(low), estimate=dimension)
 
     def _more_in_samples(self, problem: Problem, trial: Trial) -> float:
         if self.variant == "trace":
@@ -72,8 +71,8 @@ class Fondue(Searcher):
         return mle(samples.numpy(), self.n_neighbours) - mle(mean.numpy(), self.n_neighbours)
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
-        probes = [Expected(space.high // 2, max(1, epochs // 20))] * USUAL_PROBES
-        return [*probes, Expected(space.high // 2, epochs)]
+        size = max(space.low, space.high // 2)
+        return [Expected(size, max(1, epochs // 8))] * USUAL_PROBES + [Expected(size, epochs)]
 
 
 class Probe(Controller):

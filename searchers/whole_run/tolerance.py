@@ -27,9 +27,9 @@ class Tolerance(Searcher):
 
     order: `ascending` trains the grid's sizes from the smallest and stops at the first good one. If that has a lower
     loss than the anchor, which then has learned badly and is a low bar, it trains one size more, and goes on if that is
-    better. At worst it trains what the grid does. `bisection` halves the range of all sizes below the anchor: 1 +
-    log2(range) trainings, right if all sizes above a good one are good too. Where neither of two sizes is better than
-    no latents it follows the lower loss.
+    better. At worst it trains what the grid does, and the anchor. `bisection` halves the range of all sizes below the
+    anchor: 1 + log2(range) trainings, right if all sizes above a good one are good too. Where neither of two sizes is
+    better than no latents it follows the lower loss.
 
     If the anchor's loss is not finite, the next smaller size of the grid is the anchor.
     """

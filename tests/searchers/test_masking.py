@@ -102,7 +102,7 @@ def history(epochs: int, **latents: list[float]) -> pd.DataFrame:
     return pd.DataFrame({"latent_kl": [np.arange(N)] * epochs, **arrays})
 
 
-def read(own: Masking, seen: Any, *, epoch: int = 1, **latents: list[float]) -> list[bool]:
+def read(own: Masking, seen: Any, *, epoch: int = EPOCHS - 1, **latents: list[float]) -> list[bool]:
     own.after_epoch(history(epoch, **latents), seen)
     return own.open_latents().tolist()
 
@@ -128,9 +128,13 @@ def test_sigma_and_beta_read_the_statistics() -> None:
     assert read(beta, None, latent_mean_variance=[0.9, 0.011, 0.01, 0.02]) == [True, True, False, True]
 
 
-def test_the_last_epochs_reading_comes_too_late() -> None:
+def test_it_reads_in_the_last_epochs_but_the_very_last() -> None:
     own = BetaController(1.0, N, EPOCHS)
-    assert read(own, None, epoch=EPOCHS, latent_mean_variance=[0.9, 0.9, 0.0, 0.0]) == [True] * N
+    for epoch in (1, EPOCHS - 6, EPOCHS):
+        assert read(own, None, epoch=epoch, latent_mean_variance=[0.9, 0.9, 0.0, 0.0]) == [True] * N
+    assert read(own, None, epoch=EPOCHS - 5, latent_mean_variance=[0.9, 0.9, 0.9, 0.0]) == [True, True, True, False]
+    own = BetaController(1.0, N, EPOCHS)
+    own.after_epoch(history(1, latent_mean_variance=[0.0] * N), Seen([]))
     assert own.traces()["open"] == N
 
 

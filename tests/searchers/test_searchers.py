@@ -105,12 +105,19 @@ class TestARD(SearcherContract):
     searcher, answer = ARD(), OPTIMUM
 
 
+class Diverging(ToyProblem):
+    def logged(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "train_loss": math.inf}
+
+
 class TestSigma(SearcherContract):
     searcher, answer = Sigma(), OPTIMUM
 
     def test_it_retrains_the_size_found_or_hands_over_the_first_model(self) -> None:
         toy, choice = self.searched
         assert [asked.latent_dim for asked in toy.asked] == [self.space.high, OPTIMUM] and choice.trial.number == 1
+        diverged = Sigma().search(Diverging())
+        assert diverged.trial.number == 0 and not math.isfinite(diverged.trial.history["train_loss"].iloc[-1])
         first = Sigma(retrain=False).search(ToyProblem())
         assert first.trial.number == 0 and first.latent_dim == OPTIMUM
 
@@ -126,6 +133,11 @@ class TestFondue(SearcherContract):
         toy, _ = self.searched
         assert [asked.latent_dim for asked in toy.asked] == [3, 6, 12, 9, 7, 8, 8]
         assert [len(trial.history) for trial in toy.trials] == [3] * 6 + [12]
+
+    def test_a_probe_of_a_full_training_is_handed_over(self) -> None:
+        toy = ToyProblem(epochs=3)
+        choice = Fondue(steps=10**6).search(toy)
+        assert [asked.latent_dim for asked in toy.asked] == [3, 6, 12, 9, 7, 8] and choice.trial is toy.trials[-1]
 
     def test_by_dimensions_one_superfluous_latent_is_not_seen(self) -> None:
         """It adds somewhat less than one dimension, the threshold."""

@@ -205,7 +205,9 @@ def test_choose_hands_over_the_training() -> None:
     assert choice.trial is trials[2] and choice.as_good == (8,) and choice.evidence is not None
     assert choice.pareto == (4,)  # best in every metric
     again = choose(problem, [*trials, _trial(5, _assessment(8, DEEP[8]))])
-    assert again.trial is trials[2]  # of equal sizes the earlier
+    assert again.trial is trials[2]  # of equals the earlier
+    better = _trial(6, _assessment(8, DEEP[8] - 0.01))
+    assert choose(problem, [*trials, better]).trial is better  # of equal sizes the better
 
 
 def test_costs_turn_the_silhouette() -> None:

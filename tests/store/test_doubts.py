@@ -139,13 +139,18 @@ def test_an_unstable_size(settled: float | None, said: list[str]) -> None:
         (8, {"rule": "smallest-good"}, ["space too small: size 8 is the largest of the space"]),
         (8, {"settled": True}, ["space too small: size 8 is the largest of the space"]),
         (8, {"settled": False}, ["budget too short: size 8 was not yet stable"]),
+        (8, {"estimate": 8.2}, ["space too small: size 8 is the largest of the space"]),
+        (8, {"estimate": 7.9}, []),
         (8, {}, []),  # an experiment that chooses no size
+        (8, {"rule": math.nan, "settled": math.nan}, []),  # as a frame with others has it
         (6, {"rule": "smallest-good"}, []),
         (16, {"rule": "smallest-good"}, []),  # grown beyond it
     ],
 )
 def test_the_largest_size_of_the_space(size: int, known: dict[str, Any], said: list[str]) -> None:
     assert doubts(_done(size, size, space_high=8, **known)) == said
+    assert not any("largest" in line for line in doubts(_done(size, 0, space_high=8, **known)))
+    assert not any("largest" in line for line in doubts(_done(size, size, space_high=None, **known)))
 
 
 @pytest.mark.parametrize(

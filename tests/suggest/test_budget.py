@@ -45,10 +45,15 @@ def test_what_is_said_of_a_budget() -> None:
     def said(limit: float, full: int = 40) -> list[str]:
         return budget_for(limit, spent=40.0, speed=SPEED, full=full, threads=1).sentences()
 
-    assert said(400.0) == ["40 epochs would take about 8 min; the limit of 7 min allows 25."]
+    assert said(400.0) == [
+        "40 epochs would take about 8 min; 85 % of the limit of 7 min are planned with and allow 25."
+    ]
     assert said(1e6) == ["40 epochs, as the protocol says, fit into the limit: about 8 min."]
     too_little = "That is too little to trust a size: give 3 min or more."
-    assert said(140.0) == ["40 epochs would take about 8 min; the limit of 2 min allows 2.", too_little]
+    assert said(140.0) == [
+        "40 epochs would take about 8 min; 85 % of the limit of 2 min are planned with and allow 2.",
+        too_little,
+    ]
     assert said(90.0)[0] == "40 epochs would take about 8 min; the limit of 90 s is too short even for one."
     assert len(said(1e6, full=2)) == 1  # the protocol asks for no more
     assert Budget(40, 40, 1).sentences() == [

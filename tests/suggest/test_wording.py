@@ -23,7 +23,17 @@ def _search(**values: Any) -> dict[str, Any]:
     sound = {"test_active_units": 24, "settled": None, "late_gain": 0.0, "pca_sse": 9.0, "test_recon_sse": 8.0}
     sound |= {"space": "4 to 128; grid 8, 16, 32", "space_high": 128, "rule": "smallest-good"}
     budget = {"scale": 1.0, "epochs": 40, "val_no_latents_nll": 200.0}
-    return {"searcher": "nested", "seed": 3, "status": "done", "latent_dim": 24, **chosen, **sound, **budget, **values}
+    return {
+        "searcher": "nested",
+        "seed": 3,
+        "status": "done",
+        "latent_dim": 24,
+        "chosen_trial": 0,
+        **chosen,
+        **sound,
+        **budget,
+        **values,
+    }
 
 
 def _alone(**values: Any) -> dict[str, Any]:
@@ -98,8 +108,10 @@ def test_the_curve_is_of_the_last_epoch_with_several_sizes_on_validation_data() 
     rows = [*_curves({2: -9.0, 4: -8.0}, epoch=10), *_curves({2: -7.0, 4: -6.0, 8: NAN}, epoch=20)]
     rows += [*_curves({4: -5.0}, epoch=40), {**_curves({2: -1.0}, epoch=50)[0], "split": "test"}]
     rows += [{**row, "split": "test"} for row in _curves({2: -1.0, 4: -1.0}, epoch=50)]
-    assert size_curve(rows) == {2: -7.0, 4: -6.0}
-    assert size_curve(_curves({4: -5.0})) == size_curve([]) == {}
+    assert size_curve(rows, 0) == {2: -7.0, 4: -6.0}
+    assert size_curve(_curves({4: -5.0}), 0) == size_curve([], 0) == {}
+    probes = _curves({2: -1.0, 4: -1.0}, epoch=30)  # of other trainings than the chosen one
+    assert size_curve([*probes, {**_curves({4: -5.0}, epoch=40)[0], "trial": 2}], 2) == {}
 
 
 @pytest.mark.parametrize(

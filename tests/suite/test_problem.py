@@ -207,6 +207,17 @@ def test_losses_are_those_of_whole_assessments() -> None:
         view.losses([range(2), [4]], decodes=n)
 
 
+def test_losses_of_some_images_are_spread_over_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.metrics.assessment.LEAST_IMAGES", 1)
+    state, _ = _states(Looking())
+    view = ModelView(state.vae, EVALUATOR, Clock(EVALUATOR.device), 1)
+    (found,) = view.losses([range(4)], decodes=6)
+    some = EVALUATOR.split.sample(6)
+    mean, logvar = state.vae.encode(some.take(torch.arange(6)).float() / 255)
+    assert len(found.losses) == 6 and len(EVALUATOR.split) > 2 * 6 and int(some.rows[-1]) > len(EVALUATOR.split) // 2
+    assert found.metrics["kl"] == pytest.approx(float(kl_per_dim(mean, logvar).sum().detach() / 6), rel=1e-5)
+
+
 def test_nested_compares_and_cuts(whole: dict[str, SmallResults]) -> None:
     results = whole["Nested"]
     compared = results.store.curves().query("epoch < 4")
@@ -219,7 +230,8 @@ def test_nested_compares_and_cuts(whole: dict[str, SmallResults]) -> None:
 def test_sensitivity_is_the_jacobians() -> None:
     state, _ = _states(Looking())
     view = ModelView(state.vae, EVALUATOR, Clock(EVALUATOR.device), 0)
-    z = EVALUATOR.posterior(state.vae, 6).mean
+    split = EVALUATOR.split.sample(6)
+    z, _ = state.vae.encode(split.take(torch.arange(6)).float() / 255)
 
     def pixels(z: Tensor) -> Tensor:
         return torch.sigmoid(state.vae.decode(z[None]))[0].flatten()
