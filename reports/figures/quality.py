@@ -47,7 +47,7 @@ TRAININGS, PARTS, ONE = "trainings", "parts", "one training"
 has one model only."""
 _LIMIT: dict[str, Any] = {"color": STOP_RED, "linewidth": 1.1, "linestyle": "--"}
 LIMIT_TEXT = f"{WITHIN} of the gap"
-AS_GOOD_TEXT = "as good by the grid’s rule in most seeds: {} to {}"
+AS_GOOD_TEXT = "as good in most seeds of {}: {} to {}"
 _WIDER = 1.06  # how far the shading goes beyond the sizes
 _MODEL = ["search_id", "searcher", "seed", "trial", "epoch", "split", "size", ELBO.column]
 _MODEL += [metric.column for metric in METRICS[1:]]
@@ -74,14 +74,18 @@ class Reference:
 
 @dataclass(frozen=True)
 class Quality:
-    """Marks of every metric; see `quality_data`. as_good: the smallest and largest size that the grid calls as good."""
+    """Marks of every metric; see `quality_data`.
+
+    as_good: whose sizes are as good, the smallest and the largest: the grid's, or without one the first method's that
+    says so.
+    """
 
     title: str
     fid_features: str
     searchers: tuple[str, ...]
     marks: pd.DataFrame
     reference: Reference | None
-    as_good: tuple[int, int] | None
+    as_good: tuple[str, int, int] | None
     notes: tuple[str, ...]
 
     def frame(self) -> pd.DataFrame:
@@ -90,7 +94,7 @@ class Quality:
         if self.reference:
             found = {f"best + {LIMIT_TEXT}": self.reference.limit, "without latents": self.reference.no_latents}
             more += [{"metric": LOSS.csv_column(""), "mark": mark, "value": value} for mark, value in found.items()]
-        more += [{"mark": "as good", "size": size} for size in self.as_good or ()]
+        more += [{"mark": "as good", "size": size} for size in (self.as_good or ())[1:]]
         return pd.DataFrame([*self.marks.to_dict("records"), *more], columns=_COLUMNS).astype({"seed": "Int64"})
 
     def of(self, metric: Quantity) -> pd.DataFrame:
@@ -124,8 +128,8 @@ def quality_data(group: Group) -> Quality | None:
         return None
     losses = losses_of(group)
     reference = Reference(losses.best, losses.no_latents) if losses else None
-    sizes = group.as_good(group.grids[0]) if group.grids else ()
-    as_good = (sizes[0], sizes[-1]) if sizes else None
+    found_good = ((name, group.as_good(name)) for name in (group.grids[:1] or group.searchers))
+    as_good = next(((label(name), sizes[0], sizes[-1]) for name, sizes in found_good if sizes), None)
     title = f"Quality against latent size: {group.title}"
     notes = tuple(_notes(group, models, reference, bool(marks["level"].any())))
     return Quality(title, group.fid_features, tuple(group.searchers), marks, reference, as_good, notes)
@@ -210,7 +214,7 @@ def draw_quality(data: Quality) -> Figure:
         if metric == LOSS and data.reference:
             _draw_reference(ax, data.reference)
         if data.as_good:
-            low, high = data.as_good
+            _, low, high = data.as_good
             ax.axvspan(low / _WIDER, high * _WIDER, color=_AS_GOOD, alpha=0.3, linewidth=0, zorder=0)
     _draw_plane(axes[1, 2], data, styles)
     legend_below(figure, *_entries(data, styles), data.notes)
@@ -390,7 +394,7 @@ def _shading(data: Quality) -> list[dict[str, Any]]:
     """The sizes that are as good, as a rectangle over the height of the plot."""
     if not data.as_good:
         return []
-    low, high = data.as_good
+    _, low, high = data.as_good
     area = {"type": "rect", "layer": "below", "xref": "x", "yref": "paper", "y0": 0, "y1": 1}
     return [
         {**area, "x0": low / _WIDER, "x1": high * _WIDER, "fillcolor": "rgba(240,228,66,0.25)", "line": {"width": 0}}

@@ -23,7 +23,7 @@ GROUP_FIGURES = {
         "page: large) where it is the one that its search chose; a line is the mean over seeds, its band the range of "
         "the seeds, from 6 seeds on the 95 % t-interval. A method that trains one model only has no line. Dashed: the "
         "mean loss of the best size and 5 % of the gap, which is all that latents are worth; below it a size is as "
-        "good as the best. Yellow area: the sizes that the grid's rule calls as good in most "
+        "good as the best. Yellow area: the sizes that the grid, or else another method, calls as good in most "
         "seeds. Rate against distortion: what the KL buys.",
         quality_data,
         draw_quality,

@@ -126,11 +126,13 @@ def test_some_latents_of_one_model_are_a_line_of_their_own() -> None:
 
 def test_what_is_as_good_and_the_limit_of_it() -> None:
     data = quality(grid(0, as_good=[4, 8]), grid(1, as_good=[2, 4]), one("ald", 0, 6, 5.5))
-    assert data.as_good == (4, 4)  # in both seeds
+    assert data.as_good == ("Grid", 4, 4)  # in both seeds
     data = quality(*(grid(seed, as_good=sizes) for seed, sizes in enumerate(([2, 8], [4, 8], [4]))))
-    assert data.as_good == (4, 8)  # 4 lies between 2 and 8
+    assert data.as_good == ("Grid", 4, 8)  # 4 lies between 2 and 8
     data = quality(grid(0, as_good=[2, 4, 8]), one("ald", 0, 6, 5.5))
-    assert data.as_good == (2, 8)
+    assert data.as_good == ("Grid", 2, 8)
+    of, models = pruned(0)
+    assert quality((of | {"as_good": [4, 5]}, models)).as_good == ("own:Nested", 4, 5)  # without a grid
     assert data.reference is not None
     assert data.reference.best == pytest.approx(5.0)  # of size 8, mean over seeds
     assert data.reference.limit == pytest.approx(5.0 + 0.05 * (15.0 - 5.0))
