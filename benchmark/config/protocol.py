@@ -67,8 +67,11 @@ class Training:
 
     def with_epochs(self, n_images: int) -> "Training":
         """The same budget in whole epochs of `n_images`, its scale applied: the nearest number, at least 1."""
-        epochs = self.epochs if self.batches is None else self.batches / self.steps_per_epoch(n_images)
-        return replace(self, epochs=max(1, round(epochs * self.scale)))
+        return replace(self, epochs=max(1, round(self.unscaled_epochs(n_images) * self.scale)))
+
+    def unscaled_epochs(self, n_images: int) -> float:
+        """The budget in epochs of `n_images`, without its scale."""
+        return self.epochs if self.batches is None else self.batches / self.steps_per_epoch(n_images)
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,7 @@ def sentences(searches: Iterable[Row], name: Callable[[Row], str]) -> list[str]:
         named = [f"{name(search)} ({detail})" for search in done if (detail := doubt.detail(search))]
         rest = f", and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
         if named:
-            title = doubt.name[0].upper() + doubt.name[1:]
-            lines.append(f"{title}: {', '.join(named[:MOST_NAMED])}{rest}. {doubt.advice}")
+            lines.append(f"{doubt.title}: {', '.join(named[:MOST_NAMED])}{rest}. {doubt.advice}")
     return [*lines, *dict.fromkeys(_few_images_sentence(search) for search in done if _has_few_fid_images(search))]
 
 
@@ -66,6 +65,11 @@ class Doubt:
     detail: Callable[[Row], str]
     advice: str
 
+    @property
+    def title(self) -> str:
+        """The name as a sentence begins."""
+        return self.name[0].upper() + self.name[1:]
+
 
 def _unused_latents(search: Row) -> str:
     if not _collapsed(search):
@@ -75,20 +79,20 @@ def _unused_latents(search: Row) -> str:
 
 
 def _unstable_size(search: Row) -> str:
-    return f"size {search['latent_dim']:.0f} was not yet stable" if _known_value(search, "settled") == 0 else ""
+    return f"size {search['latent_dim']:.0f} was not yet stable" if known_value(search, "settled") == 0 else ""
 
 
 def _largest_size(search: Row) -> str:
-    size, high, rule = _known_value(search, "latent_dim"), _known_value(search, "space_high"), search.get("rule")
+    size, high, rule = known_value(search, "latent_dim"), known_value(search, "space_high"), search.get("rule")
     if size is None or size != high or _collapsed(search):
         return ""
     is_chosen = isinstance(rule, str) and rule != ""
-    is_decided = is_chosen or _known_value(search, "settled") == 1 or (_known_value(search, "estimate") or 0) > high
+    is_decided = is_chosen or known_value(search, "settled") == 1 or (known_value(search, "estimate") or 0) > high
     return f"size {size:.0f} is the largest of the space" if is_decided else ""
 
 
 def _unshown_choice(search: Row) -> str:
-    if _known_value(search, "choice_shown") != 0:
+    if known_value(search, "choice_shown") != 0:
         return ""
     return f"size {search['latent_dim']:.0f} was chosen by its mean loss alone"
 
@@ -110,7 +114,7 @@ def _pca_error(search: Row) -> str:
 
 
 def _diverged_sizes(search: Row) -> str:
-    n = _known_value(search, "n_diverged")
+    n = known_value(search, "n_diverged")
     return f"{'size' if n == 1 else 'sizes'} {search['diverged_sizes']}" if n else ""
 
 
@@ -140,28 +144,28 @@ DOUBTS = (
 
 
 def _collapsed(row: Row) -> bool | None:
-    active = _known_value(row, "test_active_units" if "test_active_units" in row else "active_units")
-    size = _known_value(row, "latent_dim")
+    active = known_value(row, "test_active_units" if "test_active_units" in row else "active_units")
+    size = known_value(row, "latent_dim")
     if row.get("status") != "done" or size is None or active is None:
         return None
     return active == 0 or size - active > MOST_UNUSED * size
 
 
 def _still_learning(search: Row) -> bool | None:
-    gain, error = _known_value(search, "late_gain"), _known_value(search, "late_gain_error")
+    gain, error = known_value(search, "late_gain"), known_value(search, "late_gain_error")
     if search.get("status") != "done" or gain is None:
         return None
     return gain > max(MOST_LATE_GAIN, STANDARD_ERRORS * (error or 0))
 
 
 def _worse_than_pca(search: Row) -> bool | None:
-    sse, pca_sse = _known_value(search, "test_recon_sse"), _known_value(search, "pca_sse")
+    sse, pca_sse = known_value(search, "test_recon_sse"), known_value(search, "pca_sse")
     return None if search.get("status") != "done" or sse is None or pca_sse is None else sse > pca_sse
 
 
 def _has_few_fid_images(row: Row) -> bool | None:
-    known = [n for name in ("test_fid_images", "fid_images") if (n := _known_value(row, name)) is not None]
-    n_features = _known_value(row, "n_fid_features")
+    known = [n for name in ("test_fid_images", "fid_images") if (n := known_value(row, name)) is not None]
+    n_features = known_value(row, "n_fid_features")
     if row.get("status") != "done" or not known or n_features is None:
         return None
     return min(known) < _enough_images(n_features)
@@ -172,8 +176,8 @@ def _enough_images(n_features: float) -> float:
 
 
 def _few_images_sentence(search: Row) -> str:
-    n_features = _known_value(search, "n_fid_features") or 0
-    n_images = {"test": _known_value(search, "test_fid_images"), "validation": _known_value(search, "fid_images")}
+    n_features = known_value(search, "n_fid_features") or 0
+    n_images = {"test": known_value(search, "test_fid_images"), "validation": known_value(search, "fid_images")}
     enough = _enough_images(n_features)
     few = [f"{n:.0f} {split} images" for split, n in n_images.items() if n is not None and n < enough]
     return (
@@ -183,6 +187,7 @@ def _few_images_sentence(search: Row) -> str:
     )
 
 
-def _known_value(row: Row, name: str) -> float | None:
+def known_value(row: Row, name: str) -> float | None:
+    """A number of the row; None where it is missing, None or NaN."""
     value = row.get(name)
     return None if value is None or value != value else float(value)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmark.config.protocol import Protocol
 from benchmark.errors import Damaged
 from benchmark.store.atomic_files import read_json, write_json
-from benchmark.suite.plan import SearchSpec
+from benchmark.suite.plan import SearchSpec, short_hash
 
 PLANNED = 0.85  # of the time limit; the rest is for what takes longer than it was measured
 REPORT_SECONDS = 20.0  # of one search's page, on a busy machine
@@ -43,10 +41,7 @@ class Budget:
         """The protocol with this budget as a scale of its own."""
         training = replace(protocol.training, threads=self.threads)
         if self.epochs < self.full:
-            whole = (
-                training.epochs if training.batches is None else training.batches / training.steps_per_epoch(n_images)
-            )
-            training = replace(training, scale=self.epochs / whole)
+            training = replace(training, scale=self.epochs / training.unscaled_epochs(n_images))
         return replace(protocol, training=training)
 
     def sentences(self) -> list[str]:
@@ -78,8 +73,7 @@ def budget_for(limit: float, spent: float, speed: Speed, full: int, threads: int
 def budget_file(results: Path, spec: SearchSpec, limit: float | None, asked_threads: int | None) -> Path:
     """The file of the budget, named by what it follows from: not by the seed, so that seeds have the same one."""
     given = [spec.protocol_hash, spec.searcher, dict(spec.settings), spec.device, limit, asked_threads]
-    digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:12]
-    return results / "budgets" / f"budget-{digest}.json"
+    return results / "budgets" / f"budget-{short_hash(given)}.json"
 
 
 def read_budget(path: Path) -> Budget | None:

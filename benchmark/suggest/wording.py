@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from benchmark.store.doubts import DOUBTS
-
-Row = Mapping[Any, Any]
-"""A row of `ResultsStore.searches()` or `curves()`; unknown values are missing, None or NaN."""
+from benchmark.store.doubts import DOUBTS, Row, known_value
 
 CURVES = "nested or grid"  # searchers that assess many sizes
 NEAR = math.sqrt(2)  # an assessed size stands for one that is at most so many times as large or as small
@@ -54,7 +50,7 @@ def size_curve(curves: Iterable[Row], chosen_trial: float | None) -> dict[int, f
 
 def _size(search: Row) -> str:
     size, loss, limit, gap = (
-        _known(search, name) for name in ("latent_dim", "choice_loss", "choice_limit", "choice_gap")
+        known_value(search, name) for name in ("latent_dim", "choice_loss", "choice_limit", "choice_gap")
     )
     take = f"Take {size:.0f} latents"
     if gap is None:
@@ -70,7 +66,7 @@ def _size(search: Row) -> str:
 def _as_good(search: Row) -> str:
     sizes = search.get("as_good")
     others = sorted(int(size) for size in sizes) if isinstance(sizes, Sequence) else []
-    if _known(search, "choice_gap") is not None and _known(search, "choice_loss") is None:
+    if known_value(search, "choice_gap") is not None and known_value(search, "choice_loss") is None:
         return "So it cannot say which sizes are as good either."
     if not others:
         return f"Which other sizes are as good it cannot say: {CURVES} can, given enough epochs."
@@ -82,7 +78,7 @@ def _as_good(search: Row) -> str:
 
 
 def _other_sizes(search: Row, curve: Mapping[int, float]) -> str:
-    size, no_latents = int(search["latent_dim"]), _known(search, "val_no_latents_nll")
+    size, no_latents = int(search["latent_dim"]), known_value(search, "val_no_latents_nll")
     worth = no_latents + max(curve.values()) if curve and no_latents is not None else 0.0
     if size not in curve or worth <= 0:
         return f"What half or twice as many would change, it cannot say: that takes many sizes ({CURVES})."
@@ -103,8 +99,8 @@ def _other_sizes(search: Row, curve: Mapping[int, float]) -> str:
 def _doubts(search: Row) -> list[str]:
     """What speaks against the size, and what one training cannot show."""
     found = [(doubt, doubt.detail(search)) for doubt in DOUBTS]
-    lines = [f"{doubt.name[0].upper()}{doubt.name[1:]}: {detail}. {doubt.advice}" for doubt, detail in found if detail]
-    low, scale = str(search["space"]).partition(" to ")[0], _known(search, "scale")
+    lines = [f"{doubt.title}: {detail}. {doubt.advice}" for doubt, detail in found if detail]
+    low, scale = str(search["space"]).partition(" to ")[0], known_value(search, "scale")
     if f"{search['latent_dim']:.0f}" == low != "2":
         lines.append(f"Space too small: size {low} is the space's smallest. A smaller one may do: lower space.low.")
     if scale is not None and scale < 1:
@@ -117,8 +113,3 @@ def _doubts(search: Row) -> list[str]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if abs(share) < 0.1 else f"{100 * share:.0f} %"
-
-
-def _known(row: Row, name: str) -> float | None:
-    value = row.get(name)
-    return None if value is None or value != value else float(value)

@@ -46,7 +46,7 @@ class SearchSpec:
 
         Only the content of a user's folder counts: not its place, nor how its path and options are written.
         """
-        return _hash([*self._conditions(), self.space, self.choice])
+        return short_hash([*self._conditions(), self.space, self.choice])
 
     def _conditions(self) -> list[Any]:
         dataset = Named("folder") if self._is_folder else self.dataset
@@ -56,7 +56,7 @@ class SearchSpec:
         """The name of a plain training. Searches that would get the same model give it the same name."""
         stacked = self.execution == "stacked" and (latent_dim, epochs) in {e[:2] for e in self.certain()}
         execution = "stacked" if stacked else "alone"
-        return _hash([*self._conditions(), self.seed, self.device, execution, latent_dim, epochs])
+        return short_hash([*self._conditions(), self.seed, self.device, execution, latent_dim, epochs])
 
     @property
     def _is_folder(self) -> bool:
@@ -69,7 +69,7 @@ class SearchSpec:
         parts = (dataset, self.backbone.name, self.searcher, f"s{self.seed}")
         stacked = ["stacked"] if self.execution == "stacked" else []  # its numbers differ in the last digits
         items = [self.protocol_hash, self.searcher, self.settings, self.seed, self.device, *stacked]
-        return "-".join([*(re.sub(r"[^A-Za-z0-9_]+", "_", part)[-40:] for part in parts), _hash(items)[:8]])
+        return "-".join([*(re.sub(r"[^A-Za-z0-9_]+", "_", part)[-40:] for part in parts), short_hash(items)[:8]])
 
     def make_searcher(self) -> Searcher:
         """The searcher with its settings."""
@@ -132,7 +132,8 @@ class Prepared(NamedTuple):
     shared: Shared
 
 
-def _hash(items: Sequence[Any]) -> str:
+def short_hash(items: Sequence[Any]) -> str:
+    """Twelve hexadecimal digits that follow from the items, dataclasses included."""
     plain = [asdict(item) if is_dataclass(item) and not isinstance(item, type) else item for item in items]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
