@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,11 @@ class Assessment:
     metrics: dict[str, float]
     errors: dict[str, float]
     losses: NDArray[np.float64]
+
+    @property
+    def loss(self) -> float:
+        """L, -ELBO in nats per image; infinite where that of an image is not finite."""
+        return float(self.losses.mean()) if np.isfinite(self.losses).all() else math.inf
 
 
 @dataclass(frozen=True)

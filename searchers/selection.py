@@ -47,12 +47,6 @@ def choose(problem: Problem, trials: Sequence[Trial]) -> Choice:
     return Choice(ordered[found.place], pareto=front, as_good=found.as_good, evidence=found.evidence)
 
 
-def mean_loss(trial: Trial) -> float:
-    """L of a finished training on validation data, nats per image; infinite where that of an image is not finite."""
-    losses = trial.assessment.losses
-    return float(losses.mean()) if np.isfinite(losses).all() else math.inf
-
-
 def pick(assessments: Sequence[Assessment], rule: ChoiceRule, no_latents_nll: float, nested: bool = False) -> Pick:
     """Chooses among assessments of one split, in which one without a finite loss does not take part.
 
@@ -60,13 +54,13 @@ def pick(assessments: Sequence[Assessment], rule: ChoiceRule, no_latents_nll: fl
     only, so that L cannot rise with the size: then the reference is the largest size, and means are fitted by a
     monotone regression. Raises ValueError where none has a finite loss, or (with `mean-rank`) finite metrics.
     """
-    usable = [i for i, one in enumerate(assessments) if np.isfinite(one.losses).all()]
+    usable = [i for i, one in enumerate(assessments) if one.loss < math.inf]
     if rule.rule == "mean-rank" and usable:
         table = _table([assessments[i] for i in usable], rule.weights)
         usable = [i for i, known in zip(usable, table.notna().all(axis=1), strict=True) if known]
     if not usable:
         raise ValueError(f"none of {len(assessments)} trainings has finite metrics")
-    usable.sort(key=lambda i: (assessments[i].size, float(assessments[i].losses.mean()), i))
+    usable.sort(key=lambda i: (assessments[i].size, assessments[i].loss, i))
     sizes = np.array([assessments[i].size for i in usable])
     losses = np.stack([assessments[i].losses for i in usable])  # [K, N]
     curve = _Curve(sizes, losses, no_latents_nll, nested)

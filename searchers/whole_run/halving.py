@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge
 
 from searchers.base import Choice, Expected, Problem, Searcher, SearchSpace, Trial
-from searchers.selection import choose, mean_loss
+from searchers.selection import choose
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Halving(Searcher):
 
 def _promising(problem: Problem, trials: Sequence[Trial]) -> list[Trial]:
     """The trials of finite loss: the lowest, those within the margin by rising size, the others by rising loss."""
-    best = min(trials, key=mean_loss)
-    tie = problem.rule.margin * max(problem.no_latents_nll - mean_loss(best), 0)
+    best = min(trials, key=lambda trial: trial.assessment.loss)
+    tie = problem.rule.margin * max(problem.no_latents_nll - best.assessment.loss, 0)
 
     def order(trial: Trial) -> tuple[bool, float, int]:
-        distance = mean_loss(trial) - mean_loss(best)
+        distance = trial.assessment.loss - best.assessment.loss
         return trial is not best, distance if distance > tie else 0.0, trial.latent_dim
 
-    return sorted((trial for trial in trials if mean_loss(trial) < math.inf), key=order)
+    return sorted((trial for trial in trials if trial.assessment.loss < math.inf), key=order)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from searchers.base import Choice, Expected, Problem, Searcher, SearchSpace, Trial
-from searchers.selection import Pick, choose, mean_loss, pick
+from searchers.selection import Pick, choose, pick
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Tolerance(Searcher):
         trials: list[Trial] = []
         for size in sorted({*problem.space.sizes, problem.space.high}, reverse=True):
             trials.append(problem.train(size))
-            if mean_loss(trials[-1]) < math.inf:
+            if trials[-1].assessment.loss < math.inf:
                 look = _ascend if self.order == "ascending" else _bisect
                 look(problem, trials, self._candidates(problem.space, size))
                 break
@@ -68,7 +68,7 @@ def _ascend(problem: Problem, trials: list[Trial], sizes: Sequence[int]) -> None
         if before is not None and _is_good(_against_larger(problem, before, trials)):
             return
         before = trials[-1]
-        if _is_good(_against_larger(problem, before, trials)) and before is not min(trials, key=mean_loss):
+        if _is_good(_against_larger(problem, before, trials)) and before is not min(trials, key=_loss):
             return
 
 
@@ -83,9 +83,13 @@ def _bisect(problem: Problem, trials: list[Trial], sizes: Sequence[int]) -> None
 
 
 def _against_larger(problem: Problem, trial: Trial, trials: Sequence[Trial]) -> Pick:
-    larger = min((one for one in trials if one.latent_dim > trial.latent_dim), key=mean_loss)
+    larger = min((one for one in trials if one.latent_dim > trial.latent_dim), key=_loss)
     return pick([trial.assessment, larger.assessment], problem.rule, problem.no_latents_nll)
 
 
 def _is_good(found: Pick) -> bool:
     return found.place == 0 and found.evidence.is_shown and found.evidence.gap > 0
+
+
+def _loss(trial: Trial) -> float:
+    return trial.assessment.loss
