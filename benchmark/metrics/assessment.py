@@ -77,28 +77,24 @@ def assess(
         _silhouettes(evaluator, draw.z[:, is_open], seed + number)
         for number, draw in enumerate(draws[:SILHOUETTE_DRAWS])
     ]
+    sse = np.array([draw.sse for draw in draws])
     values = {
-        "recon_nll": nll.mean(1),
-        "elbo": -(nll.mean(1) + kl.mean()),
-        "recon_sse": np.array([draw.sse for draw in draws]),
         "fid_recon": np.array([draw.fid for draw in draws]),
         "silhouette": np.array([clusters for clusters, _ in silhouettes]),
         "silhouette_labels": np.array([labels for _, labels in silhouettes]),
     }
     samples = _sample_features(evaluator, vae, gate, seed, n_samples)
     kid, kid_error = kernel_distance(evaluator.real_features, samples)
-    errors = {name: _standard_error(of_draws) for name, of_draws in values.items()} | {"kid_gen": kid_error}
-    metrics = {name: float(of_draws.mean()) for name, of_draws in values.items()} | {
-        "kl": float(kl.mean()),
+    noise = noise_silhouette(min(evaluator.n_silhouette, len(mean)), int(is_open.sum()), evaluator.n_clusters)
+    metrics = {
         "fid_gen": frechet_distance(evaluator.real_stats, feature_stats(samples)),
         "kid_gen": kid,
+        "kid_gen_error": kid_error,
         "active_units": active_units(posterior_stats(mean, logvar).mean_variance[is_open]),
+        "silhouette_excess": float(values["silhouette"].mean()) - noise,
+        "iwae": _iwae(evaluator, vae, gate, seed, n_iwae) if with_iwae else math.nan,
     }
-    noise = noise_silhouette(min(evaluator.n_silhouette, len(mean)), int(is_open.sum()), evaluator.n_clusters)
-    metrics["silhouette_excess"] = metrics["silhouette"] - noise
-    metrics["iwae"] = _iwae(evaluator, vae, gate, seed, n_iwae) if with_iwae else math.nan
-    losses = nll.mean(0) + kl
-    return _row(evaluator, metrics, errors, losses, size=int(is_open.sum()), draws=n_draws, fid_samples=n_samples)
+    return _row(evaluator, nll, sse, kl, values, metrics, size=int(is_open.sum()), fid_samples=n_samples)
 
 
 @torch.inference_mode()
@@ -128,27 +124,38 @@ def assess_losses(
             sse[i].append(torch.stack([squared_error(of_draw, x) for of_draw in logits]).cpu().double())
     rows = []
     for i, is_open in enumerate(open_latents):
-        nll_of_each, of_draws = torch.cat(nll[i], 1).numpy(), torch.cat(sse[i], 1).mean(1).numpy()
-        kl_of_each = torch.cat(kl[i])
-        drawn = {"recon_nll": nll_of_each.mean(1), "recon_sse": of_draws}
-        drawn["elbo"] = -(drawn["recon_nll"] + float(kl_of_each.mean()))
-        metrics = {name: float(values.mean()) for name, values in drawn.items()} | {"kl": float(kl_of_each.mean())}
-        errors = {name: _standard_error(values) for name, values in drawn.items()}
-        losses = nll_of_each.mean(0) + kl_of_each.numpy()
-        rows.append(_row(evaluator, metrics, errors, losses, size=int(is_open.sum()), draws=n_draws, fid_samples=0))
+        of_each, of_draws = torch.cat(nll[i], 1).numpy(), torch.cat(sse[i], 1).mean(1).numpy()
+        size = int(is_open.sum())
+        rows.append(_row(evaluator, of_each, of_draws, torch.cat(kl[i]).numpy(), {}, {}, size=size, fid_samples=0))
     return rows
 
 
 def _row(
-    evaluator: Evaluator, metrics: dict[str, float], errors: dict[str, float], losses: np.ndarray, **counts: int
+    evaluator: Evaluator,
+    nll: np.ndarray,
+    sse: np.ndarray,
+    kl: np.ndarray,
+    of_draws: dict[str, np.ndarray],
+    others: dict[str, float],
+    size: int,
+    fid_samples: int,
 ) -> dict[str, Any]:
+    """A row of `ResultsStore.curves()`, NaN in what is unknown.
+
+    nll: [draws, N], sse: [draws], kl: [N]; of_draws: other metrics, [draws] each; others: single values.
+    """
+    drawn = {"recon_nll": nll.mean(1), "elbo": -(nll.mean(1) + kl.mean()), "recon_sse": sse, **of_draws}
+    known = {name: float(values.mean()) for name, values in drawn.items()} | {"kl": float(kl.mean())} | others
+    known |= {f"{name}_error": _standard_error(values) for name, values in drawn.items()}
+    names = (*TEST_METRICS, *(f"{name}_error" for name in DRAWN_METRICS))
     return {
-        **{name: metrics.get(name, math.nan) for name in TEST_METRICS},
-        **{f"{name}_error": errors.get(name, math.nan) for name in DRAWN_METRICS},
-        **counts,
-        "images": len(losses),
+        **{name: known.get(name, math.nan) for name in names},
+        "size": size,
+        "draws": len(nll),
+        "fid_samples": fid_samples,
+        "images": len(kl),
         "fid_features": evaluator.features.name,
-        "losses": losses.tolist(),
+        "losses": (nll.mean(0) + kl).tolist(),
     }
 
 
