@@ -10,6 +10,7 @@ from benchmark.errors import InputError
 from benchmark.store import ResultsStore
 from benchmark.store.atomic_files import replacing
 from benchmark.store.folders import TrialFolder, assessment_of
+from benchmark.store.frames import compared_all
 from searchers.rule import ChoiceRule
 from searchers.selection import Pick, pick
 
@@ -25,11 +26,10 @@ class Decision(NamedTuple):
 def choose_anew(store: ResultsStore, rule: ChoiceRule) -> Iterator[Decision]:
     """Decides for each finished search that let the rule choose among all its trainings; the validation data decide.
 
-    Such a search has a Pareto front. Raises InputError where there is none.
+    Raises InputError where there is none.
     """
     searches = store.searches()
-    has_front = searches["pareto"].map(lambda front: isinstance(front, list) and bool(front)).astype(bool)
-    compared = searches[(searches["status"] == "done") & searches["rule"].notna() & has_front]
+    compared = searches[(searches["status"] == "done") & searches["rule"].notna() & compared_all(searches)]
     if compared.empty:
         raise InputError(
             f"no finished search at {store.path} compared finished trainings by a rule; expected one of a searcher "

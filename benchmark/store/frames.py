@@ -1,5 +1,7 @@
 """A results folder as pandas frames."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -171,3 +173,8 @@ def _with_trial_number(table: pa.Table, number: int) -> pa.Table:
         return table
     column = pa.array(np.full(len(table), number, dtype=np.int64))
     return table.set_column(table.column_names.index("trial"), "trial", column)
+
+
+def compared_all(searches: pd.DataFrame) -> pd.Series[bool]:
+    """Whether each search compared all its trainings by a rule: it then has their Pareto front."""
+    return searches["pareto"].map(lambda front: isinstance(front, list) and bool(front)).astype(bool)

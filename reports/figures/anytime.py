@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.store.frames import compared_all
 from reports.analysis.comparison import time_notes
 from reports.analysis.effects import FEW_SEEDS
 from reports.analysis.losses import grid_trainings, losses_of, seed_levels
@@ -114,7 +115,7 @@ def candidates(group: Group) -> pd.DataFrame:
     models = pairs.rename(columns={f"{ELBO.column}_{split}": split for split in ("test", "val")})
     models = models.drop_duplicates(keys, keep="last")  # a method may have assessed its last epoch itself
     rows = ends.merge(models[[*keys, "val", "test"]], on=keys).merge(done, on="search_id")
-    compared = np.array([isinstance(front, list) and bool(front) for front in rows["pareto"]], dtype=bool)
+    compared = compared_all(rows).to_numpy()
     found: pd.DataFrame = rows[compared | (rows["trial"] == rows["chosen_trial"]).to_numpy()]
     return found.dropna(subset=["val", "test"])
 

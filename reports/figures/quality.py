@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from benchmark.store.frames import compared_all
 from reports.analysis.effects import MARGIN
 from reports.analysis.losses import grid_trainings, losses_of, seed_levels
 from reports.analysis.stats import mean_interval
@@ -140,7 +141,7 @@ def _models(group: Group) -> pd.DataFrame:
     done = group.done.reindex(columns=["search_id", "latent_dim", "chosen_trial", "pareto"])
     rows = group.curves[_MODEL].merge(done, on="search_id")
     # A search that compared its trainings has their Pareto front; of another only the chosen training is its result.
-    compared = np.array([isinstance(front, list) and bool(front) for front in rows["pareto"]], dtype=bool)
+    compared = compared_all(rows).to_numpy()
     is_chosen = rows["trial"] == rows["chosen_trial"].fillna(rows["trial"])
     trained = rows[(rows["split"] == "test") & _is_last(rows) & (is_chosen | compared)]
     trained = trained[trained["size"] == trained.groupby(["search_id", "trial"])["size"].transform("max")]
