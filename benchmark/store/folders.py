@@ -1,6 +1,8 @@
 """The files of a search and of its trainings."""
 
+import math
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from benchmark.store.rows import ARRAYS, decode_rows, encode_rows, read_table
 from searchers.assessment import Assessment
 from searchers.quantities import DRAWN_METRICS, FINAL_METRICS, METRICS, last_means
 
+SHOWN_EVERY = 0.25  # seconds; encoding the rows of a small network's training takes 2 % of its epochs
 _SHARED_KEY = re.compile("[0-9a-f]{12}")  # of a training that several searches share
 
 
@@ -132,6 +135,7 @@ class TrialFolder:
         self.optimizer = path / "optimizer.pt"
         self.model = path / "model.pt"
         self.rows = path / "epochs.arrow"
+        self._rows_written_at = -math.inf
         self.curves = path / "curves.arrow"
 
     @property
@@ -141,12 +145,13 @@ class TrialFolder:
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replaces the training's rows."""
-        self.write_encoded(encode_rows(rows))
+        write_rows(self.rows, rows)
+        self._rows_written_at = time.monotonic()
 
-    def write_encoded(self, rows: bytes) -> None:
-        """Replaces the training's rows by rows that `encode_rows` has encoded."""
-        with replacing(self.rows) as temporary:
-            temporary.write_bytes(rows)
+    def show_rows(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Replaces the training's rows for those who watch it, at most every SHOWN_EVERY seconds."""
+        if time.monotonic() - self._rows_written_at >= SHOWN_EVERY:
+            self.write_rows(rows)
 
     def read_rows(self) -> list[dict[str, Any]]:
         """The training's rows; [] if there are none yet."""

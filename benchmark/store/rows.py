@@ -1,5 +1,6 @@
-"""The rows of a training, one per epoch, as an Arrow file with a digest against damage."""
+"""The rows of a training, one per epoch, as an Arrow file with a digest against damage, or as lines of JSON."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,21 @@ def _nested(value: Any) -> Any:
 
 def decode_rows(content: bytes) -> list[dict[str, Any]]:
     """Decodes rows that `encode_rows` encoded, bit for bit."""
-    rows = pa.ipc.open_file(pa.BufferReader(content)).read_all().to_pylist()
-    return [{k: np.array(v) if k in ARRAYS else v for k, v in row.items()} for row in rows]
+    return [_with_arrays(row) for row in pa.ipc.open_file(pa.BufferReader(content)).read_all().to_pylist()]
+
+
+def to_json(row: dict[str, Any]) -> str:
+    """Encodes a row as a line of JSON; arrays become lists."""
+    return json.dumps(row, default=lambda value: value.tolist())
+
+
+def from_json(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """Decodes rows that `to_json` encoded, bit for bit."""
+    return [_with_arrays(json.loads(line)) for line in lines]
+
+
+def _with_arrays(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: np.array(value) if name in ARRAYS else value for name, value in row.items()}
 
 
 def read_table(

@@ -13,7 +13,6 @@ from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
 from benchmark.errors import Damaged
-from benchmark.store.rows import decode_rows, encode_rows
 from benchmark.store.tensor_files import read_tensors, write_tensors
 from benchmark.suite.problem import Bench, Notice, TrainingRun
 from benchmark.suite.shared_trainings import SharedFolder
@@ -53,6 +52,7 @@ def train_stacked(
             settings = replace(benches[0].spec.training, epochs=trainings[0][1].epochs)
             _train(runs, benches, settings, path, report, notice)
         for bench, run in zip(benches, runs, strict=True):
+            run.folder.write_rows(run.state.rows)
             clock = Clock(bench.device)
             clock.resume_at(run.state.rows[-1]["wall_seconds"])
             bench.finish(run, keep_optimizer=False, clock=clock)  # the stacked model has it
@@ -89,7 +89,7 @@ def _train(
                 run.state.rows[-1]["wall_seconds"] = own + rest
         population.save(path, clock.seconds())
         for run in runs:
-            run.folder.write_rows(run.state.rows)
+            run.folder.show_rows(run.state.rows)
         report(len(runs), epoch, settings.epochs)
 
 
@@ -160,7 +160,7 @@ class Population:
             "buffers": self._stack.buffers,
             "optimizer": self._optimizer.state_dict(),
             "counters": [{name: getattr(state, name) for name in COUNTERS} for state in states],
-            "rows": [torch.frombuffer(bytearray(encode_rows(state.rows)), dtype=torch.uint8) for state in states],
+            "rows": [state.rows_to_save() for state in states],
         }
         write_tensors(path, content)
 
@@ -191,8 +191,8 @@ class Population:
         for member, i in zip(self._members, chosen, strict=True):
             for name in COUNTERS:
                 setattr(member.state, name, content["counters"][i][name])
-            member.state.rows = decode_rows(content["rows"][i].numpy().tobytes())
-            member.folder.write_rows(member.state.rows)  # the file may be an epoch behind, or damaged
+            member.state.load_rows(content["rows"][i])
+            member.folder.write_rows(member.state.rows)  # the file may be behind, or damaged
         return float(content["seconds"])
 
 

@@ -111,7 +111,10 @@ class Bench:
             report(state.number, len(rows), epochs, rows[-1]["latent_dim"])
 
         settings = replace(self.spec.training, epochs=epochs)
-        train(run.state, settings, self.dataset.train, self.evaluator, run.streams, clock, after_epoch)
+        try:
+            train(run.state, settings, self.dataset.train, self.evaluator, run.streams, clock, after_epoch)
+        finally:
+            run.folder.write_rows(rows)
         return self.finish(run, self.keeps_optimizers, clock)
 
     def finish(self, run: TrainingRun, keep_optimizer: bool, clock: Clock) -> dict[str, Any]:

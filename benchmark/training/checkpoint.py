@@ -8,7 +8,6 @@ from benchmark.backbones.vae import VAE
 from benchmark.errors import Damaged
 from benchmark.store.atomic_files import read_checked
 from benchmark.store.folders import TrialFolder
-from benchmark.store.rows import decode_rows, encode_rows
 from benchmark.store.tensor_files import read_tensors, write_tensors
 from benchmark.training.state import TrainingState, load_optimizer, new_state
 from searchers.base import Controller
@@ -18,13 +17,12 @@ COUNTERS = ("latent_ids", "latents_ever", "flops_per_step", "train_flops", "imag
 
 
 def save(state: TrainingState, folder: TrialFolder) -> None:
-    """Writes the checkpoint with its rows, then the rows for readers; a kill loses only the epoch in progress."""
+    """Writes the checkpoint with its rows, then shows the rows; a kill loses only the epoch in progress."""
     content: dict[str, Any] = {name: getattr(state, name).state_dict() for name in MODULES}
     content |= {name: getattr(state, name) for name in COUNTERS}
-    rows = encode_rows(state.rows)
-    content["rows"] = torch.frombuffer(bytearray(rows), dtype=torch.uint8)
+    content["rows"] = state.rows_to_save()
     write_tensors(folder.checkpoint, content)
-    folder.write_encoded(rows)
+    folder.show_rows(state.rows)
 
 
 def check(folder: TrialFolder) -> None:
@@ -50,8 +48,8 @@ def restore(folder: TrialFolder, vae: VAE, controller: Controller, learning_rate
     load_optimizer(state.optimizer, content["optimizer"])
     for name in COUNTERS:
         setattr(state, name, content[name])
-    state.rows = decode_rows(content["rows"].numpy().tobytes())
-    folder.write_rows(state.rows)  # the rows for readers may be damaged or an epoch behind
+    state.load_rows(content["rows"])
+    folder.write_rows(state.rows)  # the file may be damaged or behind
     return state
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from benchmark.backbones.vae import VAE
+from benchmark.store.rows import from_json, to_json
 from benchmark.training.controller_checks import state_shapes
 from benchmark.training.cuda_graph import Replay
 from searchers.base import Controller
@@ -34,6 +35,7 @@ class TrainingState:
     images_seen: int = 0
     stopped: bool = False
     replay: Replay | None = None  # of the step as a CUDA graph
+    saved_rows: list[str] = field(default_factory=list)  # the rows of the last checkpoint, see `rows_to_save`
 
     def __post_init__(self) -> None:
         self.latents_ever = self.latents_ever or len(self.latent_ids)
@@ -55,6 +57,15 @@ class TrainingState:
             if parameter.data_ptr() != values.data_ptr():  # replaced, perhaps by one of the same size
                 _resize_moments(self.optimizer.state.get(parameter, {}), values.shape, indices, n_added)
         self.controller_shapes = state_shapes(self.controller)
+
+    def rows_to_save(self) -> list[str]:
+        """The rows as lines of JSON for a checkpoint; encodes each row once."""
+        self.saved_rows += map(to_json, self.rows[len(self.saved_rows) :])
+        return self.saved_rows
+
+    def load_rows(self, saved: list[str]) -> None:
+        """Takes the rows from a checkpoint."""
+        self.saved_rows, self.rows = saved, from_json(saved)
 
     def remove_all_but(self, indices: Sequence[int]) -> None:
         """Removes all other latents from the model and the optimizer."""

@@ -200,7 +200,7 @@ def test_what_another_process_does_is_left_to_it(stacked: Stacked, alone: pd.Dat
     assert_near(own.drop(columns=[*ARRAYS, "trial"], errors="ignore"), alone.loc[3, SIZES[1]])
 
 
-ENDINGS = [(TrialFolder, "write_rows", 20), *((Bench, "finish", calls) for calls in (0, 1, 4))]
+ENDINGS = [(TrialFolder, "show_rows", 20), *((Bench, "finish", calls) for calls in (0, 1, 4))]
 
 
 @pytest.mark.parametrize(("owner", "name", "calls"), ENDINGS)
