@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Evidence, Model, Problem, Searcher
 from searchers.parts.objectives import VAE, Loss, bernoulli_nll, elbo_loss, kl_per_dim, reparameterise
 from searchers.parts.ranges import Share
+from searchers.quantities import ACTIVE
 from searchers.selection import Pick, pick
 
 N_SIZES = 12  # about as many sizes are compared, log-spaced over the space
@@ -26,9 +27,9 @@ class Nested(Searcher):
 
     So all sizes are trained at once, as the mean of their ELBOs. When the rule in force has chosen the same of about 12
     log-spaced sizes, or one beside it, twice in a row, the first latents stay and the rest of the training is a plain
-    one of that size. With `mean-rank` the comparisons need every metric and cost far more than the training's
-    twentieth, or a tenth where it goes on to the latest; with other rules they take losses alone, and no size is
-    refused for its samples.
+    one of that size, from which those out of use go before the last epoch. With `mean-rank` the comparisons need every
+    metric and cost far more than the training's twentieth, or a tenth where it goes on to the latest; with other rules
+    they take losses alone, and no size is refused for its samples.
 
     share: of the epochs after which the size is chosen at the earliest, and longest: at the latest. law: of k over
     1, ..., n, drawn anew for each image and step. grow: doubles the latents while the largest size is chosen; the
@@ -50,7 +51,9 @@ class Nested(Searcher):
         if compared.empty:  # too few epochs for one
             return Choice(trial, settled=False)
         found = trial.history.loc[compared.index[-1]].filter(like="ctl_").dropna()
-        shares = found.filter(like="ctl_share_").rename(lambda name: int(name.removeprefix("ctl_share_"))).sort_index()
+        kept = {found["ctl_size"]: trial.latent_dim}  # without those out of use
+        shares = found.filter(like="ctl_share_").rename(lambda name: int(name.removeprefix("ctl_share_")))
+        shares = shares.groupby(lambda size: kept.get(size, size)).sum()
         evidence = Evidence(
             rule=problem.rule.rule,
             loss=float(found.get("ctl_loss", math.nan)),
@@ -100,6 +103,8 @@ class NestedController(Controller):
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         self._traces = {}
         epoch, n = len(history), int(history["latent_dim"].iloc[-1])
+        if self.is_chosen and epoch == self.epochs - 1:
+            return self._without_unused(history.iloc[-1])
         is_due = (epoch - self.first) % self.step == 0 and epoch >= self.first - (CHECKS - 1) * self.step
         if self.is_chosen or epoch >= self.epochs or not (is_due or epoch == self.last):
             return KEEP_ALL
@@ -123,6 +128,12 @@ class NestedController(Controller):
             return KEEP_ALL
         self.is_chosen.fill_(True)
         return Decision(keep=tuple(range(sizes[found.place])))
+
+    def _without_unused(self, last: pd.Series) -> Decision:
+        """Keeps the latents that are in use, and of too few for the space those of the highest KL too."""
+        used = np.asarray(last["latent_mean_variance"]) > ACTIVE
+        first = np.lexsort((last["latent_kl"], used))[::-1][: max(self.low, used.sum())]
+        return Decision(keep=tuple(sorted(first.tolist()))) if len(first) < len(used) else KEEP_ALL
 
     def _compare(self, model: Model, sizes: Sequence[int], decodes: int) -> Pick:
         """Chooses among the first latents, as many as each size says."""

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from searchers.base import KEEP_ALL, Assessment, ChoiceRule, Decision, SearchSpace
+from searchers.base import KEEP_ALL, Assessment, ChoiceRule, Decision, SearchSpace, Trial
 from searchers.in_training.nested import Nested, NestedController, log_spaced
 from searchers.parts.objectives import bernoulli_nll, kl_per_dim
 from searchers.testing import ToyProblem
@@ -86,7 +86,10 @@ def test_it_compares_three_times_before_it_chooses() -> None:
 
 
 def rows(epoch: int, latent_dim: int = N) -> pd.DataFrame:
-    return pd.DataFrame({"latent_dim": [latent_dim] * epoch, "images_seen": [1000 * (i + 1) for i in range(epoch)]})
+    """All latents are in use."""
+    images_seen = [1000 * (i + 1) for i in range(epoch)]
+    latents = {name: [np.ones(latent_dim)] * epoch for name in ("latent_mean_variance", "latent_kl")}
+    return pd.DataFrame({"latent_dim": [latent_dim] * epoch, "images_seen": images_seen, **latents})
 
 
 class Seen:
@@ -125,6 +128,47 @@ def test_it_cuts_to_a_size_chosen_twice_in_a_row() -> None:
     # 0.3 of the images of 20 epochs, for three comparisons of seven sizes
     assert seen.asked == [(list(range(2, N + 1)), round(0.3 * 20_000 / 21))] * 3
     assert own.after_epoch(rows(9, 4), seen) == KEEP_ALL and own.traces() == {} and len(seen.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("mean_variance", "kl", "expected"),
+    [
+        ([0.9, 0.001, 0.5, 0.02, 0.009], [2.0, 0.1, 1.0, 0.2, 0.3], (0, 2, 3)),
+        ([0.9, 0.001, 0.001, 0.001, 0.009], [2.0, 0.1, 0.2, 0.4, 0.3], (0, 3)),  # two is the space's smallest
+        ([0.0] * 5, [0.1, 0.2, 0.5, 0.4, 0.3], (2, 3)),
+        ([1.0] * 5, [1.0] * 5, None),
+    ],
+    ids=["unused go", "too few", "none", "all"],
+)
+def test_latents_out_of_use_go_before_the_last_epoch(
+    mean_variance: list[float], kl: list[float], expected: tuple[int, ...] | None
+) -> None:
+    own = controller()
+    own.is_chosen.fill_(True)
+    for epoch in (18, 19, 20):
+        history = rows(epoch, 5)
+        history["latent_mean_variance"], history["latent_kl"] = [mean_variance] * epoch, [kl] * epoch
+        assert own.after_epoch(history, Seen()).keep == (expected if epoch == 19 else None)
+
+
+class Trained(ToyProblem):
+    """Its training has been done, and ends with 4 latents."""
+
+    def __init__(self, history: pd.DataFrame) -> None:
+        super().__init__()
+        self.trial = Trial(0, 4, history, Seen().evaluate(range(4)))
+
+    def train(self, *_: Any, **__: Any) -> Trial:
+        return self.trial
+
+
+def test_the_size_without_unused_latents_is_among_those_as_good() -> None:
+    """7 of 1, ..., 8 is chosen and 4 of them are in use: the 4 have the share of the 7."""
+    seen = {"size": 7.0, "stable": 1.0, "gap": 10.0, "shown": 1.0, "share_7": 0.6, "share_8": 0.4}
+    history = rows(3).assign(**{f"ctl_{name}": [value, math.nan, math.nan] for name, value in seen.items()})
+    found = Nested().search(Trained(history))
+    assert found.latent_dim == 4 and found.as_good == (4, 8)
+    assert found.evidence is not None and found.evidence.shares == (0.6, 0.4)
 
 
 def test_a_size_beside_the_last_is_stable_and_another_is_not() -> None:
