@@ -24,7 +24,7 @@ EVALUATIONS = 4  # an epoch, of trainings that have no budget
 PLAIN = Training()  # Adam with a constant rate of 1e-3, batch 64
 OURS = {  # by backbone
     "mlp": Training(learning_rate=2e-3, schedule="cosine"),
-    "conv": Training(learning_rate=2e-3, schedule="cosine"),
+    "conv": Training(batch_size=32, learning_rate=2e-3, schedule="cosine"),
     "geco-conv": Training(learning_rate=2e-3, schedule="cosine"),
     "video": Training(learning_rate=2e-3, schedule="cosine"),
 }
