@@ -52,6 +52,14 @@ class TestTPE(TestRandom):
     searcher = TPESearch(n_trials=6)
 
 
+class TestTPEWithMedianPruner(SearcherContract):
+    searcher = TPESearch(n_trials=8, n_startup=3, objective="elbo", pruner="median")
+
+
+class TestTPEWithHyperband(SearcherContract):
+    searcher = TPESearch(n_trials=8, n_startup=3, objective="elbo", pruner="hyperband")
+
+
 class TestTolerance(SearcherContract):
     searcher, answer = Tolerance(), OPTIMUM
 
@@ -76,6 +84,23 @@ class TestALD(SearcherContract):
 
 class TestGecoL0Arm(SearcherContract):
     searcher, answer, epochs = GecoL0Arm(start_latent_dim=8, tau=SSE), N_FACTORS, 60
+
+
+class TestGecoOfGaussianGates(SearcherContract):
+    searcher, epochs = GecoL0Arm(start_latent_dim=8, tau=SSE, estimator="gaussian"), 60
+
+    def test_it_closes_half_of_them_or_more(self) -> None:
+        """Its gates are never quite closed, so a factor may lie in two of them."""
+        found = [self.search(seed)[1].latent_dim for seed in self.seeds]
+        assert N_FACTORS in found and max(found) <= N_FACTORS + 1
+
+
+class TestGecoOfL1Gates(SearcherContract):
+    searcher, answer, epochs = GecoL0Arm(start_latent_dim=8, tau=SSE, estimator="l1", retrain=True), N_FACTORS, 60
+
+    def test_it_trains_the_size_found_anew(self) -> None:
+        toy, choice = self.searched
+        assert [asked.controller for asked in toy.asked] == ["GecoController", None] and choice.trial is toy.trials[1]
 
 
 class TestSparsity(SearcherContract):
@@ -235,6 +260,9 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("random", {"n_trials": 0}, "n_trials"),
         ("tpe", {"n_trials": 0}, "n_trials"),
         ("tpe", {"n_startup": 0}, "n_startup"),
+        ("tpe", {"pruner": "median"}, "pruner"),
+        ("tpe", {"objective": "kl"}, "objective"),
+        ("tpe", {"wait": 0.0}, "wait"),
         ("tolerance", {"order": "up"}, "order"),
         ("halving", {"reduction_factor": 1}, "reduction_factor"),
         ("ald", {"start_latent_dim": 1}, "start_latent_dim"),
@@ -253,6 +281,7 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("geco-l0arm", {"baseline": "vae"}, "baseline"),
         ("geco-l0arm", {"baseline_budget": 0.0}, "baseline_budget"),
         ("geco-l0arm", {"tau": 0.0}, "tau"),
+        ("geco-l0arm", {"estimator": "l1"}, "retrain"),
         ("geco-l0arm", {"tau": math.nan}, "tau"),
         ("sparsity", {"start_latent_dim": 1}, "start_latent_dim"),
         ("sparsity", {"stable_epochs": 0}, "stable_epochs"),
