@@ -82,6 +82,12 @@ class TestALD(SearcherContract):
         assert ids[0] != ids[1]
 
 
+class TestALDByTheLoss(SearcherContract):
+    # It notes the loss of 12 latents, which is that of 16 / 3: 6 is the smallest size with none above.
+    searcher = ALD(start_latent_dim=12, control="loss", removal="kl", decrease=1, patience=1, window=3)
+    answer, epochs = 6, 24
+
+
 class TestGecoL0Arm(SearcherContract):
     searcher, answer, epochs = GecoL0Arm(start_latent_dim=8, tau=SSE), N_FACTORS, 60
 
@@ -109,6 +115,10 @@ class TestSparsity(SearcherContract):
 
 class TestSparsityThatWaits(SearcherContract):
     searcher, answer = Sparsity(wait=0.75), OPTIMUM
+
+
+class TestSparsityBySoftCount(SearcherContract):
+    searcher, answer = Sparsity(reading="soft-count"), OPTIMUM  # 32 - 8 x 0.1 - 24 x 0.99 = 7.4
 
 
 class TestNested(SearcherContract):
@@ -275,6 +285,9 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("ald", {"slow_window": 0}, "slow_window"),
         ("ald", {"removal": "worst"}, "removal"),
         ("ald", {"budget": 0.0}, "budget"),
+        ("ald", {"control": "error"}, "control"),
+        ("ald", {"control": "loss", "stop_rule": False}, "stop_rule"),
+        ("ald", {"stagnation": 0.0}, "stagnation"),
         ("ald", {"budget": math.inf}, "budget"),
         ("geco-l0arm", {"start_latent_dim": 1}, "start_latent_dim"),
         ("geco-l0arm", {"baseline_latent_dim": 1}, "baseline_latent_dim"),
@@ -288,6 +301,7 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("sparsity", {"max_mean_variance": 0.0}, "max_mean_variance"),
         ("sparsity", {"min_variance_mean": math.nan}, "min_variance_mean"),
         ("sparsity", {"wait": 1.5}, "wait"),
+        ("sparsity", {"reading": "kl"}, "reading"),
     ],
 )
 def test_setting_out_of_range(name: str, settings: dict[str, Any], setting: str) -> None:
