@@ -73,6 +73,10 @@ class TestHalving(SearcherContract):
     searcher, answer = Halving(), OPTIMUM
 
 
+class TestAsynchronousHalving(SearcherContract):
+    searcher = Halving(asynchronous=True)
+
+
 class TestALD(SearcherContract):
     # 32 - 5 after epoch 5; the silhouette rises with that, so - 1 after epoch 10
     searcher, answer = ALD(), 26
