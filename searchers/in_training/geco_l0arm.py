@@ -150,7 +150,7 @@ class GecoController(Controller):
         multiplier = F.softplus(self.raw_lambda).square()
         # lambda is maximised, so its gradient is flipped; the added term's value is 0.
         total = multiplier.detach() * smoothed - (multiplier - multiplier.detach()) * smoothed.detach()
-        in_use = (self.estimator.are_open(logits, gates) | ~was_hit).to(kl.dtype)
+        in_use = (gates != 0).to(kl.dtype)
         total = total + (kl * in_use).sum() / len(x) / in_use.sum().clamp(min=1)  # line 22
 
         satisfied = constraint.detach() <= 0

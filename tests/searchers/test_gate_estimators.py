@@ -15,7 +15,7 @@ from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError
 from searchers.in_training.geco_l0arm import GATE_SHARPNESS, GecoController, GecoL0Arm
 from searchers.parts.gate_estimators import ESTIMATORS, START
-from searchers.parts.objectives import reparameterise, squared_error
+from searchers.parts.objectives import kl_per_dim, reparameterise, squared_error
 
 Function = Callable[[Tensor], Tensor]
 Record = Callable[[str, object], None]
@@ -175,11 +175,6 @@ def test_gaussian_penalty_is_the_least_kl_over_the_priors_variance() -> None:
     assert bool((ESTIMATORS["gaussian"].penalty(LOGITS) < least + 1e-12).all())
 
 
-def test_gaussian_gates_are_open_where_signal_exceeds_noise_whatever_is_drawn() -> None:
-    drawn = torch.tensor([0.9, -0.3, -0.3, 1.2])
-    assert ESTIMATORS["gaussian"].are_open(LOGITS, drawn).tolist() == (ALPHA < 1).tolist() == [False, False, True, True]
-
-
 COSTS = torch.tensor([0.1, 0.2, 0.8, 3.0], dtype=torch.float64)
 
 
@@ -332,6 +327,18 @@ def test_the_gates_gradient_is_the_estimators(name: str, tau: float) -> None:
     expected = 7 * (multiplier * estimate + (penalty if tau == LOOSE else 0))
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
     assert bool((estimate.abs() > 1e-4).any())
+
+
+def test_a_latent_pays_its_kl_whatever_its_gaussian_gate() -> None:
+    """All pass something until the training ends: free of KL, they would all close and the images go through noise."""
+    vae, x, controller = _Counted(4), _images(), _controller("gaussian", TIGHT, hit=True)
+    controller.gates.data.fill_(-0.3)
+    total = controller.loss(vae, x, Generator().manual_seed(7)).total.detach()
+    mean, logvar = vae.encode(x)
+    error = float(squared_error(vae.vae.decode(vae.decoded[0]), x).mean().detach())
+    multiplier = float(F.softplus(torch.tensor(1.0)) ** 2)
+    kl = float(kl_per_dim(mean, logvar).mean().detach())
+    assert kl > 0.01 and float(total) == pytest.approx(multiplier * (error - TIGHT) + kl, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

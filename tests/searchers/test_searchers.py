@@ -97,12 +97,7 @@ class TestGecoL0Arm(SearcherContract):
 
 
 class TestGecoOfGaussianGates(SearcherContract):
-    searcher, epochs = GecoL0Arm(start_latent_dim=8, tau=SSE, estimator="gaussian"), 60
-
-    def test_it_closes_half_of_them_or_more(self) -> None:
-        """Its gates are never quite closed, so a factor may lie in two of them."""
-        found = [self.search(seed)[1].latent_dim for seed in self.seeds]
-        assert N_FACTORS in found and max(found) <= N_FACTORS + 1
+    searcher, answer, epochs = GecoL0Arm(start_latent_dim=8, tau=SSE, estimator="gaussian"), N_FACTORS, 60
 
 
 class TestGecoOfL1Gates(SearcherContract):
