@@ -30,11 +30,12 @@ class ALD(Searcher):
     chooses that model (figure 3).
 
     control: what ends removal: `trends`, the paper's, or `loss`, the rule of adaptive rank-reduction autoencoders
-    (2405.13980), which is theirs with decrease = 1, patience = 1 and removal = "kl" in place of the smallest singular
-    value. It waits until the validation loss -ELBO stagnates, and notes it. While the loss is at or below the noted
-    one, latents go; where it stays above for `window` epochs, those that went last come back, no more go, and the
-    training goes on. stagnation: that the loss falls over `window` epochs by less than this part of what latents are
-    worth, where the paper takes 5 % of the loss itself. The loss is a mean over `patience` epochs.
+    (2405.13980), which is theirs with decrease = 1 and with removal = "kl" in place of the smallest singular value. It
+    waits until the validation loss -ELBO stagnates, and notes it. While the loss is at or below the noted one, latents
+    go; where it stays above for `window` epochs, those that went last come back, no more go, and the training goes on.
+    The loss is a mean over `patience` epochs, so a latent at a time takes `patience` epochs each: start small, or give
+    it a `budget`. stagnation: that the loss falls over `window` epochs by less than this part of what latents are worth
+    (the paper: 5 % of the loss itself, of which the worth of latents may be a small part).
     """
 
     start_latent_dim: Size | None = None
@@ -49,7 +50,7 @@ class ALD(Searcher):
     budget: Positive = 1.0
     retrain: bool = False
     control: Literal["trends", "loss"] = "trends"
-    stagnation: Share = 0.05
+    stagnation: Share = 0.1
 
     def __post_init__(self) -> None:
         if self.control == "loss" and not self.stop_rule:

@@ -273,7 +273,7 @@ def test_it_is_settled_once_its_stop_rule_has_fired() -> None:
 
 # --- control by the loss
 
-BY_LOSS = ALD(start_latent_dim=8, control="loss", removal="kl", decrease=1, patience=1, window=4)
+BY_LOSS = ALD(start_latent_dim=8, control="loss", removal="kl", decrease=1, patience=1, window=4, stagnation=0.05)
 
 
 class LossRun:

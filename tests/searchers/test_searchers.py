@@ -88,7 +88,7 @@ class TestALD(SearcherContract):
 
 class TestALDByTheLoss(SearcherContract):
     # It notes the loss of 12 latents, which is that of 16 / 3: 6 is the smallest size with none above.
-    searcher = ALD(start_latent_dim=12, control="loss", removal="kl", decrease=1, patience=1, window=3)
+    searcher = ALD(start_latent_dim=12, control="loss", removal="kl", decrease=1, patience=1, window=3, stagnation=0.05)
     answer, epochs = 6, 24
 
 
