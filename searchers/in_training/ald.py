@@ -137,7 +137,7 @@ class LossController(Controller):
         self.settings, self.seed, self.no_latents_nll = settings, problem.seed, problem.no_latents_nll
         self.register_buffer("is_open", torch.ones(latent_dim, dtype=torch.bool))
         self.register_buffer("closed_last", torch.zeros(latent_dim, dtype=torch.bool))
-        self.register_buffer("noted", torch.tensor(float("nan"), dtype=torch.float64))
+        self.register_buffer("noted", torch.tensor(float("nan")))
         self.register_buffer("since", torch.tensor(0))
         self.register_buffer("is_over", torch.tensor(False))
 
@@ -154,7 +154,7 @@ class LossController(Controller):
         s, epoch = self.settings, len(history)
         if epoch % s.patience or self.is_over:
             return KEEP_ALL
-        losses = -history["elbo"].rolling(s.patience).mean().to_numpy()
+        losses = -history["elbo"].rolling(s.patience).mean().to_numpy(dtype=np.float32)  # as it is noted
         loss = float(losses[-1])
         if self.noted.isnan():
             worth = self.no_latents_nll - loss

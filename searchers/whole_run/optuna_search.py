@@ -71,9 +71,8 @@ class TPESearch(Searcher):
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         n_trials = self.n_trials or len(space.sizes)
         n_full = n_trials if self.pruner == "none" else min(self.n_startup, n_trials)
-        return [Expected(space.high, epochs)] * n_full + [Expected(space.high, max(1, epochs // 2))] * (
-            n_trials - n_full
-        )
+        ended = Expected(space.high, max(1, epochs // 2))  # half-way, on average
+        return [Expected(space.high, epochs)] * n_full + [ended] * (n_trials - n_full)
 
     def search(self, problem: Problem) -> Choice:
         metrics = DECISION_METRICS if self.objective is None else (self.objective,)
