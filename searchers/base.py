@@ -239,7 +239,8 @@ class Expected(NamedTuple):
     """A training that a search expects to ask for: the size it starts with and its epochs.
 
     certain: True where it comes whatever its results and those of others are, without a controller and from a fresh
-    start: the bench may then train it before the search asks.
+    start: the bench may then train it before the search asks. Certain ones come in this order; there may be more or
+    fewer of the others between them.
     """
 
     latent_dim: int

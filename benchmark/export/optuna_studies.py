@@ -31,7 +31,7 @@ def write_studies(store: ResultsStore, out: Path) -> list[Path]:
     """Writes OUT/optuna.db, for `optuna-dashboard sqlite:///OUT/optuna.db` and `optuna.load_study`.
 
     A study is named by its search's id. Its objectives are the four metrics of the choice among trials, but for those
-    that none of its trainings has. A training without finite values is a failed trial.
+    that none of its trainings has. A training without finite values is a failed trial, one that a pruner ended pruned.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every study
     searches, trials, epochs = store.searches(), store.trials(), store.epochs()
@@ -62,21 +62,24 @@ def _add_study(storage: RDBStorage, search: pd.Series, trials: pd.DataFrame, epo
     sizes = [int(size) for name in ("start_latent_dim", "latent_dim") for size in begun[name]]
     for _, trial in begun.iterrows():
         space = IntDistribution(min(sizes), max(sizes), log=True)
-        curves = epochs.loc[epochs["trial"] == trial["trial"], list(CURVES)]
-        study.add_trial(_trial(trial, metrics, space, curves, trial["trial"] == search["chosen_trial"]))
+        rows = epochs[epochs["trial"] == trial["trial"]]
+        study.add_trial(_trial(trial, metrics, space, rows, trial["trial"] == search["chosen_trial"]))
 
 
 def _trial(
-    trial: pd.Series, metrics: list[str], space: IntDistribution, curves: pd.DataFrame, is_chosen: bool
+    trial: pd.Series, metrics: list[str], space: IntDistribution, rows: pd.DataFrame, is_chosen: bool
 ) -> FrozenTrial:
-    """curves: its rows of `ResultsStore.epochs()`."""
+    """rows: its rows of `ResultsStore.epochs()`."""
     values = [float(trial[metric]) for metric in metrics]
-    is_complete = trial["status"] == "done" and bool(np.isfinite(values).all())
+    state = TrialState.FAIL
+    if trial["status"] == "done" and bool(np.isfinite(values).all()):
+        is_pruned = "ctl_pruned" in rows and rows["ctl_pruned"].iloc[-1] == 1
+        state = TrialState.PRUNED if is_pruned else TrialState.COMPLETE
     attributes = {name: _plain(trial[name]) for name in ("trial", "start_latent_dim", "n_epochs", "train_flops")}
-    attributes |= {f"epochs_{name}": [_plain(value) for value in curves[name]] for name in curves}
+    attributes |= {f"epochs_{name}": [_plain(value) for value in rows[name]] for name in CURVES}
     return create_trial(
-        state=TrialState.COMPLETE if is_complete else TrialState.FAIL,
-        values=values if is_complete else None,
+        state=state,
+        values=values if state == TrialState.COMPLETE else None,
         params={"latent_dim": int(trial["latent_dim"])},
         distributions={"latent_dim": space},
         user_attrs={**attributes, "wall_seconds": _plain(trial["wall_seconds"]), "is_chosen": is_chosen},

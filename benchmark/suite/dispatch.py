@@ -67,7 +67,9 @@ class Dispatch:
         if self._has_ended(item):
             self._claimed.pop(index, None)
             return Offer.ENDED
-        if any(search == item.search for i in self._awaited for asker in self.items[i].askers for search, _ in asker):
+        if not (spec.overlaps() and self._results.url is None) and any(
+            search == item.search for i in self._awaited for asker in self.items[i].askers for search, _ in asker
+        ):
             return Offer.LATER
         number = self._free_number(index)
         if number is None:

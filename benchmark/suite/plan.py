@@ -84,6 +84,11 @@ class SearchSpec:
         """The expected trainings that do not depend on any result."""
         return [training for training in self.expected() if training.certain]
 
+    def overlaps(self) -> bool:
+        """Whether it may go on from some of the trainings that are spread before the last of them has ended."""
+        certain = [training.certain for training in self.expected()]
+        return self.execution == "spread" and certain != sorted(certain, reverse=True)
+
     def identity(self) -> dict[str, Any]:
         """The columns of `ResultsStore.searches()` that are known before the search starts."""
         return {

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
-from searchers.parts.gate_estimators import ESTIMATORS, Estimator
+from searchers.parts.gate_estimators import ESTIMATORS, START, Estimator
 from searchers.parts.objectives import (
     VAE,
     Loss,
@@ -26,7 +26,7 @@ from searchers.quantities import LAST_EPOCHS
 
 # Section IV's values for all its experiments.
 GATE_SHARPNESS = 7.0  # k
-GATE_START = 0.42  # sigma(k * 0.42) = 0.95
+GATE_START = START / GATE_SHARPNESS  # 0.42
 CONSTRAINT_DECAY = 0.99  # alpha
 LAMBDA_START = 1.0
 LAMBDA_BOUNDS = (1e-5, 5.0)
@@ -41,8 +41,9 @@ class GecoL0Arm(Searcher):
     with `baseline_latent_dim` latents (None means half the start, as in section IV-D) sets it, and its cost counts.
     baseline: `elbo` takes a plain VAE's validation error, which a search of this budget reaches early enough to close
     gates; `geco` takes section IV-D's training error at tau = 0. baseline_budget: the baseline's epochs as a share
-    of a full training's. estimator: of the gates' gradient: the paper's `arm`, or one that it is said to outperform
-    (section II-B).
+    of a full training's. estimator: of the gates' gradient: the paper's `arm`, one that it is said to outperform
+    (section II-B), or gates of another kind (`searchers.parts.gate_estimators`). retrain: trains a fresh model of the
+    size found and chooses that. `l1` needs it, as the model found is without the gates that it was trained with.
     """
 
     start_latent_dim: Size | None = None
@@ -51,12 +52,18 @@ class GecoL0Arm(Searcher):
     baseline: Literal["elbo", "geco"] = "elbo"
     baseline_budget: Share = 1.0
     estimator: Estimator = "arm"
+    retrain: bool = False
+
+    def __post_init__(self) -> None:
+        if self.estimator == "l1" and not self.retrain:
+            raise ValueError("retrain is False and estimator l1; expected retrain = true: l1 finds a size, no model")
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         start = self.start_latent_dim or space.high
         gated = Expected(start, epochs)
         baseline = Expected(self._baseline_size(start), self._baseline_epochs(epochs), certain=self.baseline == "elbo")
-        return [gated] if self.tau is not None else [baseline, gated]
+        found = [gated, Expected(start, epochs)] if self.retrain else [gated]
+        return found if self.tau is not None else [baseline, *found]
 
     def _baseline_size(self, start: int) -> int:
         return self.baseline_latent_dim or max(2, start // 2)
@@ -68,7 +75,10 @@ class GecoL0Arm(Searcher):
         start = self.start_latent_dim or problem.space.high
         tau = self.tau if self.tau is not None else self._baseline_error(problem, self._baseline_size(start))
         trial = problem.train(start, GecoController(start, tau, estimator=self.estimator))
-        return Choice(trial, settled=_settled(trial.history, start))
+        settled = _settled(trial.history, start, ESTIMATORS[self.estimator].counts)
+        if self.retrain and np.isfinite(trial.history["train_loss"].iloc[-1]):  # else it found no size
+            trial = problem.train(max(2, trial.latent_dim))
+        return Choice(trial, settled=settled)
 
     def _baseline_error(self, problem: Problem, n: int) -> float:
         """The error of a baseline with n latents. Raises FloatingPointError if its training diverged."""
@@ -80,21 +90,22 @@ class GecoL0Arm(Searcher):
         return float(errors.mean())
 
 
-def _settled(history: pd.DataFrame, start: int) -> bool:
-    """Whether gates have closed, as many in each of the last epochs, and none is on its way.
+def _settled(history: pd.DataFrame, start: int, mass_counts: bool) -> bool:
+    """Whether gates have closed, as many in each of the last epochs, and none is on its way where the mass tells.
 
     None closes before the bound on the error is met.
     """
     open_gates, mass = history["ctl_open_gates"].tail(LAST_EPOCHS), history["ctl_gate_mass"].iloc[-1]
     is_stable = len(open_gates) == LAST_EPOCHS and open_gates.nunique() == 1
-    return bool(is_stable and open_gates.iloc[-1] < start and abs(mass - open_gates.iloc[-1]) < 0.5)
+    is_near = not mass_counts or abs(mass - open_gates.iloc[-1]) < 0.5
+    return bool(is_stable and open_gates.iloc[-1] < start and is_near)
 
 
 class GecoController(Controller):
     """Algorithm 1 as one differentiable loss, without a host synchronisation.
 
     gated: False trains with GECO's multiplier alone, every gate open. estimator: a name in `ESTIMATORS`.
-    Whichever it is, the gates learn from lambda' E and the expected number of open gates, and not from the KL term.
+    Whichever it is, the gates learn from lambda' E and their own penalty, and not from the KL term.
     """
 
     hit: Tensor
@@ -139,7 +150,7 @@ class GecoController(Controller):
         multiplier = F.softplus(self.raw_lambda).square()
         # lambda is maximised, so its gradient is flipped; the added term's value is 0.
         total = multiplier.detach() * smoothed - (multiplier - multiplier.detach()) * smoothed.detach()
-        in_use = (gates > 0).to(kl.dtype)
+        in_use = (gates != 0).to(kl.dtype)
         total = total + (kl * in_use).sum() / len(x) / in_use.sum().clamp(min=1)  # line 22
 
         satisfied = constraint.detach() <= 0
@@ -163,6 +174,7 @@ class GecoController(Controller):
     def after_step(self, vae: VAE) -> None:
         # A clamp in the loss would have no gradient outside its range and hold lambda there for ever.
         self.raw_lambda.clamp_(*self.raw_bounds)
+        self.gates.clamp_(min=self.estimator.lowest)
 
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         self._hit_rate = float(self.hit_rate_sum / self.steps)

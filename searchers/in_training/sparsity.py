@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,9 @@ class Sparsity(Searcher):
     var(mean_j) < max_mean_variance and mean(var_j) > min_variance_mean over the validation data (in the paper's table I
     1e-4, and 0.96 or more). If fewer than two are active at the end, the two with the highest KL stay, since no smaller
     size can be trained.
+    reading: of the active set: `variances`, those bounds; or `soft-count`, the n0 - sum_j mean(var_j) latents, rounded
+    up, of the smallest mean(var_j): what FONDUE's criterion (2209.12806) leaves of n0 latents. It is too low by the sum
+    over the latents in use, so by one or more where there are many.
     wait: the share of the epochs before which none is removed; None does not wait. An active set that is stable early
     may lack latents that are learned late (docs/learning.md).
     """
@@ -27,6 +31,7 @@ class Sparsity(Searcher):
     max_mean_variance: Positive = 0.01
     min_variance_mean: Positive = 0.9
     wait: Share | None = None
+    reading: Literal["variances", "soft-count"] = "variances"
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         return [Expected(self.start_latent_dim or space.high, epochs)]
@@ -52,6 +57,10 @@ class SparsityController(Controller):
         self._traces: dict[str, float] = {}
 
     def _active(self, epoch: pd.Series) -> tuple[int, ...]:
+        if self.settings.reading == "soft-count":
+            variances = np.asarray(epoch["latent_variance_mean"])
+            count = max(0, int(np.ceil(len(variances) - variances.sum())))
+            return tuple(sorted(np.argsort(variances, kind="stable")[:count].tolist()))
         off = epoch["latent_mean_variance"] < self.settings.max_mean_variance
         noise = epoch["latent_variance_mean"] > self.settings.min_variance_mean
         return tuple(np.flatnonzero(~(off & noise)).tolist())

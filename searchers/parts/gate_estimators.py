@@ -1,11 +1,12 @@
-"""Estimators of d E[f(v)] / d logits for stochastic gates v: ARM and the alternatives that 2003.10901, II-B names."""
+"""Gates v on the latents and estimators of d E[f(v)] / d logits: ARM and what 2003.10901, II-B sets it against."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from searchers.parts.gates import antithetic_gates, arm_gradient
@@ -17,18 +18,25 @@ ErrorOf = Callable[[Tensor], Tensor]
 CONCRETE_TEMPERATURE = 2 / 3
 CONCRETE_LOW, CONCRETE_HIGH = -0.1, 1.1
 
+START = 2.94  # the logit that gates start at: sigma(2.94) = 0.95 (2003.10901, section IV)
+
 
 class GateEstimator(ABC):
     """One way to learn gates' logits from the error f(v) of gates drawn by u ~ U(0, 1)^n.
 
     The estimate is `gradient` plus what backpropagation from f through `gates` to the logits gives, and either may be
     nothing. Shapes: logits, u and gates [n], errors scalar; or [N, n] and [N, 1], N draws at once. Whatever the
-    estimator, a latent stays in the finished model where its logit is above 0.
+    estimator, a latent stays in the finished model where its logit is above 0, and its gate counts as 1 there.
+
+    lowest: logits are kept from falling below. counts: whether the penalty's sum is the expected number of open gates.
     """
+
+    lowest: ClassVar[float] = -math.inf
+    counts: ClassVar[bool] = True
 
     @abstractmethod
     def gates(self, logits: Tensor, u: Tensor) -> Tensor:
-        """The gates in use, in [0, 1]; with a graph to the logits only where the estimate goes through it."""
+        """The gates in use; with a graph to the logits only where the estimate goes through it."""
 
     def gradient(self, logits: Tensor, u: Tensor, error: Tensor, baseline: Tensor, error_of: ErrorOf) -> Tensor:
         """The part [n] of the estimate that does not come by backpropagation; by default there is none.
@@ -38,7 +46,7 @@ class GateEstimator(ABC):
         return torch.zeros_like(logits)
 
     def penalty(self, logits: Tensor) -> Tensor:
-        """P(v_j > 0) [n], whose sum is the expected number of open gates."""
+        """What each gate costs, [n]: P(v_j > 0), whose sum is the L0 norm expected."""
         return torch.sigmoid(logits)
 
 
@@ -90,10 +98,50 @@ class HardConcrete(GateEstimator):
         return torch.sigmoid(logits - CONCRETE_TEMPERATURE * math.log(-CONCRETE_LOW / CONCRETE_HIGH))
 
 
-Estimator = Literal["arm", "reinforce", "straight-through", "hard-concrete"]
+class Gaussian(GateEstimator):
+    """Gates v ~ N(1, alpha), logits = -log alpha: a variational information bottleneck (Dai et al. 2018, 1802.10399).
+
+    One pass. Unbiased for E[f] of these gates, biased for binary ones. The paper's gate is N(m, alpha m^2); its m is 1
+    here, since the decoder's first layer is as free to scale a latent as m is. Its cost is the KL to N(0, s^2) at the
+    best s^2, log(1 + 1 / alpha) / 2 nats. Open means more signal than noise, alpha < 1: the paper's threshold; the rest
+    of the gates stays as noise until the training ends.
+    """
+
+    counts = False
+
+    def gates(self, logits: Tensor, u: Tensor) -> Tensor:
+        tiny = torch.finfo(u.dtype).eps / 2
+        epsilon: Tensor = torch.special.ndtri(u.clamp(tiny, 1 - tiny))
+        return 1 + torch.exp(-logits / 2) * epsilon
+
+    def penalty(self, logits: Tensor) -> Tensor:
+        return 0.5 * F.softplus(logits)
+
+
+class L1(GateEstimator):
+    """Gates without noise, v = logits / START >= 0, that cost their L1 norm: what L0 is to improve on (2003.10901).
+
+    One pass. Exact for f of these gates, biased for binary ones. A gate is closed at 0, where the projection holds it
+    while f would lose less than its cost. Open gates are shrunk too, which the decoder makes up for: a finished model
+    without them decodes on another scale, so the size found is all that counts.
+    """
+
+    lowest = 0.0
+    counts = False
+
+    def gates(self, logits: Tensor, u: Tensor) -> Tensor:
+        return logits / START
+
+    def penalty(self, logits: Tensor) -> Tensor:
+        return logits / START
+
+
+Estimator = Literal["arm", "reinforce", "straight-through", "hard-concrete", "gaussian", "l1"]
 ESTIMATORS: dict[Estimator, GateEstimator] = {
     "arm": Arm(),
     "reinforce": Reinforce(),
     "straight-through": StraightThrough(),
     "hard-concrete": HardConcrete(),
+    "gaussian": Gaussian(),
+    "l1": L1(),
 }

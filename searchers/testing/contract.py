@@ -70,10 +70,11 @@ class SearcherContract:
     def test_it_expects_what_it_asks_for(self) -> None:
         asked = self.searched[0].asked
         expected = list(self.searcher.expected(self.space, self.epochs, 0))
+        rest = iter(asked)
         for number, training in enumerate(expected):
             if training.certain:
-                got, plain = asked[number : number + 1], Asked(training.latent_dim, training.epochs)
-                assert got == [plain], f"training {number} is certain to be {plain}; it asked for {got}"
+                plain = Asked(training.latent_dim, training.epochs)
+                assert plain in rest, f"training {number} is certain to be {plain}, in that order; it asked for {asked}"
         total = sum(len(trial.history) for trial in self.searched[0].trials)
         guess = sum(training.epochs for training in expected)
         assert guess / 2 <= total <= 2 * guess, (

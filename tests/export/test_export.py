@@ -91,6 +91,21 @@ def test_csv_holds_the_frames_with_arrays_as_json(store: ResultsStore, tmp_path:
                 assert got == expected or (pd.isna(got) and (pd.isna(expected) or expected == "")), column
 
 
+def test_a_training_that_a_pruner_ended_is_a_pruned_trial(tmp_path: Path) -> None:
+    tpe = search("tpe", chosen_trial=0)
+    logged = [*epochs(tpe, [4] * 7, ctl_pruned=0.0), *epochs(tpe, [8] * 2, trial=1, ctl_pruned=0.0)]
+    logged[-1]["ctl_pruned"] = 1.0
+    write_store(tmp_path / "results", [tpe], logged)
+    store = ResultsStore(tmp_path / "results")
+    for trial in (0, 1):
+        folder = store.folder(tpe["search_id"]).trial(trial)
+        folder.finish({**folder.summary(), "status": "done"})
+    assert export(store, "optuna") == 0
+    study = optuna.load_study(study_name=tpe["search_id"], storage=f"sqlite:///{store.path}/export/optuna.db")
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert study.trials[1].values is None and len(study.trials[1].user_attrs["epochs_recon_nll"]) == 2
+
+
 def test_an_optuna_study_is_a_search(store: ResultsStore) -> None:
     assert export(store, "optuna") == 0
     storage = f"sqlite:///{store.path}/export/optuna.db"

@@ -1,5 +1,6 @@
 """ALD-VAE's rules on metric curves made so that each rule fires at a known epoch."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -7,11 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from searchers.base import Decision
-from searchers.in_training.ald import ALD, ALDController
+from searchers.in_training.ald import ALD, ALDController, LossController
+from searchers.parts.objectives import bernoulli_nll, kl_per_dim
 from searchers.quantities import DECISION_METRICS
 from searchers.testing import ToyProblem
+from searchers.testing.model import ToyVAE, toy_images
 
 Curve = Callable[[np.ndarray], np.ndarray]
 
@@ -265,3 +269,106 @@ def test_it_is_settled_once_its_stop_rule_has_fired() -> None:
     before, after = (ald.search(Rising(epochs=epochs)) for epochs in (9, 10))
     assert after.trial.history["ctl_stopped"].iloc[-1] == 1
     assert (before.settled, after.settled) == (False, True)
+
+
+# --- control by the loss
+
+BY_LOSS = ALD(start_latent_dim=8, control="loss", removal="kl", decrease=1, patience=1, window=4, stagnation=0.05)
+
+
+class LossRun:
+    """A controller fed with the loss of each number of open latents, under a model without latents of 100 nats."""
+
+    def __init__(self, settings: ALD, start: int = 8) -> None:
+        problem = ToyProblem()
+        problem.no_latents_nll = 100.0
+        self.controller = LossController(settings, problem, start)
+        self.rows: list[dict[str, object]] = []
+
+    def until(self, last_epoch: int, loss: Callable[[int, int], float]) -> "LossRun":
+        """loss: of the epoch and the number of open latents."""
+        for epoch in range(len(self.rows) + 1, last_epoch + 1):
+            n_open = int(self.controller.open_latents().sum())
+            kl = np.arange(8.0)[::-1]  # the last latent has the lowest KL
+            self.rows.append({"elbo": -loss(epoch, n_open), "latent_kl": kl})
+            assert self.controller.after_epoch(pd.DataFrame(self.rows), None) == Decision()
+        return self
+
+    @property
+    def is_open(self) -> list[bool]:
+        return self.controller.open_latents().tolist()
+
+
+def test_by_loss_nothing_goes_before_it_stagnates() -> None:
+    """It falls by more than 5 % of what latents are worth in four epochs: 4 of 100 - 40."""
+    run = LossRun(BY_LOSS).until(30, lambda epoch, _: 70.0 - epoch)
+    assert all(run.is_open) and np.isnan(run.controller.traces()["noted"])
+    run.until(35, lambda *_: 40.0)  # four epochs after the last fall by more than 3 nats, it is noted, and one goes
+    assert run.controller.traces()["noted"] == 40.0 and sum(run.is_open) < 8
+
+
+def test_by_loss_a_model_worth_nothing_does_not_stagnate() -> None:
+    assert all(LossRun(BY_LOSS).until(40, lambda *_: 100.0).is_open)
+
+
+def test_by_loss_latents_of_the_lowest_kl_go_until_the_loss_stays_above() -> None:
+    """Five latents are needed: the fourth's absence is seen for four epochs, then it comes back and all is over."""
+
+    def loss(epoch: int, n_open: int) -> float:
+        return 40.0 if n_open >= 5 else 41.0
+
+    run = LossRun(BY_LOSS).until(5, loss)
+    assert run.is_open == [True] * 7 + [False]  # noted and the first gone in the first epoch after a full window
+    run.until(8, loss)
+    assert run.is_open == [True] * 4 + [False] * 4
+    assert run.until(11, loss).is_open == [True] * 4 + [False] * 4
+    assert run.until(12, loss).is_open == [True] * 5 + [False] * 3
+    assert run.controller.traces()["removing"] == 0
+    assert run.until(40, lambda *_: 1.0).is_open == [True] * 5 + [False] * 3  # for good
+
+
+def test_by_loss_a_loss_that_comes_back_goes_on() -> None:
+    run = LossRun(BY_LOSS).until(5, lambda *_: 40.0)
+    run.until(8, lambda *_: 41.0)
+    assert sum(run.is_open) == 7
+    run.until(9, lambda *_: 40.0)
+    assert sum(run.is_open) == 6 and run.controller.traces()["removing"] == 1
+
+
+def test_by_loss_several_go_and_come_back_together_above_the_smallest_size() -> None:
+    settings = replace(BY_LOSS, decrease=3, min_latent_dim=3)
+    run = LossRun(settings).until(6, lambda *_: 40.0)
+    assert sum(run.is_open) == 3  # 3, then what is left above the smallest size
+    run.until(10, lambda *_: 41.0)
+    assert run.is_open == [True] * 5 + [False] * 3 and run.controller.traces()["removing"] == 0
+
+
+def test_by_loss_what_is_closed_is_out_of_the_loss() -> None:
+    """The closed latents' heads get no gradient, so one that comes back is what it was."""
+    controller, vae = LossRun(BY_LOSS, start=4).controller, ToyVAE(4, 0)
+    controller.is_open.copy_(torch.tensor([True, False, True, False]))
+    images = toy_images(0)[:16]
+    total = controller.loss(vae, images, torch.Generator().manual_seed(1)).total
+    torch.autograd.backward(total)
+    for head in (vae.mean_head, vae.logvar_head):
+        assert head.weight.grad is not None and head.weight.grad.abs().sum(1).gt(0).tolist() == [
+            True,
+            False,
+            True,
+            False,
+        ]
+    alone = copy.deepcopy(vae)
+    alone.change_latents([0, 2], 0, torch.Generator())
+    mean, logvar = alone.encode(images)
+    noise = torch.empty(16, 4).normal_(generator=torch.Generator().manual_seed(1))[:, [0, 2]]
+    logits = alone.decode(mean + (0.5 * logvar).exp() * noise)
+    expected = bernoulli_nll(logits, images) + kl_per_dim(mean, logvar).sum() / 16
+    torch.testing.assert_close(total, expected)
+
+
+def test_by_loss_it_hands_over_what_is_open() -> None:
+    toy = ToyProblem(epochs=24)
+    choice = replace(BY_LOSS, start_latent_dim=12, window=3).search(toy)
+    sizes = choice.trial.history["latent_dim"].tolist()
+    assert sizes[-1] == choice.latent_dim == 6 and min(sizes) == 5 and choice.settled
+    assert not replace(BY_LOSS, start_latent_dim=12, window=3).search(ToyProblem(epochs=12)).settled

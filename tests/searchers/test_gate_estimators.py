@@ -1,4 +1,4 @@
-"""ARM's alternatives against exact enumeration: which are unbiased, how noisy they are, how far off the others are."""
+"""ARM's alternatives against exact enumeration and closed forms: which are unbiased, how noisy and how far off."""
 
 import itertools
 import math
@@ -14,8 +14,8 @@ from benchmark.backbones.vae import VAE
 from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError
 from searchers.in_training.geco_l0arm import GATE_SHARPNESS, GecoController, GecoL0Arm
-from searchers.parts.gate_estimators import ESTIMATORS
-from searchers.parts.objectives import reparameterise, squared_error
+from searchers.parts.gate_estimators import ESTIMATORS, START
+from searchers.parts.objectives import kl_per_dim, reparameterise, squared_error
 
 Function = Callable[[Tensor], Tensor]
 Record = Callable[[str, object], None]
@@ -25,7 +25,8 @@ N_DRAWS = 200_000
 LOGITS = torch.tensor([-1.2, -0.3, 0.4, 1.5], dtype=torch.float64)
 GATE_VECTORS = torch.tensor(list(itertools.product((0.0, 1.0), repeat=N_GATES)), dtype=torch.float64)  # [16, 4]
 WEIGHTS = 0.5 * torch.randn(N_GATES, 6, generator=Generator().manual_seed(3), dtype=torch.float64)
-NAMES = ("arm", "reinforce", "straight-through", "hard-concrete")
+COUNTING = ("arm", "reinforce", "straight-through", "hard-concrete")  # their penalty is a number of gates
+NAMES = (*COUNTING, "gaussian", "l1")
 ONE_PASS = NAMES[1:]
 
 
@@ -70,7 +71,11 @@ def variance(estimates: Tensor) -> float:
 def test_the_choices() -> None:
     assert tuple(ESTIMATORS) == NAMES and GecoL0Arm().estimator == "arm"
     for name in NAMES:
-        assert from_mapping(GecoL0Arm, {"estimator": name}, "searchers.geco-l0arm").estimator == name
+        settings = {"estimator": name, "retrain": name == "l1"}
+        assert from_mapping(GecoL0Arm, settings, "searchers.geco-l0arm").estimator == name
+        assert ESTIMATORS[name].counts is (name in COUNTING)
+    with pytest.raises(InputError, match="retrain is False and estimator l1; expected retrain = true"):
+        from_mapping(GecoL0Arm, {"estimator": "l1"}, "searchers.geco-l0arm")
     with pytest.raises(
         InputError, match="unknown estimator 'gumbel'; expected one of arm, reinforce, straight-through, h"
     ):
@@ -144,10 +149,93 @@ def test_hard_concrete_is_unbiased_for_its_own_gates_only(record_property: Recor
     assert bool((standard_errors(fresh, binary).abs() > 20).all())
 
 
+# --- gates that are not binary, by closed forms
+
+ALPHA = torch.exp(-LOGITS)  # the Gaussian gates' variances
+
+
+def test_gaussian_gates_have_their_variances() -> None:
+    u = torch.rand(N_DRAWS, N_GATES, generator=Generator().manual_seed(4), dtype=torch.float64)
+    gates = ESTIMATORS["gaussian"].gates(LOGITS, u)
+    assert bool(((gates.mean(0) - 1).abs() < 4 * (ALPHA / N_DRAWS).sqrt()).all())
+    assert bool(((gates.var(0) / ALPHA - 1).abs() < 4 * math.sqrt(2 / N_DRAWS)).all())
+
+
+def test_gaussian_gates_survive_the_ends_of_u() -> None:
+    gates = ESTIMATORS["gaussian"].gates(torch.zeros(2), torch.tensor([0.0, 1.0]))
+    assert bool(gates.isfinite().all()) and 4 < float(gates.max()) < 8
+
+
+def test_gaussian_penalty_is_the_least_kl_over_the_priors_variance() -> None:
+    """The prior N(0, s^2) whose s^2 is best for a gate is one of these, a thousandth apart."""
+    variances = torch.linspace(-4, 6, 10_001, dtype=torch.float64).exp()[:, None]
+    gate, prior = torch.distributions.Normal(1.0, ALPHA.sqrt()), torch.distributions.Normal(0.0, variances.sqrt())
+    least = torch.distributions.kl_divergence(gate, prior).min(0).values
+    torch.testing.assert_close(ESTIMATORS["gaussian"].penalty(LOGITS), least, rtol=0, atol=1e-6)
+    assert bool((ESTIMATORS["gaussian"].penalty(LOGITS) < least + 1e-12).all())
+
+
+COSTS = torch.tensor([0.1, 0.2, 0.8, 3.0], dtype=torch.float64)
+
+
+def bowl(v: Tensor) -> Tensor:
+    """sum_j COSTS_j (v_j - 1)^2, [N, 1]: E is COSTS_j alpha_j of Gaussian gates."""
+    return (COSTS * (v - 1).square()).sum(-1, keepdim=True)
+
+
+def test_gaussian_is_unbiased_for_its_own_gates_only() -> None:
+    estimates, own = draws("gaussian", bowl, seed=11), -COSTS * ALPHA
+    assert bool((standard_errors(estimates, own).abs() < 4).all())
+    assert bool((standard_errors(-estimates, own).abs() > 50).all())
+    binary = exact(bowl)[1]  # d/d logits of COSTS (1 - sigma) is -COSTS sigma (1 - sigma)
+    p = torch.sigmoid(LOGITS)
+    torch.testing.assert_close(binary, -COSTS * p * (1 - p))
+    assert bool((standard_errors(estimates, binary).abs() > 20).all())
+
+
+def test_l1_is_exact_for_its_own_gates_and_biased_for_binary_ones(record_property: Record) -> None:
+    estimates = draws("l1", bowl)
+    torch.testing.assert_close(estimates.mean(0), 2 * COSTS * (LOGITS / START - 1) / START)
+    assert variance(estimates) < 1e-20
+    bias = draws("l1", curved).mean(0) - exact(curved)[1]
+    record_property("bias of l1", bias.tolist())
+    assert float(bias.abs().max()) > 0.05
+
+
+def optimum(name: str) -> Tensor:
+    """The logits at which E[bowl] plus the gates' own cost is least, by Adam from where all gates start."""
+    estimator, leaf = ESTIMATORS[name], torch.full((N_GATES,), START, dtype=torch.float64, requires_grad=True)
+    u = (torch.arange(1000, dtype=torch.float64) + 0.5)[:, None] / 1000  # evenly spaced draws
+    optimizer = torch.optim.Adam([leaf], lr=0.02)
+    for _ in range(3000):
+        optimizer.zero_grad()
+        loss = bowl(estimator.gates(leaf, u.expand(-1, N_GATES))).mean() + estimator.penalty(leaf).sum()
+        loss.backward()
+        optimizer.step()
+        leaf.data.clamp_(min=estimator.lowest)
+    return leaf.detach()
+
+
+def test_l1_shrinks_by_a_soft_threshold() -> None:
+    """v = max(0, 1 - 1 / (2 COSTS)): what stays is shrunk as well, which an L0 norm does not do."""
+    expected = (1 - 1 / (2 * COSTS)).clamp(min=0)
+    gates = optimum("l1") / START
+    torch.testing.assert_close(gates, expected, rtol=0, atol=1e-4)
+    assert (gates > 0).tolist() == [False, False, True, True] and 0.3 < float(gates[2]) < 0.4
+
+
+def test_gaussian_noise_at_the_optimum() -> None:
+    """COSTS = 1 / (2 alpha (1 + alpha)): a gate stays open that is worth more than a quarter of a nat."""
+    logits = optimum("gaussian")
+    expected = -((torch.sqrt(1 + 2 / COSTS) - 1) / 2).log()
+    torch.testing.assert_close(logits, expected, rtol=0, atol=0.02)
+    assert (logits > 0).tolist() == (COSTS > 0.25).tolist() == [False, False, True, True]
+
+
 # --- the gates drawn
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COUNTING)
 def test_penalty_is_the_probability_of_an_open_gate(name: str) -> None:
     u = torch.rand(N_DRAWS, N_GATES, generator=Generator().manual_seed(4), dtype=torch.float64)
     gates = ESTIMATORS[name].gates(LOGITS, u)
@@ -241,6 +329,18 @@ def test_the_gates_gradient_is_the_estimators(name: str, tau: float) -> None:
     assert bool((estimate.abs() > 1e-4).any())
 
 
+def test_a_latent_pays_its_kl_whatever_its_gaussian_gate() -> None:
+    """All pass something until the training ends: free of KL, they would all close and the images go through noise."""
+    vae, x, controller = _Counted(4), _images(), _controller("gaussian", TIGHT, hit=True)
+    controller.gates.data.fill_(-0.3)
+    total = controller.loss(vae, x, Generator().manual_seed(7)).total.detach()
+    mean, logvar = vae.encode(x)
+    error = float(squared_error(vae.vae.decode(vae.decoded[0]), x).mean().detach())
+    multiplier = float(F.softplus(torch.tensor(1.0)) ** 2)
+    kl = float(kl_per_dim(mean, logvar).mean().detach())
+    assert kl > 0.01 and float(total) == pytest.approx(multiplier * (error - TIGHT) + kl, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_gates_are_open_and_still_until_the_first_hit(name: str) -> None:
     vae, x, controller = _Counted(4), _images(), _controller(name, TIGHT, hit=False)
@@ -299,16 +399,18 @@ def test_closes_the_latents_that_nothing_needs(
 ) -> None:
     vae, controller, images = trained[name]
     assert all(bool(p.isfinite().all()) for p in [*vae.parameters(), *controller.parameters()])
-    kept = controller.open_latents()
-    assert controller.hit and int(kept.sum()) == FACTORS
+    assert controller.hit and int(controller.open_latents().sum()) == FACTORS
+    kept = controller.open_latents().float()
+    if name == "l1":  # whose decoder is used to its gates
+        kept *= GATE_SHARPNESS * controller.gates.detach() / START
 
     def error(gates: Tensor) -> float:
         z = reparameterise(*vae.encode(images), Generator().manual_seed(5)).detach()
         return float(squared_error(vae.decode(z * gates), images).mean().detach())
 
-    assert error(kept.float()) < 1.5 * TAU  # the finished model, with its gates hard
+    assert error(kept) < 1.5 * TAU  # the finished model, with its gates hard
     for latent in kept.nonzero().flatten().tolist():  # and it needs both
-        assert error(kept.float().index_fill(0, torch.tensor(latent), 0.0)) > 2 * TAU
+        assert error(kept.index_fill(0, torch.tensor(latent), 0.0)) > 2 * TAU
 
 
 def test_straight_through_leaves_its_gates_undecided(

@@ -52,6 +52,14 @@ class TestTPE(TestRandom):
     searcher = TPESearch(n_trials=6)
 
 
+class TestTPEWithMedianPruner(SearcherContract):
+    searcher = TPESearch(n_trials=8, n_startup=3, objective="elbo", pruner="median")
+
+
+class TestTPEWithHyperband(SearcherContract):
+    searcher = TPESearch(n_trials=8, n_startup=3, objective="elbo", pruner="hyperband")
+
+
 class TestTolerance(SearcherContract):
     searcher, answer = Tolerance(), OPTIMUM
 
@@ -65,6 +73,10 @@ class TestHalving(SearcherContract):
     searcher, answer = Halving(), OPTIMUM
 
 
+class TestAsynchronousHalving(SearcherContract):
+    searcher = Halving(asynchronous=True)
+
+
 class TestALD(SearcherContract):
     # 32 - 5 after epoch 5; the silhouette rises with that, so - 1 after epoch 10
     searcher, answer = ALD(), 26
@@ -74,8 +86,26 @@ class TestALD(SearcherContract):
         assert ids[0] != ids[1]
 
 
+class TestALDByTheLoss(SearcherContract):
+    # It notes the loss of 12 latents, which is that of 16 / 3: 6 is the smallest size with none above.
+    searcher = ALD(start_latent_dim=12, control="loss", removal="kl", decrease=1, patience=1, window=3, stagnation=0.05)
+    answer, epochs = 6, 24
+
+
 class TestGecoL0Arm(SearcherContract):
     searcher, answer, epochs = GecoL0Arm(start_latent_dim=8, tau=SSE), N_FACTORS, 60
+
+
+class TestGecoOfGaussianGates(SearcherContract):
+    searcher, answer, epochs = GecoL0Arm(start_latent_dim=8, tau=SSE, estimator="gaussian"), N_FACTORS, 60
+
+
+class TestGecoOfL1Gates(SearcherContract):
+    searcher, answer, epochs = GecoL0Arm(start_latent_dim=8, tau=SSE, estimator="l1", retrain=True), N_FACTORS, 60
+
+    def test_it_trains_the_size_found_anew(self) -> None:
+        toy, choice = self.searched
+        assert [asked.controller for asked in toy.asked] == ["GecoController", None] and choice.trial is toy.trials[1]
 
 
 class TestSparsity(SearcherContract):
@@ -84,6 +114,10 @@ class TestSparsity(SearcherContract):
 
 class TestSparsityThatWaits(SearcherContract):
     searcher, answer = Sparsity(wait=0.75), OPTIMUM
+
+
+class TestSparsityBySoftCount(SearcherContract):
+    searcher, answer = Sparsity(reading="soft-count"), OPTIMUM  # 32 - 8 x 0.1 - 24 x 0.99 = 7.4
 
 
 class TestNested(SearcherContract):
@@ -235,6 +269,9 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("random", {"n_trials": 0}, "n_trials"),
         ("tpe", {"n_trials": 0}, "n_trials"),
         ("tpe", {"n_startup": 0}, "n_startup"),
+        ("tpe", {"pruner": "median"}, "pruner"),
+        ("tpe", {"objective": "kl"}, "objective"),
+        ("tpe", {"wait": 0.0}, "wait"),
         ("tolerance", {"order": "up"}, "order"),
         ("halving", {"reduction_factor": 1}, "reduction_factor"),
         ("ald", {"start_latent_dim": 1}, "start_latent_dim"),
@@ -247,18 +284,23 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("ald", {"slow_window": 0}, "slow_window"),
         ("ald", {"removal": "worst"}, "removal"),
         ("ald", {"budget": 0.0}, "budget"),
+        ("ald", {"control": "error"}, "control"),
+        ("ald", {"control": "loss", "stop_rule": False}, "stop_rule"),
+        ("ald", {"stagnation": 0.0}, "stagnation"),
         ("ald", {"budget": math.inf}, "budget"),
         ("geco-l0arm", {"start_latent_dim": 1}, "start_latent_dim"),
         ("geco-l0arm", {"baseline_latent_dim": 1}, "baseline_latent_dim"),
         ("geco-l0arm", {"baseline": "vae"}, "baseline"),
         ("geco-l0arm", {"baseline_budget": 0.0}, "baseline_budget"),
         ("geco-l0arm", {"tau": 0.0}, "tau"),
+        ("geco-l0arm", {"estimator": "l1"}, "retrain"),
         ("geco-l0arm", {"tau": math.nan}, "tau"),
         ("sparsity", {"start_latent_dim": 1}, "start_latent_dim"),
         ("sparsity", {"stable_epochs": 0}, "stable_epochs"),
         ("sparsity", {"max_mean_variance": 0.0}, "max_mean_variance"),
         ("sparsity", {"min_variance_mean": math.nan}, "min_variance_mean"),
         ("sparsity", {"wait": 1.5}, "wait"),
+        ("sparsity", {"reading": "kl"}, "reading"),
     ],
 )
 def test_setting_out_of_range(name: str, settings: dict[str, Any], setting: str) -> None:

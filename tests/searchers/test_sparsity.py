@@ -65,3 +65,14 @@ def test_sparsity_answers_two_where_fewer_latents_are_in_use() -> None:
     assert choice.trial.history["ctl_active"].tolist() == [32] * 2 + [1] * 10
     assert choice.trial.history["latent_dim"].tolist() == [32] * 11 + [2]
     assert choice.latent_dim == 2 and choice.settled is True
+
+
+def test_the_soft_count_is_rounded_up_and_takes_the_smallest_variances() -> None:
+    """5 - (0.3 + 0.9 + 0.2 + 1.0 + 1.01) = 1.59; by the two bounds a latent of variance 0.9 is in use too."""
+    variances = np.array([0.3, 0.9, 0.2, 1.0, 1.01])
+    row = {"latent_dim": 5, "latent_mean_variance": np.zeros(5), "latent_variance_mean": variances}
+    kept = {}
+    for reading in ("soft-count", "variances"):
+        controller = SparsityController(Sparsity(stable_epochs=1, reading=reading), epochs=6)
+        kept[reading] = controller.after_epoch(pd.DataFrame([row]), None).keep
+    assert kept == {"soft-count": (0, 2), "variances": (0, 1, 2)}

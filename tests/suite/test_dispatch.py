@@ -26,6 +26,8 @@ backbone = {name = "mlp", hidden = [8]}
 resources = {max_retries = 2}
 space = {sizes = [2, 4]}
 searchers."grid@again" = {sizes = [4, 8]}
+searchers."halving@asha" = {reduction_factor = 2, asynchronous = true}
+searchers.halving = {reduction_factor = 2}
 training = {epochs = 2}
 """
 LOST = Death("its node was lost", lost=True)
@@ -63,8 +65,9 @@ class Suite:
         seeds: tuple[int, ...] = (0,),
         execution: str = "sequential",
         on_nodes: bool = False,
+        sizes: str = "2, 4",
     ) -> None:
-        protocol = parse_protocol(PROTOCOL, "tiny")
+        protocol = parse_protocol(PROTOCOL.replace("2, 4", sizes), "tiny")
         self.specs = plan(protocol, "data", searchers.split(), seeds, execution=execution)
         self.results = Results(results)
         self.folders = [SearchFolder(self.results.path / "searches" / spec.search_id) for spec in self.specs]
@@ -126,6 +129,16 @@ def test_a_training_of_two_searches_is_done_once_and_both_wait(tmp_path: Path) -
     assert not suite.end(first) and suite.offer(suite.item(0)).claim_number == 1
     assert suite.offer(suite.item(1)) is Offer.LATER and suite.offer(suite.item(2)).claim_number == 1
     assert not suite.end(last) and suite.offer(suite.item(1)).claim_number == 1
+
+
+@pytest.mark.parametrize("at_url", [False, True])
+def test_an_asynchronous_search_starts_beside_its_trainings(tmp_path: Path, at_url: bool) -> None:
+    """The synchronous one asks for the same and waits; at a URL no search sees a training before it is published."""
+    results = f"file://{tmp_path / 'store'}" if at_url else tmp_path
+    suite = Suite(results, "halving@asha halving", execution="spread", sizes="2, 4, 8")
+    assert len(suite.ahead) == (6 if at_url else 3)
+    first, second = (suite.offer(suite.item(search)) for search in range(2))
+    assert second is Offer.LATER and (first is Offer.LATER if at_url else first.claim_number == 1)
 
 
 def test_an_epoch_is_shown_in_every_search_that_asks_for_it(tmp_path: Path) -> None:

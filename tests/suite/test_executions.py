@@ -127,6 +127,16 @@ def test_spread_by_two_commands_at_once(work: Path, plain: ResultsStore) -> None
     assert len(_done_ahead(work / "spread")) == len(_done_ahead(work / "plain")) == len(wanted) < len(plain.trials())
 
 
+def test_asynchronous_halving_is_the_same_on_two_workers(work: Path) -> None:
+    """It goes on from first trainings while a worker does others, in the order that the seed gives."""
+    settings = ["--set", "searchers.halving.asynchronous=true", "--set", "searchers.halving.reduction_factor=2"]
+    alone = _run(work, *_command("alone", *settings, searchers="halving"))
+    spread = _run(work, *_command("both", *settings, "--execution", "spread", "--jobs", "2", searchers="halving"))
+    _assert_same(spread, alone, "halving")
+    trials = alone.trials()
+    assert trials.groupby("seed")["n_epochs"].apply(lambda own: (own == EPOCHS // 2).sum()).min() >= 4  # one goes on
+
+
 def test_each_search_is_charged_in_full(plain: ResultsStore) -> None:
     trials, epochs = plain.trials(), plain.epochs()
     for search_id, search in plain.searches().set_index("search_id").iterrows():

@@ -1,6 +1,8 @@
-"""Successive halving: how epochs are shared out, and which sizes go on."""
+"""Successive halving, synchronous and not: how epochs are shared out, and which sizes go on when."""
 
+import itertools
 import math
+import random
 
 import pytest
 from curve_problem import CurveProblem
@@ -77,3 +79,66 @@ def test_of_sizes_that_are_worth_nothing_none_is_shown() -> None:
     toy = CurveProblem(lambda size, _: 1 + 0.001 * size)
     choice = Halving().search(toy)
     assert choice.latent_dim == 2 and choice.evidence and not choice.evidence.is_shown
+
+
+# --- asynchronous
+
+ASHA = Halving(asynchronous=True)
+
+
+def test_a_size_goes_on_as_soon_as_it_is_among_the_best_third_so_far() -> None:
+    """In the order of seed 0, 32 is the best of the first three and of the first four, and 8 of all."""
+    order = random.Random(0).sample((2, 4, 8, 16, 32), 5)
+    assert order == [16, 32, 2, 4, 8]
+    early = {16: 0.5, 32: 0.3, 2: 0.9, 4: 0.4, 8: 0.2}
+    toy = CurveProblem(lambda size, age: (LATE if age == EPOCHS else early)[size], epochs=EPOCHS)
+    choice = ASHA.search(toy)
+    steps = [(asked.latent_dim, asked.epochs, asked.continues) for asked in toy.asked]
+    first = [(size, 4, False) for size in order]
+    assert steps == [*first[:3], (32, 8, True), *first[3:], (8, 8, True)]
+    assert choice.latent_dim == 8 and choice.pareto == ()
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_promotions_are_those_of_the_definition(factor: int) -> None:
+    """Whatever the losses: who goes on is among the best 1 / factor then, and no one who is waits."""
+    rng = random.Random(1)
+    n_promoted = 0
+    for _ in range(40):
+        sizes = tuple(range(2, 2 + rng.randint(1, 12)))
+        loss = {(size, rung): rng.random() for size in sizes for rung in range(5)}
+        ends = sorted({max(1, round(27 / factor**k)) for k in range(5)})
+        toy = CurveProblem(lambda size, age, loss=loss, ends=ends: loss[size, ends.index(age)], sizes, epochs=27)
+        toy.seed = rng.randint(0, 99)
+        Halving(factor, asynchronous=True).search(toy)
+        rungs: dict[int, list[int]] = {}  # the sizes that have reached each age, in order
+        ages = sorted({training.age for training in toy.trainings})
+        for asked, training in zip(toy.asked, toy.trainings, strict=True):
+            waiting = set()
+            for age, higher in itertools.pairwise(ages):
+                reached = sorted((loss[size, ends.index(age)], size) for size in rungs.get(age, ()))
+                best = {size for _, size in reached[: len(reached) // factor]}
+                waiting |= {(age, size) for size in best - set(rungs.get(higher, ()))}
+            started = (training.age - asked.epochs, asked.latent_dim)
+            assert started in waiting if asked.continues else not waiting
+            rungs.setdefault(training.age, []).append(asked.latent_dim)
+            n_promoted += asked.continues
+        assert sorted(rungs[ages[0]]) == list(sizes)
+    assert n_promoted > 40
+
+
+def test_asynchronous_halving_of_five_sizes_costs_less_where_no_early_one_is_beaten() -> None:
+    """The first rung and one full training: 350 of the grid's 750 epochs, where halving takes 450."""
+    toy = CurveProblem(lambda size, _: 0.0 if size == 2 else 0.5, epochs=150)  # 2 is among the first three
+    ASHA.search(toy)
+    assert sum(asked.epochs for asked in toy.asked) == 350
+    assert [one.epochs for one in ASHA.expected(toy.space, 150, 0)] == [asked.epochs for asked in toy.asked]
+
+
+def test_asynchronously_a_size_that_has_diverged_does_not_go_on() -> None:
+    early = dict.fromkeys(LATE, math.nan) | {8: 0.1}
+    toy = CurveProblem(lambda size, age: (LATE if age == EPOCHS else early)[size], epochs=EPOCHS)
+    choice = ASHA.search(toy)
+    assert [asked.latent_dim for asked in toy.asked if asked.continues] == [8] and choice.latent_dim == 8
+    with pytest.raises(ValueError, match="none of 5 trainings has finite metrics"):
+        ASHA.search(CurveProblem(lambda *_: math.nan))

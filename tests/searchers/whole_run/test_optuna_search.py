@@ -1,6 +1,8 @@
-"""Random and TPE search: which sizes are drawn."""
+"""Random and TPE search: which sizes are drawn, and which trainings are ended early."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import optuna
@@ -9,6 +11,7 @@ from optuna.samplers import RandomSampler
 
 from searchers.base import SearchSpace
 from searchers.testing import ToyProblem
+from searchers.testing.problem import OPTIMUM
 from searchers.whole_run.optuna_search import RandomSearch, TPESearch
 
 
@@ -51,3 +54,60 @@ def test_tpe_learns_from_what_it_is_told() -> None:
     TPESearch(n_trials=30, n_startup=10).search(toy)
     octaves = [abs(math.log2(asked.latent_dim / toy.optimum)) for asked in toy.asked]
     assert np.mean(octaves[10:]) < 0.7 * np.mean(octaves[:10])
+
+
+PRUNED = TPESearch(n_trials=12, n_startup=3, objective="elbo", pruner="median", wait=0.25)
+
+
+def _distance(size: int) -> float:
+    """What the toy's ELBO loses at this size, at any epoch."""
+    return abs(math.log2(size / OPTIMUM))
+
+
+def test_the_median_pruner_ends_what_is_worse_than_the_median_of_those_before() -> None:
+    ended = []
+    for seed in range(3):
+        toy = ToyProblem(seed=seed, epochs=12)
+        choice = PRUNED.search(toy)
+        completed: list[float] = []
+        for trial in toy.trials:
+            loss = _distance(trial.latent_dim)
+            is_worse = len(completed) >= 3 and loss > np.median(completed)
+            assert len(trial.history) == (3 if is_worse else 12)
+            assert trial.history["ctl_pruned"].tolist() == [0.0] * (len(trial.history) - 1) + [float(is_worse)]
+            ended += [trial] if is_worse else []
+            completed += [] if is_worse else [loss]
+        assert len(choice.trial.history) == 12 and _distance(choice.latent_dim) == min(completed)
+        assert choice.pareto == ()  # it has not compared all of its trainings
+    assert len(ended) > 6
+
+
+def test_hyperband_ends_trainings_at_its_rungs_alone() -> None:
+    """Of 27 epochs, from 3 on, they are 3 and 9; a bracket's first training meets none before it."""
+    lengths: list[int] = []
+    for seed in range(3):
+        toy = ToyProblem(seed=seed, epochs=27)
+        choice = TPESearch(n_trials=12, objective="elbo", pruner="hyperband", wait=3 / 27).search(toy)
+        lengths += [len(trial.history) for trial in toy.trials]
+        assert len(toy.trials[0].history) == len(choice.trial.history) == 27
+    assert set(lengths) == {3, 9, 27}
+
+
+def test_without_a_pruner_one_objective_trains_all_in_full() -> None:
+    toy = ToyProblem(epochs=2, space=SearchSpace(2, 512, (2, 512)))
+    choice = TPESearch(n_trials=12, objective="elbo").search(toy)
+    assert {len(trial.history) for trial in toy.trials} == {2} and choice.pareto
+    assert [asked.controller for asked in toy.asked] == [None] * 12  # shared with other searches
+
+
+def test_a_metric_that_falls_is_minimised() -> None:
+    by_nll, by_elbo = (
+        [len(trial.history) for trial in _searched(objective).trials] for objective in ("recon_nll", "elbo")
+    )
+    assert by_nll == by_elbo and min(by_nll) == 3
+
+
+def _searched(objective: Any) -> ToyProblem:
+    toy = ToyProblem(epochs=12)
+    replace(PRUNED, objective=objective).search(toy)
+    return toy
