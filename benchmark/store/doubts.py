@@ -11,6 +11,7 @@ FID_IMAGES_PER_FEATURE, FEWEST_FID_IMAGES = 10, 100
 MOST_NAMED = 10  # searches in a sentence
 NONE_IN_USE = "no latent is in use"
 MOST_LATE_GAIN, STANDARD_ERRORS = 0.01, 2  # a gain counts above this share of what latents are worth and this many SEs
+LEAST_WORTH = 1e-3  # share of the NLL without latents that latents are to be worth
 MOST_COMPONENTS = 256  # the most PCA components that are computed
 
 Row = Mapping[Any, Any]
@@ -97,6 +98,13 @@ def _unshown_choice(search: Row) -> str:
     return f"size {search['latent_dim']:.0f} was chosen by its mean loss alone"
 
 
+def _worth(search: Row) -> str:
+    elbo, nll = known_value(search, "test_elbo"), known_value(search, "no_latents_nll")
+    if elbo is None or nll is None or nll + elbo >= LEAST_WORTH * nll or known_value(search, "test_active_units") == 0:
+        return ""
+    return f"-ELBO {-elbo:.2f} nats against {nll:.2f} of a model without latents"
+
+
 def _late_gain(search: Row) -> str:
     if not _still_learning(search):
         return ""
@@ -124,6 +132,12 @@ DOUBTS = (
         _unused_latents,
         "Latents out of use say nothing about an image, so the size is not what the data need: look at the "
         "reconstructions, train longer or with another network.",
+    ),
+    Doubt(
+        "worth nothing",
+        _worth,
+        "A model without latents explains the test images as well, so no size is shown to be right: the images may "
+        "have no structure, or be too few to learn it.",
     ),
     Doubt("budget too short", _unstable_size, "More epochs may give another size."),
     Doubt(
