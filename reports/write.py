@@ -43,7 +43,10 @@ def _write_tables(analysis: Analysis, out: Path) -> tuple[Path, ...]:
     analysis.comparison.to_csv(table, index=False)
     analysis.verdicts.to_csv(verdicts, index=False)
     markdown.write_text(comparison_page(analysis), encoding="utf-8")
-    return table, verdicts, markdown, *write_latex(analysis, out)
+    known = [] if analysis.truth.empty else [out / "truth.csv"]
+    for path in known:
+        analysis.truth.to_csv(path, index=False)
+    return table, verdicts, *known, markdown, *write_latex(analysis, out)
 
 
 def _sources(groups: Sequence[Group], results: Path | None) -> tuple[Path, ...]:

@@ -35,6 +35,14 @@ DATASETS: dict[str, Entry] = {
         "benchmark.datasets.generated.tiles:load", "generated 28x28 images of one to three white tiles (1812.07238)"
     ),
     "manifold": Entry("benchmark.datasets.generated.manifold:load", "generated 16x16 images of known latent dimension"),
+    "linear": Entry("benchmark.datasets.generated.linear:load", "generated 32x32 images of known principal components"),
+    "sphere": Entry("benchmark.datasets.generated.embedded:load_sphere", "generated 16x16 images on a sphere"),
+    "torus": Entry("benchmark.datasets.generated.embedded:load_torus", "generated 16x16 images on a torus"),
+    "shapes2d": Entry("benchmark.datasets.generated.shapes2d:load", "generated 64x64 images of a shape, five factors"),
+    "shuffled": Entry(
+        "benchmark.datasets.generated.controls:load_shuffled", "a control: another dataset, the pixels of each shuffled"
+    ),
+    "noise": Entry("benchmark.datasets.generated.controls:load_noise", "a control: generated 16x16 images of noise"),
     "folder": Entry(
         "benchmark.datasets.folders.folder:load", "folder:PATH, your own images in class subfolders or flat"
     ),

@@ -78,7 +78,7 @@ class Dataset:
     """A dataset ready to train on. `fingerprint` is a hash of its content; `description` is a line about it.
 
     drawn: the names of the splits that are drawn at random, since the data have no official ones. partition: the number
-    of the draw, see `for_seed`.
+    of the draw, see `for_seed`. truth: the smallest and the largest latent size that is right, where that is known.
     """
 
     name: str
@@ -90,6 +90,7 @@ class Dataset:
     description: str
     drawn: tuple[str, ...] = ()
     partition: int = 0
+    truth: tuple[int, int] | None = None
 
     def for_seed(self, seed: int) -> "Dataset":
         """Returns the dataset in the partition of this seed, one of N_PARTITIONS; all searches of the seed use it.
@@ -157,12 +158,13 @@ def split_dataset(
     classes: Sequence[str] = (),
     notes: Sequence[str] = (),
     train_test: tuple[Tensor, Tensor] | None = None,
+    truth: tuple[int, int] | None = None,
 ) -> Dataset:
     """Makes a dataset without an official split: draws a tenth for testing, and a tenth of the rest for validation.
 
     The drawn rows follow from the seed alone, see `Dataset.for_seed`. The three splits share `images` [N, C, H, W] and
     `labels` [N] without a copy. train_test: rows of partition 0 that the loader has drawn itself, int64: those for
-    training and validation, and those for testing. The other arguments are those of make_dataset.
+    training and validation, and those for testing. truth: see `Dataset`. The other arguments are those of make_dataset.
     """
     _check(name, images, labels)
     if train_test is None:
@@ -176,8 +178,9 @@ def split_dataset(
         fingerprint = fingerprint or _content_hash(*parts)
     test, val, train = (Split(images, labels, rows) for rows in (test_rows, val_rows, train_rows))
     drawn = ("test", "val", "train")
-    description = describe((train, val, test), n_classes, classes, [*_partition_note(drawn), *notes])
-    return Dataset(name, train, val, test, n_classes, fingerprint, description, drawn)
+    known = [] if truth is None else [f"right latent sizes: {truth[0]} to {truth[1]}"]
+    description = describe((train, val, test), n_classes, classes, [*_partition_note(drawn), *notes, *known])
+    return Dataset(name, train, val, test, n_classes, fingerprint, description, drawn, truth=truth)
 
 
 def _partition_note(drawn: Sequence[str]) -> list[str]:

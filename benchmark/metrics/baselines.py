@@ -22,7 +22,7 @@ from benchmark.errors import Damaged
 from benchmark.paths import cache_file
 from benchmark.stages import begin_stage
 from benchmark.store.atomic_files import read_json, write_json
-from benchmark.store.doubts import MOST_COMPONENTS
+from benchmark.store.doubts import LEAST_WORTH, MOST_COMPONENTS
 
 VERSION = 1  # part of the cache key: raise it when a number or the file format changes
 FIT_IMAGES, FIT_BYTES = 5_000, 2**28  # PCA is fitted on at most so many images and bytes of pixels
@@ -32,7 +32,6 @@ BATCH_BYTES = 2**23  # bytes of pixels that are summed at once
 CHUNK = 2048  # pixels of every image that are in memory as float64 at once
 
 MIN_EPOCHS = 3  # `late_gain` needs so many
-MIN_WORTH = 1e-3  # `late_gain` takes latents to be worth at least this share of the NLL without latents
 
 Array = NDArray[np.float64]
 
@@ -100,7 +99,7 @@ def late_gain(history: pd.DataFrame, no_latents_nll: float) -> tuple[float | Non
         return None, None
     tenth = max(1, round(len(loss) / 10))
     second_last, last = loss[-2 * tenth : -tenth], loss[-tenth:]
-    worth = max(no_latents_nll - loss.min(), MIN_WORTH * no_latents_nll)
+    worth = max(no_latents_nll - loss.min(), LEAST_WORTH * no_latents_nll)
     error = math.sqrt((second_last.var(ddof=1) + last.var(ddof=1)) / tenth) if tenth > 1 else None
     return float((second_last.mean() - last.mean()) / worth), None if error is None else float(error / worth)
 

@@ -20,6 +20,7 @@ SEARCH_COLUMNS = (
     *("settled", "n_diverged", "diverged_sizes", "fid_images", "test_fid_images", "n_fid_features"),
     *("estimate", "space", "space_high", "execution", "as_good"),
     *("data", "data_fingerprint", "late_gain", "late_gain_error", "pca_sse", "no_latents_nll", "val_no_latents_nll"),
+    *("true_low", "true_high"),
     *search_flags({}),
 )
 TEXTS = frozenset(

@@ -11,6 +11,7 @@ FID_IMAGES_PER_FEATURE, FEWEST_FID_IMAGES = 10, 100
 MOST_NAMED = 10  # searches in a sentence
 NONE_IN_USE = "no latent is in use"
 MOST_LATE_GAIN, STANDARD_ERRORS = 0.01, 2  # a gain counts above this share of what latents are worth and this many SEs
+LEAST_WORTH = 1e-3  # share of the NLL without latents that latents are to be worth
 MOST_COMPONENTS = 256  # the most PCA components that are computed
 
 Row = Mapping[Any, Any]
@@ -33,9 +34,15 @@ def search_flags(search: Row) -> dict[str, bool | None]:
     still_learning: in the last tenth of the chosen training the validation ELBO rose by more than 1 % of what latents
     are worth, and by more than two standard errors (`late_gain`, `late_gain_error`: see
     `benchmark.metrics.baselines.late_gain`). worse_than_pca: on the test split the squared error is above that of PCA
-    with as many components as the model has latents (`pca_sse`).
+    with as many components as the model has latents (`pca_sse`). worthless: on the test split the model's -ELBO is not
+    lower by 0.1 % than the NLL of a model without latents (`no_latents_nll`).
     """
-    return {**flags(search), "still_learning": _still_learning(search), "worse_than_pca": _worse_than_pca(search)}
+    return {
+        **flags(search),
+        "still_learning": _still_learning(search),
+        "worse_than_pca": _worse_than_pca(search),
+        "worthless": _is_worthless(search),
+    }
 
 
 def doubts(search: Row) -> list[str]:
@@ -97,6 +104,13 @@ def _unshown_choice(search: Row) -> str:
     return f"size {search['latent_dim']:.0f} was chosen by its mean loss alone"
 
 
+def _worthless(search: Row) -> str:
+    if not _is_worthless(search) or known_value(search, "test_active_units") == 0:  # that is said already
+        return ""
+    elbo, nll = search["test_elbo"], search["no_latents_nll"]
+    return f"-ELBO {-elbo:.2f} nats against {nll:.2f} of a model without latents"
+
+
 def _late_gain(search: Row) -> str:
     if not _still_learning(search):
         return ""
@@ -124,6 +138,12 @@ DOUBTS = (
         _unused_latents,
         "Latents out of use say nothing about an image, so the size is not what the data need: look at the "
         "reconstructions, train longer or with another network.",
+    ),
+    Doubt(
+        "worth nothing",
+        _worthless,
+        "A model without latents explains the test images as well, so no size is shown to be right: the images may "
+        "have no structure, or be too few to learn it.",
     ),
     Doubt("budget too short", _unstable_size, "More epochs may give another size."),
     Doubt(
@@ -156,6 +176,13 @@ def _still_learning(search: Row) -> bool | None:
     if search.get("status") != "done" or gain is None:
         return None
     return gain > max(MOST_LATE_GAIN, STANDARD_ERRORS * (error or 0))
+
+
+def _is_worthless(search: Row) -> bool | None:
+    elbo, nll = known_value(search, "test_elbo"), known_value(search, "no_latents_nll")
+    if search.get("status") != "done" or elbo is None or nll is None:
+        return None
+    return nll + elbo < LEAST_WORTH * nll
 
 
 def _worse_than_pca(search: Row) -> bool | None:

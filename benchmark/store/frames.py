@@ -43,7 +43,8 @@ class ResultsStore:
         and test FIDs. late_gain: the rise of the validation ELBO in the last tenth of the chosen training, as a share
         of what latents are worth; late_gain_error: its standard error. pca_sse, no_latents_nll: on the test split, the
         squared error of PCA with latent_dim components (at most 256), and the NLL (nats per image) of the mean training
-        image; val_no_latents_nll: the latter on validation data. space: the sizes to choose from, up to space_high
+        image; val_no_latents_nll: the latter on validation data. true_low, true_high: the smallest and the largest
+        size that is right, where the dataset knows. space: the sizes to choose from, up to space_high
         (none where there is one size only). execution: sequential, spread or stacked trainings; compare wall-clock
         within one kind only. test_draws: of z an image; `test_..._error`: standard errors over them; test_fid_samples:
         generated images behind test_fid_gen; fid_real, test_fid_real: the FID of as many real training images in their

@@ -304,6 +304,8 @@ class _Data:
 def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
     spec, folder = task.spec, SearchFolder(task.path)
     dataset, device = data.dataset, data.device
+    if dataset.truth is not None:
+        folder.update(true_low=dataset.truth[0], true_high=dataset.truth[1])
     bench = data.bench(spec, keeps_optimizers)
     no_latents_nll = data.baselines.val.no_latents_nll
     problem = BenchProblem(bench, folder, task.trainings, no_latents_nll, data.report, data.notice)

@@ -14,6 +14,7 @@ from reports.analysis.overall import overall
 from reports.analysis.paired_blocks import Blocks, complete_blocks, one_of_each
 from reports.analysis.verdicts import Verdict, verdict_frame, verdict_rows, verdicts_of
 from reports.data.groups import Group
+from reports.data.truth import truth
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Analysis:
     blocks: the searches that mean ranks are over.
     across: the methods over several data sets.
     verdicts: a row per group and method, then one per method over data sets (see `verdict_rows`).
+    truth: a row per group with a known answer and searcher (see `reports.data.truth.truth`).
     overall: what holds over the groups and what cannot be said of them, in sentences.
     """
 
@@ -50,6 +52,7 @@ class Analysis:
     blocks: Blocks
     across: tuple[Across, ...]
     verdicts: pd.DataFrame
+    truth: pd.DataFrame
     overall: tuple[str, ...]
 
 
@@ -66,7 +69,8 @@ def analyse(groups: Sequence[Group]) -> Analysis:
     over = across([Compared(of.group, of.verdicts) for of in found if any(of.group is one for one in kept)])
     rows_of_verdicts = [row for of in found for row in verdict_rows(of.group, of.verdicts)] + across_rows(over)
     said = overall(groups, kept, blocks, over)
-    return Analysis(tuple(found), table, blocks, tuple(over), verdict_frame(rows_of_verdicts), tuple(said))
+    verdicts = verdict_frame(rows_of_verdicts)
+    return Analysis(tuple(found), table, blocks, tuple(over), verdicts, truth(groups), tuple(said))
 
 
 def _of_group(group: Group, rows: pd.DataFrame) -> GroupAnalysis:

@@ -23,6 +23,7 @@ DOUBTFUL = {  # counts of the comparison, and what they count
     "n_collapsed": "have collapsed",
     "n_still_learning": "were still learning",
     "n_worse_than_pca": "are worse than PCA",
+    "n_worthless": "are worth no more than one without latents",
     "n_unsettled": "had no stable size yet",
     "n_unshown": "are of a size not shown to be enough",
 }

@@ -33,6 +33,7 @@ from reports.page.tables import (
     searches_table,
     settings_table,
     summary_table,
+    truth_table,
 )
 
 CSV_BYTES = 500_000  # CSV files inside the page, together
@@ -124,6 +125,7 @@ def page(report: Report) -> str:
         quality=quality,
         summaries=[(of.group.title, measured(of.group), summary_table(of)) for of in report.analysis.groups],
         estimates=estimates_table(report.analysis.groups),
+        truth=truth_table(report.analysis.truth),
         overall=report.analysis.overall,
         tables=[_link(path, embedded) for path in report.tables],
         sources=[Link("", path.name, _data_uri("text/plain", path.read_bytes())) for path in report.sources],

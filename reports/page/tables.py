@@ -188,6 +188,25 @@ def estimates_table(analysed: Sequence[GroupAnalysis]) -> Table:
     return Table(tuple(columns), tuple(rows))
 
 
+def truth_table(truth: pd.DataFrame) -> Table:
+    """One row a group with a known answer and searcher: how far the chosen sizes are from it."""
+    columns = [Column("group"), Column("searcher"), Column("right sizes", True)]
+    columns += [Column("latent size, median (min–max)", True), Column("error, mean", True)]
+    columns += [Column("within", True), Column("with doubts", True), Column("drift with the start", True)]
+    columns += [Column("without an answer")]
+    rows = []
+    for _, row in truth.iterrows():
+        ends = dict.fromkeys(number_text(row[name]) for name in ("true_low", "true_high"))
+        n = row["n_done"] + row["n_failed"]
+        counts = {"failed": row["n_failed"], "running": row["n_running"], "not settled": row["n_unsettled"]}
+        missing = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        cells = [Cell("–".join(ends)), Cell(size_range(row)), number_cell(row["error_mean"])]
+        cells += [Cell(f"{row['n_within']} of {n}"), Cell(f"{row['n_doubted']} of {row['n_done']}")]
+        cells += [number_cell(row["start_drift"]), Cell(missing)]
+        rows.append((Cell(row["group"]), searcher_cell(row["searcher"]), *cells))
+    return Table(tuple(columns), tuple(rows))
+
+
 def running_table(groups: Sequence[Group]) -> Table:
     """One row a running search, with the last epoch that it has logged."""
     columns = [Column("group"), Column("searcher"), Column("seed", True), Column("training", True)]

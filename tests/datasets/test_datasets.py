@@ -40,7 +40,11 @@ def test_wrong_name(name: str, parts: list[str]) -> None:
     "name, options, message",
     [
         ("digits", {"size": 8}, "digits: unknown setting 'size'"),
-        ("manifold", {"latent_dims": 4}, r"manifold: .*did you mean 'latent_dim'\? expected one of latent_dim$"),
+        (
+            "manifold",
+            {"latent_dims": 4},
+            r"manifold: .*did you mean 'latent_dim'\? expected one of latent_dim, n_images, noise, decay, rare$",
+        ),
         ("manifold", {"latent_dim": 2}, "latent_dim is 2; expected at least 3"),
         ("manifold", {"latent_dim": 65}, "latent_dim is 65; expected at most 64"),
         *(("manifold", {"latent_dim": got}, f"latent_dim is {got!r}; expected int") for got in (5.0, True, "5")),

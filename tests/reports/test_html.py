@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from page_store import HOSTILE_DATA, HOSTILE_DATASET, HOSTILE_SEARCHER, IMAGE, SCRIPT, TEMPLATE, write_page_of
@@ -196,6 +197,14 @@ def test_what_was_not_well_is_said(reader: Reader) -> None:
         "2 of 6",
     ):
         assert sentence in text
+
+
+def test_the_known_answer_is_compared_with(reader: Reader, report: Report) -> None:
+    table = pd.read_csv(next(path for path in report.tables if path.name == "truth.csv")).set_index("searcher")
+    assert table.loc[["grid", "ald", "tpe"], "n_within"].tolist() == [3, 0, 2]
+    assert table.loc["ald", "error_mean"] == pytest.approx(19 / 3)  # of 14, 12 and 17
+    text = " ".join(reader.text.split())
+    assert "Against the known answer" in text and "6–8 14 (12–17) 6.333 0 of 4 0 of 3 – 1 failed" in text
 
 
 def test_plotly_accepts_every_plot(report: Report) -> None:

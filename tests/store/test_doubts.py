@@ -193,6 +193,24 @@ def test_worse_than_pca(size: int, sse: float | None, of_pca: float | None, wors
 
 
 @pytest.mark.parametrize(
+    ("elbo", "without", "worthless", "said"),
+    [
+        (-178.2, 177.5, True, "worth nothing: -ELBO 178.20 nats against 177.50 of a model without latents"),
+        (-177.4, 177.5, True, "worth nothing: -ELBO 177.40 nats against 177.50 of a model without latents"),
+        (-177.3, 177.5, False, ""),
+        (-150.0, None, None, ""),
+        (math.nan, 177.5, None, ""),
+    ],
+)
+def test_latents_that_are_worth_nothing(elbo: float, without: float | None, worthless: bool | None, said: str) -> None:
+    row = _done(4, 4, test_elbo=elbo, no_latents_nll=without)
+    assert search_flags(row)["worthless"] is worthless
+    assert doubts(row) == ([said] if said else [])
+    none_in_use = {**row, "test_active_units": 0.0}
+    assert doubts(none_in_use) == ["collapsed: no latent is in use"]  # which says it
+
+
+@pytest.mark.parametrize(
     ("n", "sizes", "said"),
     [(1, "16", ["diverged trainings: size 16"]), (2, "2, 16", ["diverged trainings: sizes 2, 16"]), (0, "", [])],
 )

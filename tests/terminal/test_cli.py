@@ -170,7 +170,7 @@ def test_choose_decides_where_all_trainings_were_compared(folder: Path) -> None:
 
 def test_list(tmp_path: Path) -> None:
     listed = benchmark("list", cwd=tmp_path, cache=tmp_path)
-    names = (*SEARCHERS, "digits", "mnist", "tiles", "manifold", "folder", "mlp", "conv", "geco-conv", "asperti-dense")
+    names = (*SEARCHERS, "digits", "mnist", "tiles", "linear", "folder", "mlp", "conv", "geco-conv", "asperti-dense")
     assert listed.returncode == 0
     assert all(any(line.split()[:1] == [name] for line in listed.stdout.splitlines()) for name in names)
 

@@ -4,29 +4,37 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Le
+from torch import Tensor
 
-from benchmark.datasets.base import Dataset, split_dataset
+from benchmark.datasets.base import Dataset
+from benchmark.datasets.generated.pixels import TEST_SHARE, Images, Noise, generated
+from benchmark.datasets.generated.random_decoder import HIDDEN, N_CLASSES, SIDE, RandomDecoder, octants
+from benchmark.datasets.generated.truth import factor_ratios, fewest, make_rare
+from searchers.parts.ranges import Share
 
-SIDE = 16
-HIDDEN = 64
-GAIN = 1.5
-N_TRAIN, N_TEST = 6_000, 1_000
 SEED = 7
 LatentDim = Annotated[int, Ge(3), Le(HIDDEN)]  # the hidden layer limits the dimension
 
 
-def load(latent_dim: LatentDim = 5) -> Dataset:
-    """Generates 7,000 grey images [N, 1, 16, 16] with a fixed random decoder latent_dim-64-256 (tanh, then sigmoid).
+def load(
+    latent_dim: LatentDim = 5, n_images: Images = 7_000, noise: Noise = 0.0, decay: Share = 1.0, rare: Share = 1.0
+) -> Dataset:
+    """Generates grey images [N, 1, 16, 16] with a fixed random decoder latent_dim-64-256 (tanh, then sigmoid).
 
-    The true latent dimension is `latent_dim`. The label is the octant of the first three coordinates (8 classes).
+    The true latent dimension is `latent_dim`; as few are accepted as lose at most 5 % of what all factors are worth
+    (see `truth`), which matters where they are many or unequal. The label is the octant of the first three coordinates
+    (8 classes). decay: of the factors' strengths, each one's over the one's before. rare: the share of the images in
+    which the last factor varies.
     """
     generator = torch.Generator().manual_seed(SEED)
-    w1 = torch.randn(latent_dim, HIDDEN, generator=generator) * GAIN / latent_dim**0.5
-    w2 = torch.randn(HIDDEN, SIDE * SIDE, generator=generator) * GAIN / HIDDEN**0.5
-    z = torch.cat([torch.randn(n, latent_dim, generator=generator) for n in (N_TRAIN, N_TEST)])
-    # Double precision: the rounded bytes then do not depend on the order in which a machine sums.
-    pixels = torch.sigmoid(2 * torch.tanh(z.double() @ w1.double()) @ w2.double())
-    images = (pixels * 255).round().to(torch.uint8).reshape(-1, 1, SIDE, SIDE)
-    labels = ((z[:, :3] > 0) * torch.tensor([1, 2, 4])).sum(1)
-    rest, test = torch.arange(len(images)).split([N_TRAIN, N_TEST])
-    return split_dataset("manifold", images, labels, n_classes=8, train_test=(rest, test))
+    decoder = RandomDecoder(latent_dim, generator)
+    n_test = n_images // TEST_SHARE
+    z = torch.cat([torch.randn(n, latent_dim, generator=generator) for n in (n_images - n_test, n_test)])
+    make_rare(z, latent_dim - 1, rare, generator)
+    factors = z.double()
+
+    def render(factors: Tensor) -> Tensor:
+        return decoder(factors * decay ** torch.arange(latent_dim, dtype=torch.float64))
+
+    truth = (fewest(factor_ratios(render, factors)), latent_dim)
+    return generated("manifold", render(factors), SIDE, octants(z), N_CLASSES, noise, truth)
