@@ -20,12 +20,12 @@ class IRMAE(FromAutoencoder):
 
     layers: square linear ones without bias; gradient descent on their product favours few directions. weight_decay:
     times half the sum of their squared weights, in units of the squared error of an image; it empties the directions
-    that the error does not need (IRMAE-WD, Zeng et al. 2023, with 4 layers). least_fall: of the variance from one
+    that the error does not need (IRMAE-WD, Zeng et al. 2023, 4 layers). least_fall: of the variance from one
     principal axis to the next, for a gap; the papers show the spectrum and give no threshold, so it is ours, as is
     `share`: of the variance, where there is no gap.
     """
 
-    layers: Count = 8
+    layers: Count = 4
     weight_decay: NotNegative = 0.0
     least_fall: Positive = 10.0
     share: Share = 0.999

@@ -27,7 +27,7 @@ class LeastVolume(FromAutoencoder):
     dynamic pruning removes those below 2 % of the one before, hence 50). share: of the variance, where none falls so.
     """
 
-    weight: Positive = 3e-3
+    weight: Positive = 3e-4
     least_fall: Positive = 50.0
     share: Share = 0.999
 

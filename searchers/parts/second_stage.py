@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from searchers.parts.objectives import kl_per_dim, reparameterise
 
 WIDTH = 256  # of its layers; the authors' have 1,024
+START = -3.0  # log-variance of its decoder; from 0 the latents go out of use before the decoder has learned them
 
 
 class SecondStage(nn.Module):
@@ -24,7 +25,7 @@ class SecondStage(nn.Module):
             self.encoder, self.decoder = _layers(latent_dim), _layers(latent_dim)
             self.heads = nn.Linear(WIDTH + latent_dim, 2 * latent_dim)
             self.out = nn.Linear(WIDTH + latent_dim, latent_dim)
-        self.log_variance = nn.Parameter(torch.tensor(0.0))
+        self.log_variance = nn.Parameter(torch.tensor(START))
 
     def loss(self, z: Tensor, generator: Generator) -> Tensor:
         """The negative ELBO of codes [B, n], one sample of u each: nats per code."""

@@ -18,10 +18,10 @@ def variances(codes: Tensor) -> NDArray[np.float64]:
 def largest_fall(values: NDArray[np.float64]) -> tuple[int, float]:
     """After how many of these falling values the next is smallest against the one before, and the factor between them.
 
-    A value below FLOOR times the first counts as that, and what follows the last one too. Of equal falls the first
-    counts. Where all values are 0 it is (1, 1).
+    values: at least two. One below FLOOR times the first counts as that. Of equal falls the first counts; without any
+    it is (1, 1).
     """
-    floored = np.append(values, 0).clip(min=max(FLOOR * values[0], np.finfo(float).tiny))
+    floored = values.clip(min=max(FLOOR * values[0], np.finfo(float).tiny))
     falls = floored[:-1] / floored[1:]
     place = int(falls.argmax())
     return place + 1, float(falls[place])
