@@ -38,7 +38,7 @@ class FromAutoencoder(Searcher):
             return Choice(trial)
         sizes = trial.history["ctl_size"].tail(LAST_EPOCHS)
         chosen = problem.train(problem.space.clip(int(sizes.iloc[-1])))
-        return Choice(chosen, settled=sizes.nunique() == 1, estimate=float(sizes.iloc[-1]))
+        return Choice(chosen, settled=sizes.nunique() == 1)
 
     @abstractmethod
     def controller(self, latent_dim: int, problem: Problem) -> Controller:
@@ -67,9 +67,6 @@ class AutoencoderController(Controller, ABC):
         size = place if fall >= self.least_fall else fewest_with(values, self.share)
         self._traces = {"size": float(size), "fall": fall}
         return KEEP_ALL
-
-    def fold(self, vae: VAE) -> None:
-        remove_noise(vae)
 
     def traces(self) -> dict[str, float]:
         return self._traces

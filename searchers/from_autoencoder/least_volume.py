@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from searchers.base import Problem
-from searchers.from_autoencoder.autoencoder import AutoencoderController, FromAutoencoder
+from searchers.from_autoencoder.autoencoder import AutoencoderController, FromAutoencoder, remove_noise
 from searchers.parts.objectives import VAE, Loss, bernoulli_nll
 from searchers.parts.ranges import Positive, Share
 
@@ -59,6 +59,9 @@ class LeastVolumeController(AutoencoderController):
     @property
     def capturable(self) -> bool:
         return True
+
+    def fold(self, vae: VAE) -> None:
+        remove_noise(vae)
 
     def variances(self, codes: Tensor) -> NDArray[np.float64]:
         return np.sort(codes.double().var(0, correction=0).cpu().numpy())[::-1]

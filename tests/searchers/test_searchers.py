@@ -193,11 +193,8 @@ class TestLeastVolume(SearcherContract):
 
 
 class TestRRAE(SearcherContract):
-    searcher, epochs = RRAE(), 100
-
-    def test_it_finds_the_factors_of_the_images(self) -> None:
-        for seed in self.seeds:
-            assert self.search(seed)[1].estimate == N_FACTORS
+    # its loss is real, and the images have three factors
+    searcher, answer, epochs = RRAE(), N_FACTORS, 100
 
 
 def test_no_searcher_is_left_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -241,4 +242,16 @@ def test_a_plain_vae_of_the_size_is_handed_over(searcher: Any) -> None:
     toy = ToyProblem()
     choice = searcher.search(toy)
     assert [asked.controller is None for asked in toy.asked] == [False, True]
-    assert choice.trial.number == 1 and choice.estimate == toy.trials[0].history["ctl_size"].iloc[-1]
+    sizes = toy.trials[0].history["ctl_size"].tolist()
+    assert choice.trial.number == 1 and toy.asked[1].latent_dim == sizes[-1]
+    assert choice.settled is (len(set(sizes[-5:])) == 1)
+
+
+class Diverging(ToyProblem):
+    def logged(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "train_loss": math.inf}
+
+
+def test_an_autoencoder_that_diverged_is_handed_over() -> None:
+    toy = Diverging()
+    assert IRMAE().search(toy).trial.number == 0 and len(toy.trials) == 1
