@@ -1,6 +1,5 @@
 """RRAE: an autoencoder whose codes are cut to a rank that falls while the error allows it (2405.13980)."""
 
-import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -33,14 +32,14 @@ class RRAE(FromAutoencoder):
 
 
 class RRAEController(Controller):
-    """rank: of the codes now; size: the smallest rank that has reached the noted loss `target` (NaN: not noted yet).
+    """rank: of the codes now; size: the smallest rank that has reached the loss of epoch `noted`, which is 0 before.
 
     gram: of the codes, an average over steps, [n, n]; age: the epochs at this rank.
     """
 
     rank: Tensor
     size: Tensor
-    target: Tensor
+    noted: Tensor
     gram: Tensor
     age: Tensor
 
@@ -50,7 +49,7 @@ class RRAEController(Controller):
         self.register_buffer("rank", torch.tensor(latent_dim))
         self.register_buffer("size", torch.tensor(latent_dim))
         self.register_buffer("age", torch.tensor(0))
-        self.register_buffer("target", torch.tensor(math.nan, dtype=torch.float64))
+        self.register_buffer("noted", torch.tensor(0))
         self.register_buffer("gram", torch.eye(latent_dim))
 
     def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
@@ -65,9 +64,9 @@ class RRAEController(Controller):
         stagnates = (
             self.age > self.patience and losses[-1] > (1 - self.settings.stagnation) * losses[-1 - self.patience]
         )
-        if math.isnan(self.target) and stagnates:
-            self.target.fill_(losses[-1])
-        if losses[-1] <= self.target:
+        if not self.noted and stagnates:
+            self.noted.fill_(len(losses))
+        if self.noted and losses[-1] <= losses[self.noted - 1]:
             self.size.copy_(self.rank)
             self.rank.sub_(1).clamp_(min=1)
             self.age.zero_()
