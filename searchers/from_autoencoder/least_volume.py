@@ -77,7 +77,7 @@ def stretch(layer: nn.Linear | Convolution) -> Tensor:
     gram = weight @ weight.T if len(weight) <= weight.shape[1] else weight.T @ weight
     log_scale = torch.zeros((), device=gram.device)
     for _ in range(SQUARINGS):
-        scale = gram.norm()
+        scale = gram.norm().clamp(min=1e-30)  # of a layer without weights too
         gram, log_scale = (gram / scale) @ (gram / scale), 2 * (log_scale + scale.log())
     largest = ((gram.norm().log() + log_scale) / 2**SQUARINGS).exp()
     patches = 1
