@@ -120,6 +120,27 @@ SEARCHERS: dict[str, Entry] = {
         "#7a6a00",
         "X",
     ),
+    "irmae": Entry(
+        "searchers.from_autoencoder.irmae:IRMAE",
+        "IRMAE: an autoencoder with linear layers, whose codes keep few directions (2010.00679, 2305.01090)",
+        "IRMAE",
+        "#6a3d9a",
+        "s",
+    ),
+    "least-volume": Entry(
+        "searchers.from_autoencoder.least_volume:LeastVolume",
+        "an autoencoder whose codes' volume is made small under a decoder that cannot stretch (2404.17773)",
+        "Least volume",
+        "#6a3d9a",
+        "o",
+    ),
+    "rrae": Entry(
+        "searchers.from_autoencoder.rrae:RRAE",
+        "RRAE: an autoencoder whose codes' rank falls while the error allows it (2405.13980)",
+        "RRAE",
+        "#6a3d9a",
+        "^",
+    ),
 }
 
 # What lists call them, by the folder that they lie in.
@@ -127,6 +148,7 @@ KINDS = {
     "whole_run": "train several sizes",
     "in_training": "change the size within one training",
     "from_images": "estimate the size from the images, then train it once",
+    "from_autoencoder": "read the size off an autoencoder, then train it once",
 }
 
 # Names for several of them. Fast are those that train one model, or two.

@@ -130,6 +130,14 @@ class Controller(nn.Module, ABC):
         """
         return None
 
+    def fold(self, vae: VAE) -> None:
+        """Changes the model in place, without gradients, into the one that is evaluated, with what the loss adds to it.
+
+        Called on a copy before each evaluation, and on the model itself when the training ends, after the prior is
+        folded in: linear maps between encoder and decoder go into the mean head, `vae.sampler` takes the prior's place.
+        """
+        return None
+
     def traces(self) -> dict[str, float]:
         """Numbers to log this epoch, read after the decision; `name` becomes the column `ctl_name`, of floats."""
         return {}

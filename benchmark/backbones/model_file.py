@@ -12,6 +12,7 @@ from benchmark.backbones.checks import ImageShape
 from benchmark.backbones.vae import VAE
 from benchmark.errors import InputError
 from benchmark.store.atomic_files import replacing
+from searchers.parts.second_stage import SecondStage
 
 FORMAT = "latentbench-model-1"
 
@@ -47,6 +48,8 @@ def load_model(path: str | Path) -> VAE:
             raise ValueError(f"its format is {content['format']!r}, expected {FORMAT!r}")
         shape = tuple(content["image_shape"])
         vae = build_vae(content["backbone"], content["options"], shape, content["latent_dim"], seed=0)
+        if "sampler.out.weight" in content["weights"]:
+            vae.sampler = SecondStage(vae.latent_dim)
         vae.load_state_dict(content["weights"])
     except Exception as error:
         raise InputError(f"{path} is no latentbench model ({type(error).__name__}); export it anew") from error

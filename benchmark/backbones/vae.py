@@ -6,6 +6,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
+from searchers.parts.objectives import noise_dim, prior_codes
+
 FRESH_SD = 0.1  # standard deviation of an added latent's posterior mean if the encoder's features have variance 1
 
 
@@ -13,6 +15,7 @@ class VAE(nn.Module):
     """A VAE in five parts: encoder body, mean head, log-variance head, the decoder's first layer, decoder body.
 
     encoder: x [B, *image_shape] -> [B, features]. decoder: [B, decoder_in.out_features] -> logits [B, *image_shape].
+    sampler: see `searchers.parts.objectives.VAE`; a model that has one keeps all its latents.
     2D convolutions store their weights channels-last, which is faster. Outputs are float32 even under autocast, since
     likelihoods and KL terms need the precision.
     """
@@ -26,6 +29,7 @@ class VAE(nn.Module):
         self.logvar_head = nn.Linear(features, latent_dim)
         self.decoder_in = nn.Linear(latent_dim, decoder_features)
         self.decoder = decoder
+        self.sampler: nn.Module | None = None
         for parameter in self.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -44,6 +48,12 @@ class VAE(nn.Module):
         """Maps z [B, n] to logits [B, *image_shape]; their sigmoid is the image."""
         logits: Tensor = self.decoder(self.decoder_in(z))
         return _as_float32(logits)
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """Generates n images in [0, 1], [n, *image_shape]. generator: on the model's device."""
+        noise = self.decoder_in.weight.new_empty(n, noise_dim(self)).normal_(generator=generator)
+        return torch.sigmoid(self.decode(prior_codes(self, noise)))
 
     def keep_latents(self, indices: Sequence[int], optimizer: Optimizer | None = None) -> None:
         """Removes all latents except `indices`, in place, from both heads and the decoder's first layer.

@@ -23,7 +23,7 @@ from benchmark.metrics.latents import (
     noise_silhouette,
     posterior_stats,
 )
-from searchers.parts.objectives import VAE, bernoulli_nll_of_each, kl_per_dim, squared_error
+from searchers.parts.objectives import VAE, bernoulli_nll_of_each, kl_per_dim, noise_dim, prior_codes, squared_error
 from searchers.quantities import DRAWN_METRICS, TEST_METRICS
 
 LEAST_DRAWS, MOST_SAMPLES = 2, 10_000
@@ -198,8 +198,8 @@ def common_noise(like: Tensor, seed: int, draw: int, batch: int) -> Tensor:
 def _sample_features(evaluator: Evaluator, vae: VAE, gate: Tensor, seed: int, n_samples: int) -> Tensor:
     features = []
     for number, positions in enumerate(torch.arange(n_samples).split(evaluator.batch_size)):
-        like = gate.expand(len(positions), -1)
-        z = common_noise(like, seed + _SAMPLES, 0, number) * gate
+        like = gate.new_empty(len(positions), noise_dim(vae))
+        z = prior_codes(vae, common_noise(like, seed + _SAMPLES, 0, number)) * gate
         features.append(evaluator.features(torch.sigmoid(vae.decode(z))))
     return torch.cat(features)
 

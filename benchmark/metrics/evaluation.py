@@ -17,7 +17,7 @@ from benchmark.metrics.latents import active_units, kmeans_silhouette, label_sil
 from benchmark.stages import begin_stage
 from benchmark.text import features_kind
 from searchers.base import Posterior
-from searchers.parts.objectives import VAE, bernoulli_nll, reparameterise, squared_error
+from searchers.parts.objectives import VAE, bernoulli_nll, noise_dim, prior_codes, reparameterise, squared_error
 
 MAX_BATCH, BATCH_BYTES = 500, 2**23  # a batch has at most so many images and so many bytes of uint8 pixels
 DEFAULT_CLUSTERS = 10  # for data without classes
@@ -88,7 +88,8 @@ class Evaluator:
             nll += (bernoulli_nll(logits, x) * len(x)).to(nll.device)
             sse += squared_error(logits, x).sum().to(sse.device)
             recon_features.append(self.features(torch.sigmoid(logits)))
-            prior_z = torch.empty_like(z).normal_(generator=generator) * gate
+            noise = z.new_empty(len(z), noise_dim(vae)).normal_(generator=generator)
+            prior_z = prior_codes(vae, noise) * gate
             sample_features.append(self.features(torch.sigmoid(vae.decode(prior_z))))
             means.append(mean)
             logvars.append(logvar)

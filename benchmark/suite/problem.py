@@ -87,6 +87,8 @@ class Bench:
                 scale_to_data(vae, self.dataset.train, Generator().manual_seed(init))
         else:
             origin, vae = start.origin, load_model(start.folder.model).train()
+            if vae.sampler is not None:
+                raise ValueError("got a model with a sampler of its own to go on from; expected one without")
         vae, controller = vae.to(self.device), controller.to(self.device)
         if start is not None and not folder.checkpoint.exists():
             state = new_state(vae, controller, rate)

@@ -45,7 +45,7 @@ from benchmark.suite.work import SearchTask, SharedTraining
 from benchmark.text import features_kind, one_line, printable
 from benchmark.training.rng import Purpose, stream
 from searchers.base import Choice
-from searchers.parts.objectives import reparameterise
+from searchers.parts.objectives import noise_dim, prior_codes, reparameterise
 from searchers.quantities import DRAWN_METRICS, TEST_METRICS
 
 GALLERY_IMAGES = 10
@@ -365,7 +365,7 @@ def _save_gallery(path: Path, vae: VAE, split: Split, generator: torch.Generator
     originals = part.take(torch.arange(len(part)))
     mean, logvar = vae.encode(originals.to(device).float() / 255)
     z = reparameterise(mean, logvar, generator)
-    prior = torch.empty_like(z).normal_(generator=generator)
+    prior = prior_codes(vae, z.new_empty(len(z), noise_dim(vae)).normal_(generator=generator))
 
     def pixels(latents: Tensor) -> np.ndarray:
         return (torch.sigmoid(vae.decode(latents)) * 255).round().to(torch.uint8).cpu().numpy()

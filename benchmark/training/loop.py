@@ -16,13 +16,12 @@ from benchmark.training.clock import Clock
 from benchmark.training.controller_checks import (
     check_decision,
     checked_open_latents,
-    checked_prior_variance,
     checked_traces,
     explain_stale_state,
 )
 from benchmark.training.cuda_graph import Replay, Step
 from benchmark.training.flops import flop_counter
-from benchmark.training.model_view import ModelView, with_standard_prior
+from benchmark.training.model_view import ModelView, as_evaluated, fold_in
 from benchmark.training.rng import Purpose, stream
 from benchmark.training.state import TrainingState
 from searchers.base import KEEP_ALL
@@ -100,7 +99,7 @@ def end_epoch(
     with clock.lap(seconds):
         state.vae.eval()
         open_latents = checked_open_latents(state.controller, state.vae.latent_dim)
-        vae = with_standard_prior(state.vae, checked_prior_variance(state.controller, state.vae.latent_dim))
+        vae = as_evaluated(state.vae, state.controller)
         noise = stream(Purpose.EVALUATION, *streams, epoch, clock.device)
         metrics, latents = evaluator.evaluate(vae, open_latents, noise)
     row = {
@@ -188,10 +187,8 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def finish(state: TrainingState) -> None:
-    """Makes the trained model independent of the controller: folds in its prior and removes closed latents."""
-    variance = checked_prior_variance(state.controller, state.vae.latent_dim)
-    if variance is not None:
-        state.vae.fold_prior(variance)
+    """Makes the trained model independent of the controller: folds that in and removes closed latents."""
+    fold_in(state.vae, state.controller)
     open_latents = checked_open_latents(state.controller, state.vae.latent_dim)
     if open_latents is None:
         return

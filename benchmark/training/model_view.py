@@ -14,8 +14,9 @@ from benchmark.metrics.assessment import assess, assess_losses
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.store.folders import assessment_of
 from benchmark.training.clock import Clock
+from benchmark.training.controller_checks import checked_prior_variance
 from benchmark.training.rng import Purpose, stream_seed
-from searchers.base import Assessment, Posterior
+from searchers.base import Assessment, Controller, Posterior
 
 
 class ModelView:
@@ -95,10 +96,19 @@ def _mask(vae: VAE, keep: Sequence[int], clock: Clock) -> Tensor:
     return is_open
 
 
-def with_standard_prior(vae: VAE, prior_variance: Tensor | None) -> VAE:
-    """Returns the model itself if its prior is N(0, 1), else a copy whose weights absorb the prior's variances."""
-    if prior_variance is None:
+def as_evaluated(vae: VAE, controller: Controller) -> VAE:
+    """Returns the model itself if the controller folds nothing into it, else a copy with all that."""
+    if controller.prior_variance() is None and type(controller).fold is Controller.fold:
         return vae
     folded = copy.deepcopy(vae)
-    folded.fold_prior(prior_variance)
+    fold_in(folded, controller)
     return folded
+
+
+@torch.no_grad()
+def fold_in(vae: VAE, controller: Controller) -> None:
+    """Makes the model independent of the controller's prior and of what its loss adds, in place."""
+    variance = checked_prior_variance(controller, vae.latent_dim)
+    if variance is not None:
+        vae.fold_prior(variance)
+    controller.fold(vae)

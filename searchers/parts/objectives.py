@@ -14,7 +14,17 @@ from torch import Generator, Tensor, nn
 
 
 class VAE(Protocol):
-    """What a controller sees of the model in training. x is [B, C, H, W] (video [B, C, T, H, W]) in [0, 1]."""
+    """What a controller sees of the model in training. x is [B, C, H, W] (video [B, C, T, H, W]) in [0, 1].
+
+    The heads give mean and log-variance; `decoder_in` is the decoder's first layer. sampler: maps normal noise [B, 2 n]
+    to z [B, n], in place of the prior; None takes the prior N(0, 1).
+    """
+
+    mean_head: nn.Linear
+    logvar_head: nn.Linear
+    decoder_in: nn.Linear
+    decoder: nn.Module
+    sampler: nn.Module | None
 
     @property
     def latent_dim(self) -> int:
@@ -38,6 +48,16 @@ def reparameterise(mean: Tensor, logvar: Tensor, generator: Generator) -> Tensor
     """z = mean + sigma * epsilon, [B, n] (Kingma & Welling 2014)."""
     epsilon = torch.empty_like(mean).normal_(generator=generator)
     return torch.addcmul(mean, torch.exp(0.5 * logvar), epsilon)
+
+
+def noise_dim(vae: VAE) -> int:
+    """How many normal numbers `prior_codes` takes for an image."""
+    return vae.latent_dim * (1 if vae.sampler is None else 2)
+
+
+def prior_codes(vae: VAE, noise: Tensor) -> Tensor:
+    """The z of generated images, [B, n], from normal noise [B, noise_dim(vae)]."""
+    return noise if vae.sampler is None else vae.sampler(noise)
 
 
 def kl_per_dim(mean: Tensor, logvar: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ class ToyVAE(nn.Module):
             self.mean_head = nn.Linear(HIDDEN, latent_dim)
             self.logvar_head = nn.Linear(HIDDEN, latent_dim)
             self.decoder_in = nn.Linear(latent_dim, HIDDEN)
-            self.decoder = nn.Sequential(nn.ReLU(), nn.Linear(HIDDEN, pixels), nn.Unflatten(1, IMAGE_SHAPE))
+            self.decoder: nn.Module = nn.Sequential(nn.ReLU(), nn.Linear(HIDDEN, pixels), nn.Unflatten(1, IMAGE_SHAPE))
+        self.sampler: nn.Module | None = None
 
     @property
     def latent_dim(self) -> int:

@@ -170,6 +170,8 @@ class ToyTraining:
         decision = KEEP_ALL
         if self.controller is not None:
             self._check_prior(self.controller.prior_variance())
+            with torch.no_grad():
+                self.controller.fold(copy.deepcopy(self.vae))
             decision = self.controller.after_epoch(pd.DataFrame([*self.rows, row]), self)
             row |= {f"ctl_{name}": float(value) for name, value in self.controller.traces().items()}
         self.rows.append(row)

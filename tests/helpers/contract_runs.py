@@ -11,7 +11,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Model, Problem, Searcher, resize
+from searchers.from_autoencoder.irmae import IRMAE
+from searchers.from_autoencoder.rrae import RRAE
 from searchers.in_training.nested import Nested
+from searchers.in_training.sigma import Sigma
 from searchers.parts.objectives import VAE, Loss, bernoulli_nll, elbo_loss, kl_per_dim, reparameterise
 from searchers.quantities import FINAL_METRICS
 
@@ -157,5 +160,8 @@ RUNS = {  # a searcher, and where it is killed: after this epoch of this trainin
     "Looking": (InTraining("Looking"), [(0, 2), (0, 4)]),
     "Continuing": (Continuing(), [(0, 1), (1, 1), (2, 1), (3, 1), (3, 2)]),
     "TwoNN": (TwoNN(), [(1, 2)]),
+    "SecondStage": (Sigma(retrain=False, second_stage=0.75), [(0, 2), (1, 1), (1, 2)]),
+    "IRMAE": (IRMAE(), [(0, 2), (1, 1)]),
+    "RRAE": (RRAE(), [(0, 2)]),
     "Nested": (Nested(), [(0, 1), (0, 2), (0, 3)]),  # compares after epochs 1 and 2, then cuts
 }

@@ -28,7 +28,7 @@ ROOMS = {
         {"rule", "assessment"},
         {"base"},
         {"selection", "masking"},
-        {"whole_run", "in_training", "from_images", "experiments"},
+        {"whole_run", "in_training", "from_images", "from_autoencoder", "experiments"},
         {"testing"},
     ],
     "benchmark": [

@@ -8,6 +8,9 @@ import pytest
 from benchmark.suite.plan import make_searcher
 from searchers import SEARCHERS
 from searchers.base import ChoiceRule, SearchSpace, Trial
+from searchers.from_autoencoder.irmae import IRMAE
+from searchers.from_autoencoder.least_volume import LeastVolume
+from searchers.from_autoencoder.rrae import RRAE
 from searchers.from_images.gride import Gride
 from searchers.from_images.mle import MLE
 from searchers.from_images.pca import PCA
@@ -204,6 +207,28 @@ class TestMLE(SearcherContract):
 
 class TestGride(SearcherContract):
     searcher, answer = Gride(), N_FACTORS
+
+
+class TestSigmaInTwoStages(SearcherContract):
+    searcher, answer = Sigma(retrain=False, second_stage=0.5), OPTIMUM
+
+
+class TestIRMAE(SearcherContract):
+    # the toy's posteriors are made up: latents in use have a variance of 0.9, the others of 0.0001
+    searcher, answer = IRMAE(), OPTIMUM
+
+
+class TestIRMAEWithWeightDecay(SearcherContract):
+    searcher, answer = IRMAE(weight_decay=1e-4), OPTIMUM
+
+
+class TestLeastVolume(SearcherContract):
+    searcher, answer = LeastVolume(), OPTIMUM
+
+
+class TestRRAE(SearcherContract):
+    # its loss is real, and the images have three factors
+    searcher, answer, epochs = RRAE(), N_FACTORS, 100
 
 
 def test_no_searcher_is_left_out() -> None:
