@@ -34,6 +34,8 @@ def _measured(quantity: Quantity) -> str:
 def comparison(groups: Sequence[Group]) -> pd.DataFrame:
     """One row per (group, searcher): counts by status, chosen size, costs and test metrics over done seeds.
 
+    A searcher `..., size only` is one of a group with the scores of sizes alone (`with_size_only`); it has no costs.
+
     `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_collapsed`, `n_unsettled`,
     `n_unshown`, `n_still_learning`, `n_worse_than_pca` and `n_few_fid_images`: finished searches with the flags of
     `ResultsStore.searches()` (`n_unshown`: not `choice_shown`); `n_diverged`: their trainings that diverged.

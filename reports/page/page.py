@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.analysis.answer import AGAINST_GRID
+from reports.analysis.answer import against_grid
 from reports.data.groups import Group
 from reports.data.measured import measured
 from reports.data.names import in_order
@@ -117,10 +117,9 @@ def page(report: Report) -> str:
         counts={status: int((searches["status"] == status).sum()) for status in ("done", "failed", "running")},
         datasets=sorted(set(searches["dataset"])),
         answers=[
-            (of.headline, answer_table(of), of.group.data, (*of.group.space, *of.group.rules))
+            (of.headline, answer_table(of), against_grid(of), of.group.data, (*of.group.space, *of.group.rules))
             for of in report.analysis.groups
         ],
-        against_grid_caption=AGAINST_GRID,
         quality=quality,
         summaries=[(of.group.title, measured(of.group), summary_table(of)) for of in report.analysis.groups],
         estimates=estimates_table(report.analysis.groups),

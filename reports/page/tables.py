@@ -15,7 +15,7 @@ from reports.analysis.analysis import GroupAnalysis
 from reports.analysis.answer import HEADINGS, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
-from reports.data.names import in_order, label
+from reports.data.names import in_order, label, native
 from reports.data.numbers import DASH, mean_sd_text, metric_text, number_text, quantity_text
 from reports.data.quantities import (
     DEVICE_SECONDS,
@@ -89,8 +89,8 @@ def filters(table: Table, headings: Sequence[str]) -> list[Filter]:
 
 
 def searcher_cell(searcher: str) -> Cell:
-    """A searcher by its printed name."""
-    return Cell(label(searcher), searcher=searcher)
+    """A searcher by its printed name; its sizes alone have its marker."""
+    return Cell(label(searcher), searcher=native(searcher))
 
 
 def number_cell(value: float) -> Cell:
