@@ -126,8 +126,8 @@ def draw_ranks(data: Ranks) -> Figure:
     height = sum(depths) * _ROW + foot
     above = ConstrainedLayoutEngine(rect=(0, foot / height, 1, 1 - foot / height), h_pad=0, hspace=0)
     figure = Figure(figsize=(COLUMN_WIDTH * columns, height), layout=above)
-    parts = [figure] if columns == 1 else figure.subfigures(1, columns)
-    for place, part in enumerate(parts):
+    halves = figure.subfigures(1, columns, squeeze=False) if columns > 1 else np.array([[figure]])
+    for place, part in enumerate(halves[0]):
         grid = part.subplots(len(lines), 1, squeeze=False, gridspec_kw={"height_ratios": depths})[:, 0]
         for ax, line, depth in zip(grid, lines, depths, strict=True):
             ax.set_axis_off()
