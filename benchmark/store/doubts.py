@@ -139,7 +139,7 @@ DOUBTS = (
     Doubt(
         "unused latents",
         _unused_latents,
-        "They say nothing about an image and cost nothing: read the size as that of the latents in use.",
+        "They say nothing about an image: read the size as that of the latents in use.",
     ),
     Doubt("budget too short", _unstable_size, "More epochs may give another size."),
     Doubt(

@@ -1,7 +1,7 @@
 """The size that a search found, scored by a plain training of it: shared, uncharged, and safe against kills."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,10 +9,11 @@ import pytest
 from commands import TINY, benchmark
 from small_bench import Killed, SmallResults, assert_same, spec_of
 
+from benchmark.config.protocol import parse_protocol
 from benchmark.store import ResultsStore
-from benchmark.suite.plan import SearchSpec
+from benchmark.suite.plan import SearchSpec, plan
 from benchmark.suite.problem import score_size
-from searchers.base import KEEP_ALL, Choice, Controller, Decision, Model, Problem, Searcher
+from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher
 from searchers.parts.objectives import VAE
 from searchers.quantities import TEST_METRICS
 
@@ -95,6 +96,17 @@ def test_it_equals_the_training_of_a_search_of_plain_ones(tmp_path: Path) -> Non
     curves = results.store.curves().query("searcher == 'grid' and split == 'test' and size == 4").iloc[0]
     for metric in TEST_METRICS:
         assert own[f"size_only_{metric}"] == grid[f"size_only_{metric}"] == curves[metric], metric
+
+
+def test_it_is_planned_where_it_may_be_needed_and_changes_no_id() -> None:
+    protocol = parse_protocol(TINY.format(epochs=2), "tiny")
+    both = [plan(replace(protocol, size_only=on), "data", ["grid", "sparsity"], [0]) for on in (False, True)]
+    off, on = ({spec.searcher: spec for spec in specs} for specs in both)
+    for name in ("grid", "sparsity"):
+        assert on[name].search_id == off[name].search_id and on[name].training_key(4, 2) == off[name].training_key(4, 2)
+        assert off[name].planned() == off[name].expected()
+    assert on["grid"].planned() == on["grid"].expected()  # it hands one of its own over
+    assert on["sparsity"].planned() == [*on["sparsity"].expected(), Expected(16, 2)]
 
 
 def test_a_kill_does_not_change_it(tmp_path: Path) -> None:
