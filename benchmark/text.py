@@ -16,6 +16,14 @@ def one_line(value: object) -> str:
     return " ".join(printable(value).split())
 
 
+def duration_text(seconds: float) -> str:
+    """The seconds in the largest unit of which there are at least two, with a decimal below ten: `45 s`, `2.5 h`."""
+    units = (("days", 86400), ("h", 3600), ("min", 60))
+    unit, size = next(((unit, size) for unit, size in units if seconds >= 2 * size), ("s", 1))
+    amount = seconds / size
+    return (f"{amount:.0f}" if amount >= 10 else f"{amount:.1f}".removesuffix(".0")) + f" {unit}"
+
+
 def features_kind(name: str) -> str:
     """The name of FID features without the digest of their weights: `classifier` for `classifier:1a2b3c4d`."""
     return name.partition(":")[0]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from reports.analysis.analysis import Analysis, analyse
 from reports.data.groups import Group
 from reports.drawing.base import FigureData, FigureKind, Report, Written
 from reports.drawing.save import make_folder, save
+from reports.drawing.shown import shown
 from reports.drawing.style import paper_style
 from reports.figures.registry import GROUP_FIGURES, OVERALL_FIGURES
 from reports.page.page import write_page
@@ -65,5 +68,7 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, Group | None, FigureKind
     for name, kind in OVERALL_FIGURES.items():
         yield name, None, kind, kind.data(analysis)
     for of in analysis.groups:
+        group, notes = shown(of.group)
         for name, kind in GROUP_FIGURES.items():
-            yield name, of.group, kind, kind.data(of.group)
+            data: Any = kind.data(group)  # a dataclass
+            yield name, of.group, kind, data and replace(data, notes=(*notes, *data.notes))

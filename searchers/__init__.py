@@ -10,14 +10,14 @@ SEARCHERS: dict[str, Entry] = {
     ),
     "random": Entry(
         "searchers.whole_run.optuna_search:RandomSearch",
-        "sizes drawn log-uniformly (Optuna's RandomSampler)",
+        "sizes drawn log-uniformly (Optuna's RandomSampler, 1907.10902)",
         "Random",
         "#56b4e9",
         "v",
     ),
     "tpe": Entry(
         "searchers.whole_run.optuna_search:TPESearch",
-        "sizes proposed by Optuna's multi-objective TPESampler",
+        "sizes proposed by Optuna's multi-objective TPESampler (1907.10902)",
         "TPE",
         "#0072b2",
         "^",
@@ -101,21 +101,21 @@ SEARCHERS: dict[str, Entry] = {
     ),
     "twonn": Entry(
         "searchers.from_images.two_nn:TwoNN",
-        "the images' intrinsic dimension by two nearest neighbours",
+        "the images' intrinsic dimension by two nearest neighbours (Scientific Reports 7:12140)",
         "TwoNN",
         "#7a6a00",
         "h",
     ),
     "mle": Entry(
         "searchers.from_images.mle:MLE",
-        "the images' intrinsic dimension by k nearest neighbours",
+        "the images' intrinsic dimension by k nearest neighbours (Levina and Bickel 2004)",
         "MLE",
         "#7a6a00",
         "d",
     ),
     "gride": Entry(
         "searchers.from_images.gride:Gride",
-        "the images' intrinsic dimension on a larger scale than TwoNN's",
+        "the images' intrinsic dimension on a larger scale than TwoNN's (Scientific Reports 12:20005)",
         "Gride",
         "#7a6a00",
         "X",
@@ -145,10 +145,10 @@ SEARCHERS: dict[str, Entry] = {
 
 # What lists call them, by the folder that they lie in.
 KINDS = {
-    "whole_run": "train several sizes",
-    "in_training": "change the size within one training",
-    "from_images": "estimate the size from the images, then train it once",
-    "from_autoencoder": "read the size off an autoencoder, then train it once",
+    "whole_run": "train many sizes",
+    "in_training": "shrink or grow one model as it trains",
+    "from_images": "estimate the size first, from the images, and train it once",
+    "from_autoencoder": "read the size off an autoencoder, and train it once",
 }
 
 # Names for several of them. Fast are those that train one model, or two.

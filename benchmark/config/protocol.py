@@ -124,7 +124,8 @@ class Protocol:
     space: the latent sizes that every searcher chooses from. choice: how those choose that compare sizes.
     searchers: settings by searcher name; one without any has its defaults. A name may carry a variant, `ald@100`, so
     that one searcher runs with several settings. run and seeds: which of them run where the protocol is asked for by
-    name and the command line says nothing else. show_latents: print each latent's statistics at the end.
+    name and the command line says nothing else. size_only: also score the size that each search has found by a plain
+    training of it (`searches()`: `size_only...`). show_latents: print each latent's statistics at the end.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Protocol:
     searchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     run: Annotated[tuple[str, ...], MinLen(1)] = DEFAULT_SEARCHERS
     seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = DEFAULT_SEEDS
+    size_only: bool = False
     show_latents: bool = False
 
 

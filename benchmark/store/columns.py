@@ -19,6 +19,7 @@ SEARCH_COLUMNS = (
     *("test_fid_features", "protocol", "protocol_hash", "epochs", "scale", "chosen_trial", "pareto"),
     *("settled", "n_diverged", "diverged_sizes", "fid_images", "test_fid_images", "n_fid_features"),
     *("estimate", "space", "space_high", "execution", "as_good"),
+    *("size_only", *(f"size_only_{metric}" for metric in TEST_METRICS)),
     *("data", "data_fingerprint", "late_gain", "late_gain_error", "pca_sse", "no_latents_nll", "val_no_latents_nll"),
     *("true_low", "true_high"),
     *search_flags({}),
@@ -27,6 +28,7 @@ TEXTS = frozenset(
     {
         *(*KEYS[:-1], "status", "error", "protocol", "protocol_hash", "fid_features", "test_fid_features"),
         *("diverged_sizes", "data", "data_fingerprint", "space", "execution", "rule"),
+        "size_only",
     }
 )
 FLAGS = frozenset({"settled", "choice_shown"})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MOST_UNUSED = 0.1  # share of a model's latents
+MOST_UNUSED, FEWEST_USED = 0.1, 0.1  # shares of a model's latents
 FID_IMAGES_PER_FEATURE, FEWEST_FID_IMAGES = 10, 100
 MOST_NAMED = 10  # searches in a sentence
 NONE_IN_USE = "no latent is in use"
@@ -21,11 +21,15 @@ Row = Mapping[Any, Any]
 def flags(row: Row) -> dict[str, bool | None]:
     """The columns that follow from other columns; None if those are unknown or the row is unfinished.
 
-    collapsed: no latent is in use, or more than a tenth of the latents are unused (`active_units`: on the test split
-    for a search, the mean of the last epochs for a training). few_fid_images: a FID comes from fewer images than 10
-    times the number of features, or from fewer than 100.
+    unused_latents: more than a tenth of the latents are unused (`active_units`: on the test split for a search, the
+    mean of the last epochs for a training). collapsed: no more than a tenth of them, or none, is in use, too.
+    few_fid_images: a FID comes from fewer images than 10 times the number of features, or from fewer than 100.
     """
-    return {"collapsed": _collapsed(row), "few_fid_images": _has_few_fid_images(row)}
+    return {
+        "unused_latents": _has_unused(row),
+        "collapsed": _collapsed(row),
+        "few_fid_images": _has_few_fid_images(row),
+    }
 
 
 def search_flags(search: Row) -> dict[str, bool | None]:
@@ -79,6 +83,13 @@ class Doubt:
 
 
 def _unused_latents(search: Row) -> str:
+    if not _has_unused(search) or _collapsed(search):
+        return ""
+    active, size = search["test_active_units"], search["latent_dim"]
+    return f"{size - active:.0f} of {size:.0f}"
+
+
+def _few_in_use(search: Row) -> str:
     if not _collapsed(search):
         return ""
     active, size = search["test_active_units"], search["latent_dim"]
@@ -91,7 +102,7 @@ def _unstable_size(search: Row) -> str:
 
 def _largest_size(search: Row) -> str:
     size, high, rule = known_value(search, "latent_dim"), known_value(search, "space_high"), search.get("rule")
-    if size is None or size != high or _collapsed(search):
+    if size is None or size != high or _has_unused(search):
         return ""
     is_chosen = isinstance(rule, str) and rule != ""
     is_decided = is_chosen or known_value(search, "settled") == 1 or (known_value(search, "estimate") or 0) > high
@@ -135,7 +146,7 @@ def _diverged_sizes(search: Row) -> str:
 DOUBTS = (
     Doubt(
         "collapsed",
-        _unused_latents,
+        _few_in_use,
         "Latents out of use say nothing about an image, so the size is not what the data need: look at the "
         "reconstructions, train longer or with another network.",
     ),
@@ -144,6 +155,11 @@ DOUBTS = (
         _worthless,
         "A model without latents explains the test images as well, so no size is shown to be right: the images may "
         "have no structure, or be too few to learn it.",
+    ),
+    Doubt(
+        "unused latents",
+        _unused_latents,
+        "They say nothing about an image: read the size as that of the latents in use.",
     ),
     Doubt("budget too short", _unstable_size, "More epochs may give another size."),
     Doubt(
@@ -163,12 +179,22 @@ DOUBTS = (
 )
 
 
-def _collapsed(row: Row) -> bool | None:
+def _share_in_use(row: Row) -> float | None:
     active = known_value(row, "test_active_units" if "test_active_units" in row else "active_units")
     size = known_value(row, "latent_dim")
     if row.get("status") != "done" or size is None or active is None:
         return None
-    return active == 0 or size - active > MOST_UNUSED * size
+    return active / size if size else 0.0
+
+
+def _has_unused(row: Row) -> bool | None:
+    share = _share_in_use(row)
+    return None if share is None else share < 1 - MOST_UNUSED
+
+
+def _collapsed(row: Row) -> bool | None:
+    share = _share_in_use(row)
+    return None if share is None else share <= FEWEST_USED
 
 
 def _still_learning(search: Row) -> bool | None:

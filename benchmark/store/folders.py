@@ -63,6 +63,11 @@ class SearchFolder:
         status: str | None = self._read_intact().get("status")
         return status
 
+    def is_complete(self, with_size_only: bool = False) -> bool:
+        """Whether the search is done and, where wanted, its size is scored by a plain training too."""
+        search = self._read_intact()
+        return search.get("status") == "done" and not (with_size_only and search.get("size_only") is None)
+
     def attempts(self) -> int:
         """How many times the search has been started."""
         return int(self._read_intact().get("attempts", 0))

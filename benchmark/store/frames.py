@@ -52,7 +52,9 @@ class ResultsStore:
         the method decides by itself; as_good: sizes that are as good; as_good_shares: of the resamplings of the images
         that choose each; choice_loss, choice_limit: how much worse the size is than the rule's reference on validation
         data and the upper limit of that, in parts of the gap; choice_gap: the gap, nats; choice_shown: False where no
-        limit was below the margin. For the flags see `benchmark.store.doubts`.
+        limit was below the margin. size_only: how a plain training of the chosen size went, done or failed, where the
+        protocol asks for it; native where the chosen model is that training. size_only_...: its values of test_... .
+        For the flags see `benchmark.store.doubts`.
         """
         rows = [
             {

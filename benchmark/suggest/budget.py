@@ -9,6 +9,7 @@ from benchmark.config.protocol import Protocol
 from benchmark.errors import Damaged
 from benchmark.store.atomic_files import read_json, write_json
 from benchmark.suite.plan import SearchSpec, short_hash
+from benchmark.text import duration_text
 
 PLANNED = 0.85  # of the time limit; the rest is for what takes longer than it was measured
 REPORT_SECONDS = 20.0  # of one search's page, on a busy machine
@@ -93,10 +94,3 @@ def write_budget(path: Path, budget: Budget) -> None:
 
 def _epochs(count: int) -> str:
     return f"{count} epoch{'' if count == 1 else 's'}"
-
-
-def duration_text(seconds: float) -> str:
-    """A duration with two digits or so: 45 s, 12 min, 2.5 h."""
-    if seconds < 100:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -92,9 +92,9 @@ class Dispatch:
 
     def _has_ended(self, item: WorkItem) -> bool:
         """Whether another command has finished the search meanwhile."""
-        folder = self.pending[item.search][1]
-        status = folder.status()
-        return status == "done" or status == "failed" and folder.attempts() > self._attempts_before[item.search]
+        spec, folder = self.pending[item.search]
+        is_new = folder.attempts() > self._attempts_before[item.search]
+        return folder.is_complete(spec.size_only) or folder.status() == "failed" and is_new
 
     def _free_number(self, index: int) -> int | None:
         """The number under which the search can be claimed now; None while another process holds it."""
@@ -150,6 +150,8 @@ class Dispatch:
         if self._on_nodes and folder.status() not in ENDED:
             self._unseen[index] = time.monotonic() + SHARED_SECONDS
             return True
+        if death is not None and folder.is_complete() and not folder.is_complete(spec.size_only):
+            self._display.notice(f"{spec.search_id} has no plain training of its size: {death.cause}")
         self._display.ended(item.search, _outcome(folder.read()))
         return False
 

@@ -65,7 +65,7 @@ def search_flops(spec: SearchSpec, image_shape: tuple[int, ...], n_images: int) 
     the second decoder pass of a search with gates (about a sixth of a step's FLOPs where encoder and decoder are alike)
     and evaluations, which `train_flops` does not count either.
     """
-    return sum(training_flops(spec, image_shape, n_images, size, epochs) for size, epochs, _ in spec.expected())
+    return sum(training_flops(spec, image_shape, n_images, size, epochs) for size, epochs, _ in spec.planned())
 
 
 def item_flops(
@@ -85,7 +85,7 @@ def item_flops(
     for item in items:
         spec = specs[item.search]
         wanted = [(one.spec, one.latent_dim, one.epochs, True) for one in item.trainings]
-        wanted = wanted or [(spec, *training) for training in spec.expected()]
+        wanted = wanted or [(spec, *training) for training in spec.planned()]
         costs.append(sum(new_flops(*one) for one in wanted))
     return costs
 

@@ -105,7 +105,7 @@ def plan_data(
         own = [spec for spec in specs if spec.searcher == name]
         mean = sum(flops[spec.search_id] for spec in own) / len(own)
         seeds, to_run = tuple(spec.seed for spec in own), sum(spec.search_id not in done for spec in own)
-        rows.append(Row(name, seeds, to_run, len(own[0].expected()), mean, mean / hourly if hourly else None))
+        rows.append(Row(name, seeds, to_run, len(own[0].planned()), mean, mean / hourly if hourly else None))
     pending = [spec for spec in specs if spec.search_id not in done]
     item_costs = item_flops(items, pending, image_shape, n_images)
     total = sum(item_costs)

@@ -22,7 +22,8 @@ class SearchSpec:
     """One search: all that its result depends on. Searches with the same `protocol_hash` are comparable.
 
     device: its type (cpu, cuda, mps), since results differ between types. execution: how the trainings are carried out
-    that are known beforehand. data: a line that describes the data; it does not change the id.
+    that are known beforehand. data: a line that describes the data. size_only: see `Protocol`. These two do not change
+    the id.
     """
 
     protocol: str
@@ -39,6 +40,7 @@ class SearchSpec:
     device: str = "cpu"
     execution: str = "sequential"
     data: str = ""
+    size_only: bool = False
 
     @property
     def protocol_hash(self) -> str:
@@ -79,6 +81,16 @@ class SearchSpec:
     def expected(self) -> list[Expected]:
         """The trainings that the search expects to ask for."""
         return list(self.make_searcher().expected(self.space, self.training.epochs, self.seed))
+
+    def planned(self) -> list[Expected]:
+        """The expected trainings and, with `size_only`, one of the size that is found: at most that of the largest.
+
+        A search that knows all its trainings hands one of them over, and needs no other.
+        """
+        expected = self.expected()
+        is_one_of_them = all(training.certain for training in expected)
+        more = [Expected(self.space.high, self.training.epochs)] if self.size_only and not is_one_of_them else []
+        return [*expected, *more]
 
     def certain(self) -> list[Expected]:
         """The expected trainings that do not depend on any result."""
@@ -208,6 +220,7 @@ def plan(
                     device=device.partition(":")[0],
                     execution=searcher_execution,
                     data=data,
+                    size_only=protocol.size_only,
                 )
             )
     if execution != "sequential" and not found:

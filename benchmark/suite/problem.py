@@ -31,6 +31,7 @@ from benchmark.training.model_view import assess_latents
 from benchmark.training.rng import Purpose, origin_of, stream, stream_seed
 from benchmark.training.state import TrainingState, new_state
 from searchers.base import Assessment, Controller, FixedSize, Posterior, Trial
+from searchers.quantities import TEST_METRICS
 
 POLL_SECONDS = 0.2  # between two looks at a training that another process does
 
@@ -161,6 +162,40 @@ def train_shared(bench: Bench, shared: SharedFolder, latent_dim: int, epochs: in
     return free
 
 
+def await_shared(
+    bench: Bench, shared: SharedFolder, latent_dim: int, epochs: int, report: Report, notice: Notice
+) -> dict[str, Any]:
+    """The record of a plain training, done here unless another process is at it: then it waits."""
+    told = False
+    while (record := shared.finished()) is None:
+        if not train_shared(bench, shared, latent_dim, epochs, report):
+            if not told:
+                notice(f"{bench.spec.search_id} waits for a training that another search does")
+            told = True
+            time.sleep(POLL_SECONDS)
+    shared.tidy()
+    return record
+
+
+def score_size(bench: Bench, folder: SearchFolder, trainings: Path, report: Report, notice: Notice) -> None:
+    """Scores what a finished search has found apart from its model: a plain training of its size, from scratch.
+
+    It is the training that the grid does, and whoever needs it first does it. Nothing of it is charged to the search.
+    Writes the columns `size_only...` of `ResultsStore.searches()`.
+    """
+    search, epochs = folder.read(), bench.spec.training.epochs
+    size, number = search["latent_dim"], search["n_trials"]
+    key = bench.spec.training_key(size, epochs)
+    training, status = folder.trial(search["chosen_trial"]), "native"
+    if (training.request() or {}).get("shared") != key:
+        shared = SharedFolder(trainings / key, notice)
+        record = await_shared(bench, shared, size, epochs, lambda _, *at: report(number, *at), notice)
+        report(number, epochs, epochs, size)
+        training, status = shared.files, record["status"]
+    test = training.assessments()[1]
+    folder.update(size_only=status, **{f"size_only_{metric}": test[metric] for metric in TEST_METRICS})
+
+
 @dataclass(frozen=True)
 class Started:
     """Where a training goes on from: the folder of a finished one, the latents to keep, and its origin."""
@@ -272,16 +307,7 @@ class BenchProblem:
         return record
 
     def _await(self, shared: SharedFolder, latent_dim: int, epochs: int, report: Report) -> dict[str, Any]:
-        """The record of a shared training, done here unless another process is at it."""
-        told = False
-        while (record := shared.finished()) is None:
-            if not train_shared(self._bench, shared, latent_dim, epochs, report):
-                if not told:
-                    self._notice(f"{self.spec.search_id} waits for a training that another search does")
-                told = True
-                time.sleep(POLL_SECONDS)
-        shared.tidy()
-        return record
+        return await_shared(self._bench, shared, latent_dim, epochs, report, self._notice)
 
     def discard_rest(self) -> None:
         """Deletes what an earlier process left of trainings and evaluations beyond those asked for so far."""

@@ -66,7 +66,7 @@ def run_suite(suite: Suite, screen: Screen) -> pd.DataFrame:
             pending = [
                 (spec, folder)
                 for spec, folder in zip(specs, folders, strict=True)
-                if not _has_result(folder, results, checked)
+                if not (_has_result(folder, results, checked) and folder.is_complete(spec.size_only))
             ]
         open_specs = [spec for spec, _ in pending]
         items = make_items(pending, results)
@@ -78,7 +78,7 @@ def run_suite(suite: Suite, screen: Screen) -> pd.DataFrame:
         line = long_suite(open_specs, items, planned.prepared, workers, lambda: _known_searches(results))
         if line is not None:
             screen.line(line)
-        n_trainings = [len(spec.expected()) for spec in open_specs]
+        n_trainings = [len(spec.planned()) for spec in open_specs]
         asked = replace(suite.protocol, run=suite.searchers, seeds=suite.seeds)
         keep_protocol(results.path, asked, specs[0].protocol_hash)
         results.publish_beside(KEPT)
@@ -111,12 +111,9 @@ def plan_suite(suite: Suite, screen: Screen) -> Plan:
     """Plans what `run_suite` would run, without training or writing results."""
     with _planned(suite, screen, dry_run=True) as planned:
         searches = _known_searches(planned.results)
-        done = set(searches.loc[searches["status"] == "done", "search_id"]) if len(searches) else set()
-        pending = [
-            (spec, SearchFolder(planned.results.path / "searches" / spec.search_id))
-            for spec in planned.specs
-            if spec.search_id not in done
-        ]
+        folders = [(spec, SearchFolder(planned.results.path / "searches" / spec.search_id)) for spec in planned.specs]
+        pending = [(spec, folder) for spec, folder in folders if not folder.is_complete(spec.size_only)]
+        done = {spec.search_id for spec in planned.specs} - {spec.search_id for spec, _ in pending}
         workers = min(planned.room, suite.jobs or planned.room)
         items = make_items(pending, planned.results)
         return Plan(planned.specs, items, planned.prepared, done, searches, workers)

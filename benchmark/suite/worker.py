@@ -39,7 +39,7 @@ from benchmark.store.folders import SearchFolder
 from benchmark.suite.executors.local_pool import Sender
 from benchmark.suite.plan import Prepared, SearchSpec, Shared
 from benchmark.suite.population import train_stacked
-from benchmark.suite.problem import Bench, BenchProblem, train_shared
+from benchmark.suite.problem import Bench, BenchProblem, score_size, train_shared
 from benchmark.suite.shared_trainings import TAKEN_OVER, SharedFolder
 from benchmark.suite.work import SearchTask, SharedTraining
 from benchmark.text import features_kind, one_line, printable
@@ -129,6 +129,8 @@ def resolve_features(name: str, device: torch.device) -> str:
 def run_search(connection: Sender, task: SearchTask, device_name: str, keeps_optimizers: bool) -> None:
     """Runs one search and writes its result to its folder; an exception becomes a failed search's row.
 
+    Then, or alone where the search is done, it scores its size (`score_size`) if the protocol asks for it.
+
     keeps_optimizers: see `Bench`. Sends ("epoch", (trial, epoch, epochs, latent_dim)) after every epoch, ("stage",
     Stage) while it computes features, ("notice", line), ("taken", "") if another process runs the search, and
     ("cannot_write", line) if the results folder takes no more files.
@@ -195,11 +197,11 @@ def _claimed(task: SearchTask) -> Iterator[bool]:
     own = claim(task.path, task.claim_number, on_lost=lambda: os._exit(TAKEN_OVER))
     folder = SearchFolder(task.path)
     try:
-        yield own is not None and folder.status() != "done"
+        yield own is not None and not folder.is_complete(task.spec.size_only)
     finally:
         if own is not None:
             with suppress(OSError):
-                own.release(finished=folder.status() == "done")
+                own.release(finished=folder.is_complete(task.spec.size_only))
 
 
 def _set_up(spec: SearchSpec, device: torch.device) -> None:
@@ -214,18 +216,28 @@ def _set_up(spec: SearchSpec, device: torch.device) -> None:
 def _run_claimed(connection: Sender, task: SearchTask, device: torch.device, keeps_optimizers: bool) -> None:
     spec, folder = task.spec, SearchFolder(task.path)
     _set_up(spec, device)
-    (folder.path / "error.txt").unlink(missing_ok=True)
     folder.tidy()
-    used = environment(device, spec.training.threads)
-    folder.begin(**spec.identity(), n_trainings=len(spec.expected()), environment=used)
+    if not folder.is_complete():
+        (folder.path / "error.txt").unlink(missing_ok=True)
+        used = environment(device, spec.training.threads)
+        folder.begin(**spec.identity(), n_trainings=len(spec.expected()), environment=used)
     try:
-        _search(_load(connection, [spec], device)[0], task, keeps_optimizers)
+        data = _load(connection, [spec], device)[0]
+        if not folder.is_complete():
+            _search(data, task, keeps_optimizers)
+        if spec.size_only:
+            score_size(data.bench(spec, keeps_optimizers), folder, task.trainings, data.report, data.notice)
+        if folder.path in task.trainings.parents:  # no other search shares them
+            shutil.rmtree(task.trainings, ignore_errors=True)
     except BrokenPipeError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
             raise
         what = f"{type(error).__name__}: {error}"
+        if folder.is_complete():  # the search's own model stands
+            connection.send(("notice", f"{spec.search_id} has no plain training of its size: {one_line(what)}"))
+            return
         (folder.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="replace")
         folder.finish("failed", error=printable(what.splitlines()[0]))
 
@@ -331,8 +343,6 @@ def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
         **data.learning(choice),
         **data.validation.fid_counts,
     )
-    if folder.path in task.trainings.parents:  # no other search shares them
-        shutil.rmtree(task.trainings, ignore_errors=True)
 
 
 def _chosen(choice: Choice) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from benchmark.terminal.braille import braille_chart
 from benchmark.terminal.snapshot import CURVES, Ended, Name, Running, Snapshot
-from benchmark.text import features_kind, number_text
+from benchmark.text import duration_text, features_kind, number_text
 
 _HEADINGS = {
     "recon_nll": "recon_nll ↓",
@@ -100,7 +100,7 @@ def _state(search: Running) -> Text:
     else:
         of = f" of {search.n_trainings}" if search.n_trainings else ""
         text = Text(f"  training {search.training}{of}, epoch {search.epoch}/{search.epochs or '?'}")
-    left = "" if search.seconds_left is None else _duration(search.seconds_left)
+    left = "" if search.seconds_left is None else duration_text(search.seconds_left)
     if search.training_ended and not search.seconds_left:
         text.append(" (ended)")
     elif left and not search.n_trainings:
@@ -110,7 +110,7 @@ def _state(search: Running) -> Text:
     if left and search.n_trainings:
         text.append(f", ETA {left}")
     if search.without_news:
-        text.append(f", no news for {_duration(search.silent_seconds)}", "bold yellow")
+        text.append(f", no news for {duration_text(search.silent_seconds)}", "bold yellow")
     return text
 
 
@@ -129,11 +129,11 @@ def _ended_lines(searches: Snapshot, room: int | None) -> list[Text]:
 def _ended_line(search: Ended) -> Text:
     text = _name(search.name, _LONGEST_NAME)
     if search.error is not None:
-        text.append(f"  failed {_duration(search.seconds_ago)} ago: {search.error}", "red")
+        text.append(f"  failed {duration_text(search.seconds_ago)} ago: {search.error}", "red")
     else:
         size = _size(search.latent_dim, search.active_units)
-        text.append(f"  {size} in {_duration(search.wall_seconds)}")
-        text.append(f", {_duration(search.seconds_ago)} ago", "dim")
+        text.append(f"  {size} in {duration_text(search.wall_seconds)}")
+        text.append(f", {duration_text(search.seconds_ago)} ago", "dim")
     return text
 
 
@@ -153,11 +153,3 @@ def _name(name: Name, room: int) -> Text:
     text = Text(f"{name.dataset} {name.backbone} {name.searcher} seed {name.seed}", "bold")
     text.truncate(room, overflow="ellipsis")
     return text
-
-
-def _duration(seconds: float) -> str:
-    """The seconds in the largest unit of which there are at least two."""
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -12,8 +12,9 @@ from reports.analysis.comparison import cautions, comparison, doubt_sentences
 from reports.analysis.headline import Headline, headline
 from reports.analysis.overall import overall
 from reports.analysis.paired_blocks import Blocks, complete_blocks, one_of_each
-from reports.analysis.verdicts import Verdict, verdict_frame, verdict_rows, verdicts_of
+from reports.analysis.verdicts import SizeOnly, Verdict, size_only_losses, verdict_frame, verdict_rows, verdicts_of
 from reports.data.groups import Group
+from reports.data.size_only import with_size_only
 from reports.data.truth import truth
 
 
@@ -21,10 +22,10 @@ from reports.data.truth import truth
 class GroupAnalysis:
     """One group of comparable searches, and what is said about it.
 
-    rows: its part of the comparison, a row a searcher.
+    rows: its part of the comparison, a row a searcher, and one for its sizes alone where they are scored so.
     doubts: what speaks against sizes and FIDs of its finished searches; `cautions` begins with the same sentences.
     cautions: what its numbers cannot carry.
-    verdicts: every method against its grid search.
+    verdicts: every method against its grid search. size_only: the same of their sizes alone, without a verdict.
     """
 
     group: Group
@@ -33,6 +34,7 @@ class GroupAnalysis:
     cautions: tuple[str, ...]
     headline: Headline
     verdicts: tuple[Verdict, ...]
+    size_only: tuple[SizeOnly, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,13 @@ class Analysis:
 
 def analyse(groups: Sequence[Group]) -> Analysis:
     """The analysis of one report's groups."""
-    table = comparison(groups)
+    scored = [with_size_only(group) for group in groups]
+    table = comparison(scored)
     found, start = [], 0
-    for group in groups:
-        rows = table.iloc[start : start + len(group.searchers)]
+    for group, both in zip(groups, scored, strict=True):
+        rows = table.iloc[start : start + len(both.searchers)]
         start += len(rows)
-        found.append(_of_group(group, rows))
+        found.append(_of_group(group, both, rows))
     kept = one_of_each(groups)
     blocks = complete_blocks(kept)
     over = across([Compared(of.group, of.verdicts) for of in found if any(of.group is one for one in kept)])
@@ -73,8 +76,9 @@ def analyse(groups: Sequence[Group]) -> Analysis:
     return Analysis(tuple(found), table, blocks, tuple(over), verdicts, truth(groups), tuple(said))
 
 
-def _of_group(group: Group, rows: pd.DataFrame) -> GroupAnalysis:
+def _of_group(group: Group, scored: Group, rows: pd.DataFrame) -> GroupAnalysis:
+    """scored: the group with the scores of sizes alone, which the rows are of."""
     doubts, verdicts = doubt_sentences(group), verdicts_of(group)
     warnings = [*doubts, *cautions(group)]
-    told = headline(group, rows, verdicts, warnings)
-    return GroupAnalysis(group, rows, tuple(doubts), tuple(warnings), told, verdicts)
+    told = headline(group, rows[rows["searcher"].isin(group.searchers)], verdicts, warnings)
+    return GroupAnalysis(group, rows, tuple(doubts), tuple(warnings), told, verdicts, size_only_losses(scored))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports.analysis.analysis import GroupAnalysis
 from reports.analysis.comparison import ratio, size_range
+from reports.analysis.effects import Effect
 from reports.analysis.verdicts import WITHIN, Verdict
 from reports.data.groups import Group
 from reports.data.numbers import DASH, interval_text, quantity_text
@@ -28,6 +29,10 @@ AGAINST_GRID = (
     "counts as a model without latents. Not shown: these seeds can tell neither that the method loses nor that it "
     "loses less than 5 % of the gap, with Holm’s correction for the number of methods."
 )
+OF_SIZES = (
+    " Size only: a plain training of the size that the method found, in place of the model that it hands over. It has "
+    "no verdict and is charged to nobody; where the two are the same model there is no such row."
+)
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,28 @@ class AnswerRow:
     shown: str = ""
 
 
+def against_grid(of: GroupAnalysis) -> str:
+    """What the rows say, for below the table."""
+    return AGAINST_GRID + OF_SIZES * bool(of.size_only)
+
+
 def answer_rows(of: GroupAnalysis) -> list[AnswerRow]:
-    """A row for each method with a verdict, and one for the grid; empty where nothing has been compared."""
+    """A row for each method with a verdict, and for its sizes alone where they are scored, and one for the grid.
+
+    Empty where nothing has been compared.
+    """
     verdicts = {verdict.searcher: verdict for verdict in of.verdicts}
+    of_sizes = {one.searcher: one for one in of.size_only}
     found = []
     for _, row in of.rows.iterrows():
         searcher, failed = str(row["searcher"]), f"{row['n_failed']} of {row['n_done'] + row['n_failed']}"
         verdict = verdicts.get(searcher)
         if verdict is not None:
-            cells = (*_loss(verdict), verdict_text(verdict), _cost(row), failed)
+            cells = (*_loss(verdict.effect, verdict.gap), verdict_text(verdict), _cost(row), failed)
             found.append(AnswerRow(searcher, (sizes(of.group, row), *cells), verdict.shown))
+        elif searcher in of_sizes:
+            cells = (*_loss(of_sizes[searcher].effect, of_sizes[searcher].gap), DASH, DASH, failed)
+            found.append(AnswerRow(searcher, (sizes(of.group, row), *cells)))
         elif searcher in of.group.grids and verdicts:
             cells = (DASH, DASH, "the measure", _cost(row), failed)
             found.append(AnswerRow(searcher, (sizes(of.group, row), *cells)))
@@ -72,11 +89,10 @@ def verdict_text(verdict: Verdict) -> str:
     return words[verdict.shown] + (": the cheapest of these" if verdict.recommended else larger)
 
 
-def _loss(verdict: Verdict) -> tuple[str, str]:
-    effect = verdict.effect
+def _loss(effect: Effect, gap: float) -> tuple[str, str]:
     nats, parts = (
         interval_text(effect.mean * unit, effect.low * unit, effect.high * unit, name)
-        for unit, name in ((verdict.gap, ""), (100.0, "%"))
+        for unit, name in ((gap, ""), (100.0, "%"))
     )
     return nats.partition(" (")[0], parts
 

@@ -34,10 +34,12 @@ def _measured(quantity: Quantity) -> str:
 def comparison(groups: Sequence[Group]) -> pd.DataFrame:
     """One row per (group, searcher): counts by status, chosen size, costs and test metrics over done seeds.
 
-    `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_collapsed`, `n_unsettled`,
-    `n_unshown`, `n_still_learning`, `n_worse_than_pca`, `n_worthless` and `n_few_fid_images`: finished searches with
-    the flags of `ResultsStore.searches()` (`n_unshown`: not `choice_shown`); `n_diverged`: their trainings that
-    diverged. Blank where no search has recorded it.
+    A searcher `..., size only` is one of a group with the scores of sizes alone (`with_size_only`); it has no costs.
+
+    `active_units_median`, `_min` and `_max`: latents in use on the test split. `n_unused_latents`, `n_collapsed`,
+    `n_unsettled`, `n_unshown`, `n_still_learning`, `n_worse_than_pca`, `n_worthless` and `n_few_fid_images`: finished
+    searches with the flags of `ResultsStore.searches()` (`n_unshown`: not `choice_shown`); `n_diverged`: their
+    trainings that diverged. Blank where no search has recorded it.
     Columns `<quantity>_mean`, `<quantity>_sd` (n - 1; blank for one seed), `<quantity>_low` and `<quantity>_high`: the
     range of the seeds, and from 6 seeds on the 95 % t-interval of the mean; and, for costs, `<quantity>_vs_grid`: the
     mean over the grid search's mean in the same group, blank without one, with `<quantity>_vs_grid_low` and

@@ -21,6 +21,7 @@ from reports.data.quantities import ELBO, TRAIN_FLOPS, WALL_SECONDS
 
 DOUBTFUL = {  # counts of the comparison, and what they count
     "n_collapsed": "have collapsed",
+    "n_unused_latents": "have unused latents",
     "n_still_learning": "were still learning",
     "n_worse_than_pca": "are worse than PCA",
     "n_worthless": "are worth no more than one without latents",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.data.groups import Group
+from reports.data.names import is_size_only
 from reports.data.quantities import ELBO
 
 FAILED = 1.0  # the loss of a failed search: that of a model without latents
@@ -76,7 +77,7 @@ def losses_of(group: Group) -> Losses | None:
     of_grid = rows.loc[rows["searcher"] == grid, "search_id"]
     best = _best_mean(grid_trainings(group, ELBO.column, of_grid) * -1)
     if math.isnan(best):
-        best = _best_mean(values)
+        best = _best_mean(values[[name for name in map(str, values) if not is_size_only(name)]])
     done = rows[rows["status"] == "done"]
     no_latents = float(done.groupby("seed")["no_latents_nll"].mean().mean())
     found = Losses(grid, no_latents, best, values, ran)

@@ -12,7 +12,7 @@ import pandas as pd
 from reports.analysis.effects import CONFIDENCE, FEW_SEEDS, MARGIN, SIZE_RATIO, Effect, Shown, effect, holm, p_below
 from reports.analysis.losses import counted, losses_of
 from reports.data.groups import Group
-from reports.data.names import in_order, label
+from reports.data.names import in_order, is_size_only, label
 from reports.data.quantities import TRAIN_FLOPS
 
 WITHIN = f"{MARGIN:.0%}".replace("%", " %")
@@ -108,6 +108,25 @@ def verdicts_of(group: Group) -> tuple[Verdict, ...]:
         )
         for name, one in found.items()
     )
+
+
+@dataclass(frozen=True)
+class SizeOnly:
+    """What the sizes of a method lose, by plain trainings of them, against the grid: an effect without a verdict."""
+
+    searcher: str
+    effect: Effect
+    gap: float
+
+
+def size_only_losses(group: Group) -> tuple[SizeOnly, ...]:
+    """The losses of the sizes alone, of a group with those scores (`with_size_only`), in parts of the gap."""
+    losses = losses_of(group)
+    if losses is None:
+        return ()
+    names = in_order(filter(is_size_only, map(str, losses.values)))
+    found = {name: losses.against_grid(name).tolist() for name in names}
+    return tuple(SizeOnly(name, effect(values), losses.gap) for name, values in found.items() if values)
 
 
 def _size_ratio(rows: pd.DataFrame, searcher: str, grid: str) -> float:

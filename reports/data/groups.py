@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 
 from benchmark.errors import InputError
 from benchmark.text import features_kind, printable
-from reports.data.names import GRID, SEQUENTIAL, dataset_label, executed, in_order, label, parts
+from reports.data.names import GRID, SEQUENTIAL, dataset_label, executed, in_order, is_size_only, label, parts
 from reports.data.quantities import DEVICE_SECONDS, METRICS, SHOWN_COSTS
 
 _TEXT = ["search_id", "dataset", "backbone", "searcher", "status", "error", "protocol", "protocol_hash"]
 _TEXT += ["test_fid_features", "fid_features", "diverged_sizes", "data", "data_fingerprint", "space", "execution"]
-_TEXT += ["rule", "split"]
+_TEXT += ["rule", "split", "size_only"]
 _NUMBERS = ["seed", "latent_dim", "n_trials", "chosen_trial", "epochs", "trial", "epoch", "active_units", "settled"]
 _NUMBERS += ["test_active_units", "n_diverged", "fid_images", "test_fid_images", "n_fid_features"]
 _NUMBERS += ["late_gain", "late_gain_error", "pca_sse", "no_latents_nll", "true_low", "true_high"]
 _NUMBERS += ["size", "draws", "test_draws", "fid_samples", "test_fid_samples", "images", "fid_real", "test_fid_real"]
 _NUMBERS += ["estimate", "test_silhouette_noise", "choice_loss", "choice_limit", "choice_shown"]
-_NUMBERS += [cost.column for cost in SHOWN_COSTS] + [name for m in METRICS for name in (m.column, m.tested)]
+_NUMBERS += ["size_only_active_units", *(cost.column for cost in SHOWN_COSTS)]
+_NUMBERS += [name for metric in METRICS for name in (metric.column, metric.tested, metric.size_only)]
 _KEY = ["dataset", "backbone", "protocol_hash", "fid_features"]
 
 
@@ -119,7 +120,8 @@ class Group:
     @cached_property
     def grids(self) -> list[str]:
         """The grid search under each execution that has finished one, the sequential first."""
-        return [name for name in in_order(self.done["searcher"]) if parts(name)[:2] == (GRID, "")]
+        names = in_order(self.done["searcher"])
+        return [name for name in names if parts(name)[:2] == (GRID, "") and not is_size_only(name)]
 
     def grid_like(self, searcher: str) -> str | None:
         """The finished grid search of the same execution, with which alone a searcher's times compare."""

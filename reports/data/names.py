@@ -2,7 +2,8 @@
 
 The reports tell searches of one searcher apart by how their trainings were executed: `grid` trains one size after
 another, `grid (stacked)` is the same searcher with its trainings stacked into one model. These names are what the
-column `searcher` holds in all frames of the reports.
+column `searcher` holds in all frames of the reports. In the tables `ald, size only` stands for the sizes that ALD
+found, each scored by a plain training of it in place of ALD's own model.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from searchers import SEARCHERS
 
 SEQUENTIAL = "sequential"
+SIZE_ONLY = ", size only"
 GRID = "grid"  # the exhaustive search, which the others are measured against
 
 
@@ -32,10 +34,21 @@ def executed(searcher: str, execution: str) -> str:
 
 
 def parts(searcher: str) -> Parts:
-    """Takes a name in the reports apart."""
+    """Takes a name in the reports apart, the method's where it is of sizes only."""
+    searcher = native(searcher)
     name, _, execution = searcher.partition(" (") if re.fullmatch(r"\S+ \(\w+\)", searcher) else (searcher, "", "")
     base, _, variant = name.partition("@")
     return Parts(base, variant, execution.removesuffix(")") or SEQUENTIAL)
+
+
+def is_size_only(searcher: str) -> bool:
+    """Whether the name is of a method's sizes alone."""
+    return searcher.endswith(SIZE_ONLY)
+
+
+def native(searcher: str) -> str:
+    """The name of the method whose sizes are scored alone; any other name as it is."""
+    return searcher.removesuffix(SIZE_ONLY)
 
 
 def label(searcher: str) -> str:
@@ -46,20 +59,20 @@ def label(searcher: str) -> str:
     base, variant, execution = parts(searcher)
     known = SEARCHERS[base].label if base in SEARCHERS else ""
     name = known or base.rsplit(".", 1)[-1]
-    return executed(f"{name} @{variant}" if variant else name, execution)
+    return executed(f"{name} @{variant}" if variant else name, execution) + SIZE_ONLY * is_size_only(searcher)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
     """Sorts names, each once: latentbench's searchers as its registry has them, then the user's by name.
 
-    Variants come by their number, and sequential searches before others.
+    Variants come by their number, sequential searches before others, and what is of the size only last.
     """
     order = {name: place for place, name in enumerate(SEARCHERS)}
 
-    def place(name: str) -> tuple[int, str, int, str, bool, str]:
+    def place(name: str) -> tuple[int, str, int, str, bool, str, str]:
         base, variant, execution = parts(name)
         number = "".join(character for character in variant if character.isdigit())
-        return order.get(base, len(order)), base, int(number or 0), variant, execution != SEQUENTIAL, execution
+        return order.get(base, len(order)), base, int(number or 0), variant, execution != SEQUENTIAL, execution, name
 
     return sorted(set(names), key=place)
 

@@ -37,6 +37,11 @@ class Quantity:
         """Column of the same metric on the test split, in `searches()`."""
         return f"test_{self.column}"
 
+    @property
+    def size_only(self) -> str:
+        """Column of the same metric of a plain training of the size that was found, in `searches()`."""
+        return f"size_only_{self.column}"
+
     def unit_with(self, fid_features: str) -> str:
         """The unit; that of FID and KID is the kind of its features."""
         return f"{features_kind(fid_features) or 'unknown'} features" if self.is_fid else self.unit

@@ -110,19 +110,29 @@ _HEAD = 2.8  # above the axis: title, critical difference, tick labels
 _BAR = 0.45  # from one bar that joins searchers to the next
 _NAME_LETTERS = 16  # a line
 _SMALL = 6.5
+_MANY = 10  # searchers: of more, not every rank has its number
 
 
 def draw_ranks(data: Ranks) -> Figure:
-    """A diagram a measure: the searchers at their mean ranks, the better half named on the left, the others right."""
-    depths = [_depth(panel) for panel in data.panels]
-    notes = "\n".join(fold(note, 66) for note in data.notes)
+    """A diagram a measure: the searchers at their mean ranks, the better half named on the left, the others right.
+
+    With many searchers in two columns, as wide as a page, so that all diagrams fit on one.
+    """
+    columns = 1 if max(len(panel.mean_ranks) for panel in data.panels) <= _MANY else 2
+    lines = [data.panels[i : i + columns] for i in range(0, len(data.panels), columns)]
+    depths = [max(map(_depth, line)) for line in lines]
+    notes = "\n".join(fold(note, 66 * columns) for note in data.notes)
     foot = (notes.count("\n") + 1.5) * _ROW
     height = sum(depths) * _ROW + foot
     above = ConstrainedLayoutEngine(rect=(0, foot / height, 1, 1 - foot / height), h_pad=0, hspace=0)
-    figure = Figure(figsize=(COLUMN_WIDTH, height), layout=above)
-    grid = figure.subplots(len(depths), 1, squeeze=False, gridspec_kw={"height_ratios": depths})
-    for ax, panel, depth in zip(grid[:, 0], data.panels, depths, strict=True):
-        _draw_panel(ax, panel, depth)
+    figure = Figure(figsize=(COLUMN_WIDTH * columns, height), layout=above)
+    halves = figure.subfigures(1, columns, squeeze=False) if columns > 1 else np.array([[figure]])
+    for place, part in enumerate(halves[0]):
+        grid = part.subplots(len(lines), 1, squeeze=False, gridspec_kw={"height_ratios": depths})[:, 0]
+        for ax, line, depth in zip(grid, lines, depths, strict=True):
+            ax.set_axis_off()
+            if place < len(line):
+                _draw_panel(ax, line[place], depth)
     figure.text(0.01, 0.3 * _ROW / height, notes, fontsize=_SMALL, va="bottom")
     return figure
 
@@ -161,14 +171,14 @@ def _depth(panel: RankPanel) -> float:
 
 def _draw_panel(ax: Axes, panel: RankPanel, depth: float) -> None:
     worst = len(panel.mean_ranks)
-    ax.set_axis_off()
     ax.set_xlim(1 - 0.04 * worst, worst + 0.04 * worst)
     ax.set_ylim(_HEAD - depth, _HEAD)
     _draw_head(ax, panel, worst)
     ax.plot([1, worst], [0, 0], color="black", linewidth=0.6)
     for rank in range(1, worst + 1):
         ax.plot([rank, rank], [0, 0.25], color="black", linewidth=0.6)
-        ax.text(rank, 0.35, str(rank), fontsize=_SMALL, ha="center", va="bottom")
+        if worst <= _MANY or rank == 1 or rank % 5 == 0:
+            ax.text(rank, 0.35, str(rank), fontsize=_SMALL, ha="center", va="bottom")
     for level, (low, high) in enumerate(panel.joined):
         y = -0.5 - _BAR * level
         ax.plot([low, high], [y, y], color="black", linewidth=2.2, solid_capstyle="butt")
@@ -193,8 +203,8 @@ def _draw_head(ax: Axes, panel: RankPanel, worst: int) -> None:
 
 
 def _across(ax: Axes, x: float, y: float, text: str) -> Annotation:
-    """Writes small text at x of the figure's width, as the axis is narrow between the margins that names need."""
-    note = ax.annotate(text, (x, y), xycoords=("figure fraction", "data"), va="center", fontsize=_SMALL)
+    """Writes small text at x of the diagram's width, as the axis is narrow between the margins that names need."""
+    note = ax.annotate(text, (x, y), xycoords=("subfigure fraction", "data"), va="center", fontsize=_SMALL)
     note.set(color=DARK_GREY, in_layout=False)
     return note
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.analysis.answer import AGAINST_GRID
+from reports.analysis.answer import against_grid
 from reports.data.groups import Group
 from reports.data.measured import measured
-from reports.data.names import in_order
+from reports.data.names import in_order, parts
 from reports.drawing.base import Report, Written
 from reports.drawing.traces import Choice, json_text
 from reports.figures.registry import QUALITY
@@ -28,6 +28,7 @@ from reports.page.tables import (
     estimates_table,
     failures,
     filters,
+    methods_table,
     protocol_table,
     running_table,
     searches_table,
@@ -102,7 +103,8 @@ def page(report: Report) -> str:
     embedded = _smallest(csv, CSV_BYTES)
     runs = min(MOST_RUNS, PAGE_RUNS // len(groups))
     quality, sections = _sections(groups, report, embedded, runs)
-    searchers = in_order(name for group in groups for name in group.searchers)
+    names = [name for group in groups for name in group.searchers]
+    searchers = in_order([*names, *(parts(name).base for name in names)])
     source = {name: loader.get_source(jinja, name)[0] for name in ("page.css", "page.js")}
     css = source["page.css"] + markers_css(searchers)
     plotly = _plotly() if any(section.plots for section in (*quality, *sections)) else ""
@@ -118,10 +120,9 @@ def page(report: Report) -> str:
         counts={status: int((searches["status"] == status).sum()) for status in ("done", "failed", "running")},
         datasets=sorted(set(searches["dataset"])),
         answers=[
-            (of.headline, answer_table(of), of.group.data, (*of.group.space, *of.group.rules))
+            (of.headline, answer_table(of), against_grid(of), of.group.data, (*of.group.space, *of.group.rules))
             for of in report.analysis.groups
         ],
-        against_grid_caption=AGAINST_GRID,
         quality=quality,
         summaries=[(of.group.title, measured(of.group), summary_table(of)) for of in report.analysis.groups],
         estimates=estimates_table(report.analysis.groups),
@@ -137,6 +138,7 @@ def page(report: Report) -> str:
         running=running_table(groups),
         protocol=protocol_table(groups),
         settings=settings_table(groups),
+        methods=methods_table(groups),
         environment=environment_table(groups),
         definitions=definitions_table(),
         most_runs=runs,

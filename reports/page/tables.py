@@ -15,7 +15,7 @@ from reports.analysis.analysis import GroupAnalysis
 from reports.analysis.answer import HEADINGS, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
-from reports.data.names import in_order, label
+from reports.data.names import in_order, label, native, parts
 from reports.data.numbers import DASH, mean_sd_text, metric_text, number_text, quantity_text
 from reports.data.quantities import (
     DEVICE_SECONDS,
@@ -27,6 +27,7 @@ from reports.data.quantities import (
     Quantity,
 )
 from reports.page.definitions import DEFINITIONS, IN_USE
+from searchers import KINDS, SEARCHERS
 
 _TABLE_COSTS = (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN)
 _LONG = 60  # letters from which a cell asks for a wide column
@@ -89,8 +90,8 @@ def filters(table: Table, headings: Sequence[str]) -> list[Filter]:
 
 
 def searcher_cell(searcher: str) -> Cell:
-    """A searcher by its printed name."""
-    return Cell(label(searcher), searcher=searcher)
+    """A searcher by its printed name; its sizes alone have its marker."""
+    return Cell(label(searcher), searcher=native(searcher))
 
 
 def number_cell(value: float) -> Cell:
@@ -258,6 +259,14 @@ def settings_table(groups: Sequence[Group]) -> Table:
             parts = [f"{name.removeprefix('setting_')} = {_distinct(of, name)}" for name in names]
             rows.append((Cell(group.title), searcher_cell(searcher), Cell("; ".join(parts) or "none recorded")))
     return Table((Column("group"), Column("searcher"), Column("settings")), tuple(rows))
+
+
+def methods_table(groups: Sequence[Group]) -> Table:
+    """One row a method of latentbench that the groups have: its kind, and what it does, with its paper."""
+    bases = in_order(parts(name).base for group in groups for name in group.searchers)
+    known = [(name, SEARCHERS[name]) for name in bases if name in SEARCHERS]
+    rows = [(searcher_cell(name), Cell(KINDS.get(entry.room, DASH)), Cell(entry.summary)) for name, entry in known]
+    return Table((Column("searcher"), Column("kind"), Column("how it chooses the size")), tuple(rows))
 
 
 def environment_table(groups: Sequence[Group]) -> Table:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from reports.analysis.analysis import Analysis, GroupAnalysis
-from reports.analysis.answer import AGAINST_GRID, HEADINGS, answer_rows
+from reports.analysis.answer import HEADINGS, against_grid, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
 from reports.data.measured import measured
@@ -64,7 +64,7 @@ def _group(of: GroupAnalysis) -> list[str]:
     against = answer_rows(of)
     if against:
         lines = [[row.searcher, *row.cells] for row in against]
-        parts += ["### Against the grid search", table(["searcher", *HEADINGS], lines), AGAINST_GRID]
+        parts += ["### Against the grid search", table(["searcher", *HEADINGS], lines), against_grid(of)]
     parts.append("### Latent size and cost")
     parts += [table(cost_header, costs), "### Quality on the test split", *map(escape, measured(group))]
     parts.append(table(quality_header, quality))

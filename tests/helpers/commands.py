@@ -53,6 +53,13 @@ def benchmark(
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 
 
+def started(*arguments: object, cwd: Path, cache: Path) -> "subprocess.Popen[str]":
+    """`python -m benchmark ARGUMENTS` under way; `communicate()` gives what it prints."""
+    command = [sys.executable, "-m", "benchmark", *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=cwd, env=environment(cache), stdout=pipe, stderr=pipe, text=True)
+
+
 def kill_when(ready: Callable[[], bool], *arguments: object, cwd: Path, cache: Path) -> None:
     """Starts `python -m benchmark ARGUMENTS` and kills its process group (SIGKILL) as soon as `ready` says so."""
     command = [sys.executable, "-m", "benchmark", *map(str, arguments)]

@@ -29,12 +29,14 @@ from reports.page.tables import (
     estimates_table,
     failures,
     filters,
+    methods_table,
     number_cell,
     running_table,
     searches_table,
     settings_table,
 )
 from reports.write import write_report
+from searchers import KINDS
 
 # ---- tables
 
@@ -109,6 +111,15 @@ def test_environment_and_settings_count_what_differs() -> None:
         ["torch", "2.14.0 (1 search), 2.15.0 (2 searches)"],
     ]
     assert settings_table(found).rows[0][2].text == "window = 20"
+
+
+def test_methods_stand_with_their_kind_and_paper() -> None:
+    """Each once, whatever its variants; a user's own has no line of ours."""
+    found = group([search(name) for name in ("pca", "ald", "ald@100", "grid", "my.own:Method")])
+    rows = methods_table([found]).rows
+    assert [row[0].text for row in rows] == ["Grid", "ALD", "PCA"]
+    assert [row[1].text for row in rows] == list(KINDS.values())
+    assert "2312.06280" in rows[1][2].text
 
 
 def test_every_quantity_is_defined() -> None:

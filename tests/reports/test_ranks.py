@@ -20,8 +20,9 @@ from reports.analysis.comparison import comparison
 from reports.analysis.paired_blocks import Measure, complete_blocks
 from reports.data.groups import Group, read_groups
 from reports.data.quantities import ELBO, METRICS, RECON_NLL
-from reports.drawing.style import COLUMN_WIDTH, paper_style
+from reports.drawing.style import COLUMN_WIDTH, PAGE_WIDTH, paper_style
 from reports.figures.ranks import draw_ranks, ranks_data
+from searchers import SEARCHERS
 
 FIVE = ["grid", "random", "tpe", "ald", "geco-l0arm"]
 NAN = math.nan
@@ -240,12 +241,16 @@ LONG = [
 ]
 
 
+MANY = [*SEARCHERS, *(f"my.own:Method{n}" for n in range(26 - len(SEARCHERS)))]
+PAGE_HEIGHT = 9.5  # inches, for a figure
+
+
 def texts(figure: Figure) -> list[Text]:
     found = [text for ax in figure.axes for text in ax.texts] + figure.texts
     return [text for text in found if text.get_text()]
 
 
-@pytest.mark.parametrize(("names", "seeds"), [(FIVE, 3), (LONG, 4), (LONG, 1), (FIVE[:3], 2), (FIVE[:2], 3)])
+@pytest.mark.parametrize(("names", "seeds"), [(FIVE, 3), (LONG, 4), (LONG, 1), (FIVE[:3], 2), (FIVE[:2], 3), (MANY, 3)])
 def test_no_text_is_clipped_or_overlaps(names: list[str], seeds: int) -> None:
     data = ranks_data(analyse(groups(ladder(names, seeds))))
     assert data is not None
@@ -254,7 +259,8 @@ def test_no_text_is_clipped_or_overlaps(names: list[str], seeds: int) -> None:
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts(figure)]  # type: ignore[no-untyped-call]
-    assert figure.get_figwidth() == COLUMN_WIDTH
+    assert figure.get_figwidth() == COLUMN_WIDTH * (2 if names == MANY else 1) <= PAGE_WIDTH
+    assert figure.get_figheight() < PAGE_HEIGHT
     assert len(boxes) > 5 * len(names)
     for box in boxes:
         assert box.x0 >= 0 and box.y0 >= 0

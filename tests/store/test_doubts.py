@@ -106,11 +106,13 @@ def _name(row: Any) -> str:
     [
         (16, 0, True, "collapsed: no latent is in use"),
         (16, 1, True, "collapsed: 1 of 16 latents is in use"),
-        (16, 3, True, "collapsed: 3 of 16 latents are in use"),
-        (10, 8, True, "collapsed: 8 of 10 latents are in use"),
+        (30, 3, True, "collapsed: 3 of 30 latents are in use"),
+        (29, 3, False, "unused latents: 26 of 29"),
+        (10, 8, False, "unused latents: 2 of 10"),
         (10, 9, False, ""),  # fewer by a tenth, not by more
         (70, 63, False, ""),
-        (4, 3, True, "collapsed: 3 of 4 latents are in use"),
+        (5, 4, False, "unused latents: 1 of 5"),
+        (4, 1, False, "unused latents: 3 of 4"),
         (2, 2, False, ""),
         (16, None, None, ""),
         (16, math.nan, None, ""),
@@ -122,6 +124,8 @@ def test_collapse(size: int, active: float | None, collapsed: bool | None, said:
     assert doubts(row) == ([said] if said else [])
     training = {"status": "done", "latent_dim": size, "active_units": active}
     assert flags(training)["collapsed"] is collapsed
+    has_unused = None if collapsed is None else bool(said)
+    assert flags(row)["unused_latents"] is flags(training)["unused_latents"] is has_unused
     assert flags({**row, "status": "failed"})["collapsed"] is None and doubts({**row, "status": "failed"}) == []
 
 
@@ -240,10 +244,10 @@ def test_few_images_for_a_fid(test: int | None, validation: int | None, features
 
 
 def test_sentences_name_the_searches_and_what_to_do() -> None:
-    rows = [_done(16, 3, seed=seed, settled=seed > 0, n_diverged=0, **FEW) for seed in range(12)]
+    rows = [_done(16, 1, seed=seed, settled=seed > 0, n_diverged=0, **FEW) for seed in range(12)]
     collapsed, short, few = sentences([*rows, {"status": "failed", "latent_dim": 4}], _name)
-    assert collapsed.startswith("Collapsed: grid seed 0 (3 of 16 latents are in use), grid seed 1 (3 of 16")
-    assert "grid seed 9 (3 of 16 latents are in use), and 2 more. Latents out of use" in collapsed
+    assert collapsed.startswith("Collapsed: grid seed 0 (1 of 16 latents is in use), grid seed 1 (1 of 16")
+    assert "grid seed 9 (1 of 16 latents is in use), and 2 more. Latents out of use" in collapsed
     assert short == "Budget too short: grid seed 0 (size 16 was not yet stable). More epochs may give another size."
     assert few.startswith("FIDs come from few images: 360 test images and 144 validation images for 64 features, which")
     assert "at least 640" in few
@@ -256,7 +260,7 @@ def _doubtful() -> list[Row]:
 
 
 SAID = (
-    "Collapsed: Sparsity seed 0 (3 of 8 latents are in use).",
+    "Unused latents: Sparsity seed 0 (5 of 8).",
     "Budget too short: Sparsity seed 0 (size 8 was not yet stable).",
     "Diverged trainings: Grid seed 0 (size 64), Grid seed 1 (size 64), Grid seed 2 (size 64).",
     "FIDs come from few images: 360 test images and 144 validation images for 64 features",
@@ -269,7 +273,7 @@ def test_every_table_and_the_page_say_it() -> None:
     (of,), frame = analysis.groups, analysis.comparison
     told = of.headline
     assert told.lead.endswith(
-        "Careful: models have collapsed (Sparsity 1 of 1), had no stable size yet (Sparsity 1 of 1); the "
+        "Careful: models have unused latents (Sparsity 1 of 1), had no stable size yet (Sparsity 1 of 1); the "
         "notes below name them."
     )
     sentence = dict(told.searchers)["sparsity"]
@@ -278,7 +282,7 @@ def test_every_table_and_the_page_say_it() -> None:
     for text in texts:
         plain = text.replace("\\", "")
         assert [said for said in SAID if said not in plain] == []
-    counts = frame.set_index("searcher")[["n_collapsed", "n_unsettled", "n_diverged", "n_few_fid_images"]]
+    counts = frame.set_index("searcher")[["n_unused_latents", "n_unsettled", "n_diverged", "n_few_fid_images"]]
     assert counts.loc["sparsity"].tolist() == [1, 1, 0, 1]
     assert counts.loc["grid"].fillna(-1).tolist() == [0, -1, 3, 3]  # a grid does not know whether it is settled
     assert frame["active_units_median"].tolist() == [8, 3]
@@ -308,7 +312,7 @@ def test_active_units_stand_beside_the_size() -> None:
     places = {column.heading: place for place, column in enumerate(searches_table([found]).columns)}
     assert [row[places["doubts"]].text for row in searches_table([found]).rows][2:] == [
         "diverged trainings: size 64",
-        "collapsed: 3 of 8 latents are in use; budget too short: size 8 was not yet stable",
+        "unused latents: 5 of 8; budget too short: size 8 was not yet stable",
     ]
     assert "| latents in use |" in comparison_page(analysis)
     source = comparison_latex(analysis.groups[0])
@@ -333,11 +337,10 @@ def test_the_terminal_says_it(
 
 def test_results_from_before_the_columns_say_nothing() -> None:
     found = group([search("grid"), search("sparsity")])
-    for name in ("n_collapsed", "n_still_learning", "n_worse_than_pca"):
+    for name in ("n_collapsed", "n_unused_latents", "n_still_learning", "n_worse_than_pca"):
         assert comparison([found])[name].isna().all()
-    assert not any(
-        note.startswith(("Collapsed", "Budget", "Still", "Worse", "Diverged", "FIDs")) for note in headline_notes(found)
-    )
+    beginnings = ("Collapsed", "Unused", "Budget", "Still", "Worse", "Diverged", "FIDs")
+    assert not any(note.startswith(beginnings) for note in headline_notes(found))
 
 
 def headline_notes(found: Any) -> tuple[str, ...]:
@@ -398,7 +401,7 @@ def test_a_search_that_ended_too_early_says_so(tmp_path: Path) -> None:
     shown, store = _run(SHORT, tmp_path, tmp_path / "cache", "--searchers", "sparsity")
     (row,) = store.searches().to_dict("records")
     assert row["latent_dim"] == 16 and store.epochs()["ctl_active"].iloc[-1] < 14
-    assert row["settled"] is False and row["collapsed"] is True
+    assert row["settled"] is False and row["unused_latents"] is True
     assert "; budget too short: size 16 was not yet stable" in shown
 
 

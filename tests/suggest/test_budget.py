@@ -11,7 +11,7 @@ from small_bench import spec_of
 
 from benchmark.config.protocol import load_protocol
 from benchmark.suggest import measure
-from benchmark.suggest.budget import Budget, Speed, budget_file, budget_for, duration_text, read_budget, write_budget
+from benchmark.suggest.budget import Budget, Speed, budget_file, budget_for, read_budget, write_budget
 from benchmark.suggest.measure import fastest_threads, speed_of
 from benchmark.suggest.request import duration_argument
 
@@ -29,11 +29,6 @@ def test_what_is_no_duration(text: str) -> None:
         duration_argument(text)
 
 
-@pytest.mark.parametrize("seconds, text", [(2.34, "2.3 s"), (45, "45 s"), (700, "12 min"), (9000, "2.5 h")])
-def test_durations_as_text(seconds: float, text: str) -> None:
-    assert duration_text(seconds) == text
-
-
 @pytest.mark.parametrize("limit, epochs", [(10.0, 1), (117.0, 1), (200.0, 8), (400.0, 25), (1e6, 40)])
 def test_as_many_epochs_as_end_in_time(limit: float, epochs: int) -> None:
     budget = budget_for(limit, spent=40.0, speed=SPEED, full=40, threads=2)
@@ -46,15 +41,15 @@ def test_what_is_said_of_a_budget() -> None:
         return budget_for(limit, spent=40.0, speed=SPEED, full=full, threads=1).sentences()
 
     assert said(400.0) == [
-        "40 epochs would take about 8 min; 85 % of the limit of 7 min are planned with and allow 25."
+        "40 epochs would take about 8.2 min; 85 % of the limit of 6.7 min are planned with and allow 25."
     ]
-    assert said(1e6) == ["40 epochs, as the protocol says, fit into the limit: about 8 min."]
-    too_little = "That is too little to trust a size: give 3 min or more."
+    assert said(1e6) == ["40 epochs, as the protocol says, fit into the limit: about 8.2 min."]
+    too_little = "That is too little to trust a size: give 2.7 min or more."
     assert said(140.0) == [
-        "40 epochs would take about 8 min; 85 % of the limit of 2 min are planned with and allow 2.",
+        "40 epochs would take about 8.2 min; 85 % of the limit of 2.3 min are planned with and allow 2.",
         too_little,
     ]
-    assert said(90.0)[0] == "40 epochs would take about 8 min; the limit of 90 s is too short even for one."
+    assert said(90.0)[0] == "40 epochs would take about 8.2 min; the limit of 90 s is too short even for one."
     assert len(said(1e6, full=2)) == 1  # the protocol asks for no more
     assert Budget(40, 40, 1).sentences() == [
         "No time limit: 40 epochs, as the protocol says; --time-limit 30m would set one."

@@ -2,14 +2,12 @@
 
 import re
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commands import benchmark, environment, kill_when
+from commands import benchmark, kill_when, started
 
 from benchmark.store import ResultsStore
 from benchmark.suggest.budget import read_budget, write_budget
@@ -92,14 +90,7 @@ def test_killed_at_any_moment_it_goes_on_with_the_same_budget(work: Path) -> Non
     budget = read_budget(path)
     assert budget is not None and budget.epochs == budget.full == 60 and budget.speed is not None
     write_budget(path, replace(budget, epochs=50))  # as if the machine had been slow then
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmark", *command],
-        cwd=work,
-        env=environment(work / "cache"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = started(*command, cwd=work, cache=work / "cache")
     while not any(results.glob("searches/*/trials/*/epochs.arrow")):
         assert process.poll() is None
         time.sleep(0.005)

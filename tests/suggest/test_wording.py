@@ -117,7 +117,8 @@ def test_the_curve_is_of_the_last_epoch_with_several_sizes_on_validation_data() 
 @pytest.mark.parametrize(
     "values, says",
     [
-        ({"test_active_units": 3}, "Collapsed: 3 of 24 latents are in use. Latents out of use say nothing"),
+        ({"test_active_units": 2}, "Collapsed: 2 of 24 latents are in use. Latents out of use say nothing"),
+        ({"test_active_units": 20}, "Unused latents: 4 of 24. They say nothing about an image"),
         ({"settled": False}, "Budget too short: size 24 was not yet stable. More epochs may give another size."),
         (
             {"late_gain": 0.08},

@@ -1,5 +1,6 @@
 """What is started when: claims of others, lost nodes, trainings and their searches; without a process being started."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -66,8 +67,10 @@ class Suite:
         execution: str = "sequential",
         on_nodes: bool = False,
         sizes: str = "2, 4",
+        size_only: bool = False,
     ) -> None:
         protocol = parse_protocol(PROTOCOL.replace("2, 4", sizes), "tiny")
+        protocol = replace(protocol, size_only=size_only)
         self.specs = plan(protocol, "data", searchers.split(), seeds, execution=execution)
         self.results = Results(results)
         self.folders = [SearchFolder(self.results.path / "searches" / spec.search_id) for spec in self.specs]
@@ -239,6 +242,23 @@ def test_a_node_is_lost_max_retries_times_and_not_more(tmp_path: Path, execution
     failed = {0: "failed, its node was lost (0.0 s)"}
     assert suite.display.outcomes == (failed if execution == "sequential" else {})
     assert suite.folders[0].status() == ("failed" if execution == "sequential" else None)
+
+
+def test_a_done_search_is_offered_until_its_size_is_scored(tmp_path: Path) -> None:
+    suite = Suite(tmp_path, "sparsity", size_only=True)
+    suite.finish(0)
+    assert suite.offer(0).claim_number == 1
+    suite.folders[0].update(size_only="done")
+    assert suite.offer(0) is Offer.ENDED
+
+
+def test_a_worker_that_dies_over_the_score_leaves_the_search_done(tmp_path: Path) -> None:
+    suite = Suite(tmp_path, "sparsity", size_only=True)
+    suite.offer(0)
+    suite.finish(0)
+    assert not suite.end(0, Death("killed"))
+    assert suite.display.notices == [f"{suite.specs[0].search_id} has no plain training of its size: killed"]
+    assert suite.display.outcomes == {0: "4 latents (0.0 s)"} and suite.folders[0].status() == "done"
 
 
 def test_a_search_that_is_done_at_the_url_is_not_asked_for_again(tmp_path: Path) -> None:

@@ -1,14 +1,12 @@
 """Trainings that are known beforehand, spread over the workers or stacked: the results of one after another."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import TINY, benchmark, environment, kill_when
+from commands import TINY, benchmark, kill_when, started
 from small_bench import MACHINE, TIMES, assert_near
 
 from benchmark.config.protocol import parse_protocol
@@ -106,17 +104,7 @@ def test_spread_by_two_commands_at_once(work: Path, plain: ResultsStore) -> None
         _command("spread", "--execution", "spread"),
         _command("spread", "--execution", "spread", searchers="grid"),
     ]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "benchmark", *command],
-            cwd=work,
-            env=environment(work / "cache"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for command in commands
-    ]
+    processes = [started(*command, cwd=work, cache=work / "cache") for command in commands]
     for process in processes:
         output, errors = process.communicate(timeout=300)
         assert process.returncode == 0 and errors == "", output + errors

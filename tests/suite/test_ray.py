@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import TINY, benchmark, environment, kill_when
+from commands import TINY, benchmark, environment, kill_when, started
 from ray_nodes import RayNodes
 
 from benchmark.errors import InputError
@@ -87,17 +87,6 @@ def test_a_suite_has_the_local_pools_results(work: Path, cluster: RayNodes, loca
     _assert_tidy(store.path)
 
 
-def _started(work: Path, *command: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "benchmark", *command],
-        cwd=work,
-        env=environment(work / "cache"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def _wait_until(ready: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + 120
     while not ready():
@@ -115,7 +104,7 @@ def _epochs_done(results: Path) -> int:
 
 def _lose_a_node(work: Path, cluster: RayNodes, *command: str, when: Callable[[], bool]) -> str:
     """Runs a suite on two nodes, of which one dies in the middle; what it prints."""
-    process = _started(work, *command, "--executor", "ray", "--address", cluster.address)
+    process = started(*command, "--executor", "ray", "--address", cluster.address, cwd=work, cache=work / "cache")
     _wait_until(when, process)
     cluster.lose()
     output, errors = process.communicate(timeout=120)
@@ -198,7 +187,7 @@ def test_a_killed_command_goes_on(work: Path, cluster: RayNodes, local: ResultsS
 @pytest.mark.slow
 def test_a_terminated_command_says_so(work: Path, cluster: RayNodes) -> None:
     command = _command("sparsity", "0", "ended", "--executor", "ray", "--epochs", "500", "--address", cluster.address)
-    process = _started(work, *command)
+    process = started(*command, cwd=work, cache=work / "cache")
     _wait_until(lambda: _epochs_done(work / "ended") > 0, process)
     process.terminate()
     output, errors = process.communicate(timeout=60)

@@ -67,8 +67,8 @@ def test_a_block_of_curves() -> None:
         "[19.25, 103.4]  [19.25, 103.4]  [-0.01235, 0.5] no value        [18, 32]",
         "first → last, [min, max] so far; recon_nll: nats/image; FID: classifier features",
         "",
-        "digits mlp grid seed 3  8 latents (5 in use) in 18 s, 3 min ago",
-        "digits mlp grid seed 4  failed 3 min ago: ValueError: x",
+        "digits mlp grid seed 3  8 latents (5 in use) in 18 s, 3.3 min ago",
+        "digits mlp grid seed 4  failed 3.3 min ago: ValueError: x",
     ]
 
 
@@ -79,8 +79,8 @@ def test_a_block_of_curves() -> None:
         ({"silent_seconds": 720.0}, "epoch 4/150 (96 s left), 18 latents, no news for 12 min"),
         ({"training_ended": True, "seconds_left": 0.0}, "epoch 4/150 (ended), 18 latents"),
         ({"training": 0, "curves": {}, "seconds_left": None}, "ald seed 0  starting"),
-        ({"seconds_left": 9000.0}, "(2 h left), 18 latents"),
-        ({"seconds_left": 400000.0}, "(5 days left), 18 latents"),
+        ({"seconds_left": 9000.0}, "(2.5 h left), 18 latents"),
+        ({"seconds_left": 400000.0}, "(4.6 days left), 18 latents"),
     ],
 )
 def test_the_state_of_a_search(values: dict[str, object], said: str) -> None:
