@@ -326,6 +326,12 @@ def test_settled(name: str, settings: dict[str, Any], epochs: int, settled: bool
         ("sparsity", {"min_variance_mean": math.nan}, "min_variance_mean"),
         ("sparsity", {"wait": 1.5}, "wait"),
         ("sparsity", {"reading": "kl"}, "reading"),
+        ("sigma", {"second_stage": -0.5}, "second_stage"),
+        ("irmae", {"layers": 0}, "layers"),
+        ("irmae", {"weight_decay": -1.0}, "weight_decay"),
+        ("irmae", {"start_latent_dim": 1}, "start_latent_dim"),
+        ("least-volume", {"weight": 0.0}, "weight"),
+        ("rrae", {"patience": 0.0}, "patience"),
     ],
 )
 def test_setting_out_of_range(name: str, settings: dict[str, Any], setting: str) -> None:
