@@ -69,10 +69,12 @@ class ALD(Searcher):
 
     def search(self, problem: Problem) -> Choice:
         start = self.start_latent_dim or problem.space.high
-        by_loss = LossController(self, problem, start) if self.control == "loss" else None
-        trial = problem.train(start, by_loss or ALDController(self, problem.seed), self._epochs(problem.epochs))
+        epochs = self._epochs(problem.epochs)
+        by_loss = LossController(self, problem, start, epochs) if self.control == "loss" else None
+        trial = problem.train(start, by_loss or ALDController(self, problem.seed), epochs)
         diverged = not np.isfinite(trial.history["train_loss"].iloc[-1])  # it then found no size
-        settled = trial.latent_dim == self.min_latent_dim or not trial.history["ctl_removing"].iloc[-1]
+        is_smallest = self.control == "trends" and trial.latent_dim == self.min_latent_dim
+        settled = is_smallest or not trial.history["ctl_removing"].iloc[-1]
         chosen = problem.train(trial.latent_dim) if self.retrain and not diverged else trial
         return Choice(chosen, settled=settled)
 
@@ -122,8 +124,8 @@ class ALDController(Controller):
 class LossController(Controller):
     """Closes latents while the loss is at or below the noted one. They are removed at the end, as they can come back.
 
-    is_open and closed_last: bool [latent_dim]. noted: the loss; NaN before it stagnates. since: the epoch of the last
-    change. is_over: whether no more go.
+    After the last epoch nothing changes, as the finished model is one that was evaluated. is_open and closed_last: bool
+    [latent_dim]. noted: the loss; NaN before it stagnates. since: the epoch of the last change. is_over: no more go.
     """
 
     is_open: Tensor
@@ -132,9 +134,10 @@ class LossController(Controller):
     since: Tensor
     is_over: Tensor
 
-    def __init__(self, settings: ALD, problem: Problem, latent_dim: int) -> None:
+    def __init__(self, settings: ALD, problem: Problem, latent_dim: int, epochs: int) -> None:
         super().__init__()
         self.settings, self.seed, self.no_latents_nll = settings, problem.seed, problem.no_latents_nll
+        self.epochs = epochs
         self.register_buffer("is_open", torch.ones(latent_dim, dtype=torch.bool))
         self.register_buffer("closed_last", torch.zeros(latent_dim, dtype=torch.bool))
         self.register_buffer("noted", torch.tensor(float("nan")))
@@ -152,7 +155,7 @@ class LossController(Controller):
 
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         s, epoch = self.settings, len(history)
-        if epoch % s.patience or self.is_over:
+        if epoch % s.patience or self.is_over or epoch == self.epochs:
             return KEEP_ALL
         losses = -history["elbo"].rolling(s.patience).mean().to_numpy(dtype=np.float32)  # as it is noted
         loss = float(losses[-1])
@@ -171,11 +174,13 @@ class LossController(Controller):
     def _close(self, history: pd.DataFrame) -> None:
         s, candidates = self.settings, self.is_open.nonzero().flatten().cpu().numpy()
         n_removed = min(s.decrease, len(candidates) - s.min_latent_dim)
-        if n_removed > 0:
-            self.closed_last.zero_()
-            self.closed_last[_to_remove(s, self.seed, history, candidates, n_removed).tolist()] = True
-            self.is_open &= ~self.closed_last
-            self.since.fill_(len(history))
+        if n_removed <= 0:
+            self.is_over.fill_(True)
+            return
+        self.closed_last.zero_()
+        self.closed_last[_to_remove(s, self.seed, history, candidates, n_removed).tolist()] = True
+        self.is_open &= ~self.closed_last
+        self.since.fill_(len(history))
 
     def open_latents(self) -> Tensor:
         return self.is_open

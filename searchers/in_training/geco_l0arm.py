@@ -150,8 +150,8 @@ class GecoController(Controller):
         multiplier = F.softplus(self.raw_lambda).square()
         # lambda is maximised, so its gradient is flipped; the added term's value is 0.
         total = multiplier.detach() * smoothed - (multiplier - multiplier.detach()) * smoothed.detach()
-        in_use = (gates != 0).to(kl.dtype)
-        total = total + (kl * in_use).sum() / len(x) / in_use.sum().clamp(min=1)  # line 22
+        n_open = (self.estimator.are_open(logits, gates) | ~was_hit).sum()
+        total = total + (kl * (gates != 0)).sum() / len(x) / n_open.clamp(min=1)  # line 22
 
         satisfied = constraint.detach() <= 0
         if self.gated:

@@ -38,6 +38,10 @@ class GateEstimator(ABC):
     def gates(self, logits: Tensor, u: Tensor) -> Tensor:
         """The gates in use; with a graph to the logits only where the estimate goes through it."""
 
+    def are_open(self, logits: Tensor, gates: Tensor) -> Tensor:
+        """Which of the gates in use count as open, bool [n]. Others may pass something, where they are not 0."""
+        return gates > 0
+
     def gradient(self, logits: Tensor, u: Tensor, error: Tensor, baseline: Tensor, error_of: ErrorOf) -> Tensor:
         """The part [n] of the estimate that does not come by backpropagation; by default there is none.
 
@@ -113,6 +117,9 @@ class Gaussian(GateEstimator):
         tiny = torch.finfo(u.dtype).eps / 2
         epsilon: Tensor = torch.special.ndtri(u.clamp(tiny, 1 - tiny))
         return 1 + torch.exp(-logits / 2) * epsilon
+
+    def are_open(self, logits: Tensor, gates: Tensor) -> Tensor:
+        return logits > 0
 
     def penalty(self, logits: Tensor) -> Tensor:
         return 0.5 * F.softplus(logits)

@@ -282,7 +282,7 @@ class LossRun:
     def __init__(self, settings: ALD, start: int = 8) -> None:
         problem = ToyProblem()
         problem.no_latents_nll = 100.0
-        self.controller = LossController(settings, problem, start)
+        self.controller = LossController(settings, problem, start, epochs=50)
         self.rows: list[dict[str, object]] = []
 
     def until(self, last_epoch: int, loss: Callable[[int, int], float]) -> "LossRun":
@@ -364,6 +364,26 @@ def test_by_loss_what_is_closed_is_out_of_the_loss() -> None:
     logits = alone.decode(mean + (0.5 * logvar).exp() * noise)
     expected = bernoulli_nll(logits, images) + kl_per_dim(mean, logvar).sum() / 16
     torch.testing.assert_close(total, expected)
+
+
+LAST_BACK = 18  # the epoch after which the sixth latent of the toy's comes back
+
+
+@pytest.mark.parametrize("epochs", range(9, 25))
+def test_by_loss_it_hands_over_what_was_evaluated_last(epochs: int) -> None:
+    """Whether or not removal would have gone on; it is settled where no more would."""
+    choice = replace(BY_LOSS, start_latent_dim=12, window=3).search(ToyProblem(epochs=epochs))
+    history = choice.trial.history
+    assert choice.latent_dim == history["latent_dim"].iloc[-1] and (epochs < 12 or choice.latent_dim < 12)
+    is_over = bool(history["ctl_removing"].iloc[-1] == 0)
+    assert choice.settled is is_over is (epochs > LAST_BACK)
+
+
+def test_by_loss_the_smallest_size_settles_where_the_loss_allows_it() -> None:
+    settings = replace(BY_LOSS, min_latent_dim=6)
+    run = LossRun(settings).until(7, lambda *_: 40.0)
+    assert sum(run.is_open) == 6 and run.controller.traces()["removing"] == 0
+    assert sum(run.until(30, lambda *_: 41.0).is_open) == 6
 
 
 def test_by_loss_it_hands_over_what_is_open() -> None:

@@ -329,16 +329,20 @@ def test_the_gates_gradient_is_the_estimators(name: str, tau: float) -> None:
     assert bool((estimate.abs() > 1e-4).any())
 
 
-def test_a_latent_pays_its_kl_whatever_its_gaussian_gate() -> None:
-    """All pass something until the training ends: free of KL, they would all close and the images go through noise."""
+@pytest.mark.parametrize(("logit", "n_open"), [((-0.3, -0.3, 0.3, 0.3), 2), ((-0.3,) * 4, 1)])
+def test_a_latent_pays_its_kl_whatever_its_gaussian_gate(logit: tuple[float, ...], n_open: int) -> None:
+    """All pass something until the training ends: free of KL, they would all close and the images go through noise.
+
+    The weight is that of the other estimators: the mean over open gates, where one counts if none is.
+    """
     vae, x, controller = _Counted(4), _images(), _controller("gaussian", TIGHT, hit=True)
-    controller.gates.data.fill_(-0.3)
+    controller.gates.data = torch.tensor(logit)
     total = controller.loss(vae, x, Generator().manual_seed(7)).total.detach()
     mean, logvar = vae.encode(x)
     error = float(squared_error(vae.vae.decode(vae.decoded[0]), x).mean().detach())
     multiplier = float(F.softplus(torch.tensor(1.0)) ** 2)
-    kl = float(kl_per_dim(mean, logvar).mean().detach())
-    assert kl > 0.01 and float(total) == pytest.approx(multiplier * (error - TIGHT) + kl, rel=1e-5)
+    kl = float(kl_per_dim(mean, logvar).sum(1).mean().detach())
+    assert kl > 0.01 and float(total) == pytest.approx(multiplier * (error - TIGHT) + kl / n_open, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
