@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 from torch import Generator, Tensor, nn
@@ -257,16 +257,16 @@ class Expected(NamedTuple):
 
 
 class Searcher(ABC):
-    """A way of choosing the latent size. Concrete searchers are frozen dataclasses: their fields are their settings.
-
-    continues: True where it calls `problem.train(start=...)`: finished trainings then keep their optimizer's state.
-    """
-
-    continues: ClassVar[bool] = False
+    """A way of choosing the latent size. Concrete searchers are frozen dataclasses: their fields are their settings."""
 
     @abstractmethod
     def search(self, problem: Problem) -> Choice:
         """Chooses a size. Deterministic given `problem.seed`; it sees validation metrics only."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether it calls `problem.train(start=...)`: finished trainings then keep their optimizer's state."""
+        return False
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         """The trainings that a search of this space, budget and seed expects to ask for, in that order.

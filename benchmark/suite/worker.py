@@ -292,9 +292,15 @@ class _Data:
         features = self.validation.features
         return Evaluator(self.dataset.test, self.dataset.n_classes, features, self._spec.evaluation, self.device)
 
-    def learning(self, choice: Choice) -> dict[str, float | None]:
-        """The columns of `ResultsStore.searches()` that tell whether the chosen model has learned."""
-        gain, error = late_gain(choice.trial.history, self.baselines.val.no_latents_nll)
+    def learning(self, choice: Choice, vae: VAE) -> dict[str, float | None]:
+        """The columns of `ResultsStore.searches()` that tell whether the chosen model has learned.
+
+        vae: the model. The epochs of one with a sampler of its own are the sampler's, and tell nothing of the ELBO.
+        """
+        gain: float | None = None
+        error: float | None = None
+        if vae.sampler is None:
+            gain, error = late_gain(choice.trial.history, self.baselines.val.no_latents_nll)
         test = self.baselines.test
         return {
             "late_gain": gain,
@@ -340,7 +346,7 @@ def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
         wall_seconds=wall_seconds,
         **_chosen(choice),
         **_tested(folder.trial(choice.trial.number).assessments()[1], bench, dataset),
-        **data.learning(choice),
+        **data.learning(choice, vae),
         **data.validation.fid_counts,
     )
 

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from benchmark.backbones.vae import VAE
-from benchmark.store.rows import from_json, to_json
+from benchmark.store.rows import decode_rows, from_json, to_json
 from benchmark.training.controller_checks import state_shapes
 from benchmark.training.cuda_graph import Replay
 from searchers.base import Controller
@@ -63,8 +63,10 @@ class TrainingState:
         self.saved_rows += map(to_json, self.rows[len(self.saved_rows) :])
         return self.saved_rows
 
-    def load_rows(self, saved: list[str]) -> None:
-        """Takes the rows from a checkpoint."""
+    def load_rows(self, saved: list[str] | Tensor) -> None:
+        """Takes the rows from a checkpoint; one written before 0.3 has the bytes of an Arrow file, uint8."""
+        if isinstance(saved, Tensor):
+            saved = list(map(to_json, decode_rows(saved.numpy().tobytes())))
         self.saved_rows, self.rows = saved, from_json(saved)
 
     def remove_all_but(self, indices: Sequence[int]) -> None:

@@ -52,12 +52,14 @@ def signed_errors(sizes: pd.Series[float], low: float, high: float) -> pd.Series
 
 
 def _start_drift(group: Group, searcher: str) -> float:
-    """Of a searcher with the variants that are executed alike."""
+    """Of a searcher with the variants that differ in their start alone."""
     own = parts(searcher)
     alike = [name for name in group.searchers if parts(name)._replace(variant="") == own._replace(variant="")]
-    done = group.done[group.done["searcher"].isin(alike)].reindex(
-        columns=["seed", "latent_dim", "space_high", "setting_start_latent_dim"]
-    )
+    done = group.done[group.done["searcher"].isin(alike)]
+    others = [name for name in done if str(name).startswith("setting_") and name != "setting_start_latent_dim"]
+    settings = pd.Series([tuple(map(str, row)) for row in done[others].itertuples(index=False)], index=done.index)
+    done = done[settings.isin(settings[done["searcher"] == searcher])]
+    done = done.reindex(columns=["seed", "latent_dim", "space_high", "setting_start_latent_dim"])
     starts = pd.to_numeric(done["setting_start_latent_dim"], errors="coerce").fillna(done["space_high"].astype(float))
     if starts.nunique() < 2:
         return math.nan

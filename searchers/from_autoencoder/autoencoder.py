@@ -36,20 +36,24 @@ class FromAutoencoder(Searcher):
         trial = problem.train(start, self.controller(start, problem))
         if not np.isfinite(trial.history["train_loss"].iloc[-1]):  # it found no size
             return Choice(trial)
-        sizes = trial.history["ctl_size"].tail(LAST_EPOCHS)
+        sizes, found = trial.history["ctl_size"].tail(LAST_EPOCHS), trial.history["ctl_found"].iloc[-1]
         chosen = problem.train(problem.space.clip(int(sizes.iloc[-1])))
-        return Choice(chosen, settled=sizes.nunique() == 1)
+        return Choice(chosen, settled=bool(found) and len(sizes) == LAST_EPOCHS and sizes.nunique() == 1)
 
     @abstractmethod
     def controller(self, latent_dim: int, problem: Problem) -> Controller:
-        """What trains the autoencoder of so many latents; its trace `size` is the size that it reads."""
+        """What trains the autoencoder of so many latents.
+
+        Its trace `size` is the size that it reads; `found` is 1 where that is an answer, 0 where it is one for want of
+        a better, after which the size is not settled.
+        """
 
 
 class AutoencoderController(Controller, ABC):
     """Reads the size after each epoch as the place of the largest fall among the codes' variances.
 
     least_fall: the factor by which the variance must fall there; where none does, the size is the fewest with `share`
-    of the variance. Traces: the size, and the largest factor.
+    of the variance. Traces: the size, the largest factor, and whether it is a gap.
     """
 
     def __init__(self, least_fall: Positive, share: Share) -> None:
@@ -64,8 +68,9 @@ class AutoencoderController(Controller, ABC):
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         values = self.variances(model.posterior().mean)
         place, fall = largest_fall(values)
-        size = place if fall >= self.least_fall else fewest_with(values, self.share)
-        self._traces = {"size": float(size), "fall": fall}
+        is_gap = fall >= self.least_fall
+        size = place if is_gap else fewest_with(values, self.share)
+        self._traces = {"size": float(size), "fall": fall, "found": float(is_gap)}
         return KEEP_ALL
 
     def traces(self) -> dict[str, float]:

@@ -54,9 +54,12 @@ class RRAEController(Controller):
 
     def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
         z = vae.encode(x)[0]
-        gram = z.detach().T @ z.detach()
-        self.gram.lerp_(gram, 1 - MEMORY)
-        return Loss(squared_error(vae.decode(z @ projector(gram, self.rank)), x).mean())
+        with torch.autocast(z.device.type, enabled=False):  # axes need the precision
+            codes = z.detach().float()
+            gram = codes.T @ codes
+            self.gram.lerp_(gram, 1 - MEMORY)
+            cut = projector(gram, self.rank)
+        return Loss(squared_error(vae.decode(z @ cut), x).mean())
 
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         losses = history["train_loss"].to_numpy()
@@ -80,7 +83,8 @@ class RRAEController(Controller):
         remove_noise(vae)
 
     def traces(self) -> dict[str, float]:
-        return {"size": float(self.size), "rank": float(self.rank)}
+        found = bool(self.noted) and bool(self.rank == self.size)  # it has stopped, or no smaller rank is left
+        return {"size": float(self.size), "rank": float(self.rank), "found": float(found)}
 
 
 def projector(gram: Tensor, rank: Tensor) -> Tensor:
@@ -88,7 +92,8 @@ def projector(gram: Tensor, rank: Tensor) -> Tensor:
 
     rank: an integer. The codes' axes get no gradient, whose size is without bound where two singular values are equal.
     """
-    axes = torch.linalg.eigh(gram).eigenvectors  # by rising eigenvalue
+    finite = torch.where(gram.isfinite(), gram, 0.0)  # a training that diverges is told by its loss
+    axes = torch.linalg.eigh(finite).eigenvectors  # by rising eigenvalue
     kept = axes * (torch.arange(len(gram), device=gram.device) >= len(gram) - rank)
     cut: Tensor = kept @ kept.T
     return cut

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,10 @@ class Sigma(Searcher):
     most_variance: Positive = 0.5
     retrain: bool = True
     second_stage: NotNegative = 0.0
-    continues: ClassVar[bool] = True
+
+    @property
+    def continues(self) -> bool:
+        return self.second_stage > 0
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         start, second = self.start_latent_dim or space.high, self._second_stage(epochs)

@@ -20,8 +20,8 @@ class Sparsity(Searcher):
     1e-4, and 0.96 or more). If fewer than two are active at the end, the two with the highest KL stay, since no smaller
     size can be trained.
     reading: of the active set: `variances`, those bounds; or `soft-count`, the n0 - sum_j mean(var_j) latents, rounded
-    up, of the smallest mean(var_j): what FONDUE's criterion (2209.12806) leaves of n0 latents. It is too low by the sum
-    over the latents in use, so by one or more where there are many.
+    up, of the smallest mean(var_j): what FONDUE's criterion (2209.12806) leaves of n0 latents. It is read once, and too
+    low by the sum over the latents in use, so by one or more where there are many.
     wait: the share of the epochs before which none is removed; None does not wait. An active set that is stable early
     may lack latents that are learned late (docs/learning.md).
     """
@@ -37,21 +37,22 @@ class Sparsity(Searcher):
         return [Expected(self.start_latent_dim or space.high, epochs)]
 
     def search(self, problem: Problem) -> Choice:
-        controller = SparsityController(self, problem.epochs)
-        trial = problem.train(self.start_latent_dim or problem.space.high, controller)
+        start = self.start_latent_dim or problem.space.high
+        controller = SparsityController(self, start, problem.epochs)
+        trial = problem.train(start, controller)
         return Choice(trial, settled=controller.settled(trial.history))
 
 
 class SparsityController(Controller):
     """Removes the inactive latents once the active set has stayed the same for `stable_epochs` epochs.
 
-    epochs: of the training. With fewer than two active latents it waits for the last possible removal, since a network
-    that learns slowly uses no latent at first.
+    start, epochs: of the training. With fewer than two active latents it waits for the last possible removal, since a
+    network that learns slowly uses no latent at first.
     """
 
-    def __init__(self, settings: Sparsity, epochs: int) -> None:
+    def __init__(self, settings: Sparsity, start: int, epochs: int) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.start = settings, start
         self.epochs = epochs
         self.first = min((settings.wait or 0) * epochs, epochs - 1)
         self._traces: dict[str, float] = {}
@@ -59,7 +60,8 @@ class SparsityController(Controller):
     def _active(self, epoch: pd.Series) -> tuple[int, ...]:
         if self.settings.reading == "soft-count":
             variances = np.asarray(epoch["latent_variance_mean"])
-            count = max(0, int(np.ceil(len(variances) - variances.sum())))
+            is_read = len(variances) < self.start  # again, it would fall with every reading until few are left
+            count = len(variances) if is_read else max(0, int(np.ceil(len(variances) - variances.sum())))
             return tuple(sorted(np.argsort(variances, kind="stable")[:count].tolist()))
         off = epoch["latent_mean_variance"] < self.settings.max_mean_variance
         noise = epoch["latent_variance_mean"] > self.settings.min_variance_mean

@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Ge
 
@@ -40,7 +40,10 @@ class Halving(Searcher):
 
     reduction_factor: Annotated[int, Ge(2)] = 3
     asynchronous: bool = False
-    continues: ClassVar[bool] = True
+
+    @property
+    def continues(self) -> bool:
+        return True
 
     def search(self, problem: Problem) -> Choice:
         trials = self._asynchronous(problem) if self.asynchronous else self._synchronous(problem)

@@ -34,6 +34,11 @@ def _load(protocols: Path, name: str) -> Protocol:
     return load_protocol(str(protocols / f"{name}.toml"))
 
 
+def test_studies_score_sizes_alone_too() -> None:
+    studies = [name for name in bundled_protocols() if name.startswith("study-")]
+    assert studies and all(load_protocol(name).size_only for name in studies)
+
+
 def test_a_chain_is_merged_key_by_key(protocols: Path) -> None:
     top = _load(protocols, "top")
     assert (top.name, top.summary, top.seeds) == ("top", "top", (5, 6))

@@ -56,6 +56,9 @@ def test_the_drift_with_the_start() -> None:
     table = truth([group([*rows, known("grid", 0, 4)])]).set_index("searcher")
     assert table.loc["ard", "start_drift"] == table.loc["ard@8", "start_drift"] == 2.5
     assert math.isnan(table.loc["grid", "start_drift"])
+    other = [{**row, "searcher": "ard@soft", "setting_share": 0.5} for row in rows if row["searcher"] == "ard@8"]
+    table = truth([group([*rows, *other])]).set_index("searcher")
+    assert table.loc["ard", "start_drift"] == 2.5 and math.isnan(table.loc["ard@soft", "start_drift"])
     assert math.isnan(truth([group(rows[:3])])["start_drift"].item())
 
 

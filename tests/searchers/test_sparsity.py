@@ -23,7 +23,7 @@ def test_sparsity_that_waits_keeps_a_latent_that_is_learned_late(
     wait: float | None, kept: tuple[tuple[int, ...], int]
 ) -> None:
     """Of four latents the third is off until epoch 6: the first decision, and the epoch after which it comes."""
-    controller = SparsityController(Sparsity(start_latent_dim=4, stable_epochs=3, wait=wait), epochs=12)
+    controller = SparsityController(Sparsity(stable_epochs=3, wait=wait), 4, epochs=12)
     rows = [
         {"latent_dim": 4, "latent_mean_variance": np.array(means), "latent_variance_mean": 1 - np.array(means)}
         for means in [[0.9, 0.9, 0.0, 0.0]] * 6 + [[0.9, 0.9, 0.9, 0.0]] * 6
@@ -34,7 +34,7 @@ def test_sparsity_that_waits_keeps_a_latent_that_is_learned_late(
 
 def test_sparsity_removes_what_is_off_and_stable() -> None:
     """A latent is off where its mean hardly varies and its variance is near 1; one change starts the count anew."""
-    controller = SparsityController(Sparsity(start_latent_dim=4, stable_epochs=3), epochs=12)
+    controller = SparsityController(Sparsity(stable_epochs=3), 4, epochs=12)
     off, off_for_now = [1e-4, 1e-4, 0.5, 0.9], [1e-4, 1e-4, 1e-4, 0.9]  # var(mean)
     noise = [0.99, 0.4, 0.95, 0.95]  # mean(var): the second and third are in use by one of the two
     rows = [
@@ -51,7 +51,7 @@ def test_sparsity_removes_what_is_off_and_stable() -> None:
 )
 def test_sparsity_leaves_two_latents(mean_variance: list[float], kept: tuple[int, ...]) -> None:
     """With fewer than two active ones it waits for the last epoch but one; an active one stays, then the highest KL."""
-    controller = SparsityController(Sparsity(start_latent_dim=4, stable_epochs=1), epochs=6)
+    controller = SparsityController(Sparsity(stable_epochs=1), 4, epochs=6)
     row = {"latent_dim": 4, "latent_mean_variance": np.array(mean_variance), "latent_variance_mean": np.ones(4)}
     row["latent_kl"] = np.array([0.0, 3e-3, 1e-3, 2e-3])
     decisions = [controller.after_epoch(pd.DataFrame([row] * epoch), None).keep for epoch in range(1, 6)]
@@ -73,6 +73,20 @@ def test_the_soft_count_is_rounded_up_and_takes_the_smallest_variances() -> None
     row = {"latent_dim": 5, "latent_mean_variance": np.zeros(5), "latent_variance_mean": variances}
     kept = {}
     for reading in ("soft-count", "variances"):
-        controller = SparsityController(Sparsity(stable_epochs=1, reading=reading), epochs=6)
+        controller = SparsityController(Sparsity(stable_epochs=1, reading=reading), 5, epochs=6)
         kept[reading] = controller.after_epoch(pd.DataFrame([row]), None).keep
     assert kept == {"soft-count": (0, 2), "variances": (0, 1, 2)}
+
+
+def test_the_soft_count_is_read_once() -> None:
+    """Of latents that all have 0.2 a later reading would find fewer again: 16 of 20, then 13 of 16."""
+    controller = SparsityController(Sparsity(stable_epochs=1, reading="soft-count"), 20, epochs=6)
+
+    def row(n: int) -> dict[str, object]:
+        arrays = {"latent_mean_variance": np.ones(n), "latent_variance_mean": np.full(n, 0.2), "latent_id": range(n)}
+        return {"latent_dim": n, **arrays}
+
+    history = pd.DataFrame([row(20)])
+    assert controller.after_epoch(history, None).keep == tuple(range(16))
+    history = pd.DataFrame([row(20), row(16)])
+    assert controller.after_epoch(history, None).keep is None and controller.settled(history)

@@ -331,7 +331,7 @@ def test_capturable() -> None:
     for controller in (
         FixedSize(),
         ALDController(ALD(), seed=0),
-        SparsityController(Sparsity(), epochs=12),
+        SparsityController(Sparsity(), 64, epochs=12),
         *(GecoController(N, TAU, gated, name) for gated in (True, False) for name in ESTIMATORS),
         OwnDecision(),
         Unsampled(),

@@ -242,9 +242,52 @@ def test_a_plain_vae_of_the_size_is_handed_over(searcher: Any) -> None:
     toy = ToyProblem()
     choice = searcher.search(toy)
     assert [asked.controller is None for asked in toy.asked] == [False, True]
-    sizes = toy.trials[0].history["ctl_size"].tolist()
+    history = toy.trials[0].history
+    sizes, is_found = history["ctl_size"].tolist(), bool(history["ctl_found"].iloc[-1])
     assert choice.trial.number == 1 and toy.asked[1].latent_dim == sizes[-1]
-    assert choice.settled is (len(set(sizes[-5:])) == 1)
+    assert choice.settled is (is_found and len(set(sizes[-5:])) == 1)
+
+
+@pytest.mark.parametrize(("found", "epochs", "expected"), [(1, 6, True), (0, 6, False), (1, 4, False)])
+def test_a_size_is_settled_where_it_was_found_and_stayed(
+    found: float, epochs: int, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(IRMAEController, "traces", lambda self: {"size": 4.0, "found": found})
+    assert IRMAE().search(ToyProblem(epochs=epochs)).settled is expected
+
+
+def test_a_spectrum_without_a_gap_is_no_answer() -> None:
+    for codes, is_gap in ((torch.randn(500, N), False), (torch.randn(500, N) * (torch.arange(N) < 2), True)):
+        controller = IRMAE().controller(N, ToyProblem())
+        controller.after_epoch(pd.DataFrame(), Fixed(codes))
+        assert controller.traces()["found"] == is_gap
+
+
+class Fixed:
+    """A model of these codes."""
+
+    def __init__(self, codes: Tensor) -> None:
+        self.codes = codes
+
+    def posterior(self) -> Posterior:
+        return Posterior(self.codes, torch.zeros_like(self.codes))
+
+
+def test_rrae_answers_once_it_has_stopped() -> None:
+    controller = RRAEController(RRAE(), N, patience=1)
+    found = []
+    for losses in ([9.0], [9.0, 9.0], [9.0, 9.0, 8.0], [9.0, 9.0, 8.0, 9.5], [9.0, 9.0, 8.0, 9.5, 9.5]):
+        decision = controller.after_epoch(pd.DataFrame({"train_loss": losses}), None)
+        found.append((controller.traces()["found"], decision.stop))
+    assert found[-1] == (1.0, True) and all(one == (0.0, False) for one in found[:-1])
+
+
+def test_rrae_trains_in_bfloat16_and_tells_a_divergence_by_its_loss() -> None:
+    controller, generator = RRAE().controller(N, ToyProblem()), Generator().manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = controller.loss(ToyVAE(N, seed=1), X, generator).total
+    assert loss.isfinite() and controller.gram.dtype == torch.float32
+    assert controller.loss(ToyVAE(N, seed=1), X * math.nan, generator).total.isnan()
 
 
 class Diverging(ToyProblem):
