@@ -115,9 +115,9 @@ def test_environment_and_settings_count_what_differs() -> None:
 
 def test_methods_stand_with_their_kind_and_paper() -> None:
     """Each once, whatever its variants; a user's own has no line of ours."""
-    found = group([search(name) for name in ("pca", "ald", "ald@100", "grid", "my.own:Method")])
+    found = group([search(name) for name in ("irmae", "pca", "ald", "ald@100", "grid", "my.own:Method")])
     rows = methods_table([found]).rows
-    assert [row[0].text for row in rows] == ["Grid", "ALD", "PCA"]
+    assert [row[0].text for row in rows] == ["Grid", "ALD", "PCA", "IRMAE"]
     assert [row[1].text for row in rows] == list(KINDS.values())
     assert "2312.06280" in rows[1][2].text
 

@@ -16,6 +16,8 @@ TINY = [
     "--set",
     "training.learning_rate=5e-3",
     "--set",
+    "training.schedule=constant",
+    "--set",
     "backbone.hidden=[32]",
     "--set",
     "space.high=8",

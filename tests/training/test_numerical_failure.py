@@ -284,6 +284,7 @@ class _Copies(torch.nn.Module):
     """Every image to one point, that point to one image: a collapse without any noise."""
 
     latent_dim = 3
+    sampler = None
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
