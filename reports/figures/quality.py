@@ -48,7 +48,7 @@ TRAININGS, PARTS, ONE = "trainings", "parts", "one training"
 has one model only."""
 _LIMIT: dict[str, Any] = {"color": STOP_RED, "linewidth": 1.1, "linestyle": "--"}
 LIMIT_TEXT = f"{WITHIN} of the gap"
-AS_GOOD_TEXT = "as good in most seeds of {}: {} to {}"
+AS_GOOD_TEXT = "as good in most seeds of {}: {}"
 _WIDER = 1.06  # how far the shading goes beyond the sizes
 _MODEL = ["search_id", "searcher", "seed", "trial", "epoch", "split", "size", ELBO.column]
 _MODEL += [metric.column for metric in METRICS[1:]]
@@ -321,7 +321,9 @@ def _entries(data: Quality, styles: dict[str, SearcherStyle]) -> tuple[list[Arti
     if data.reference:
         found.append((Line2D([], [], **_LIMIT), f"best + {LIMIT_TEXT}"))
     if data.as_good:
-        found.append((Patch(color=_AS_GOOD, alpha=0.3, linewidth=0), AS_GOOD_TEXT.format(*data.as_good)))
+        searcher, low, high = data.as_good
+        sizes = f"{low} to {high}" if low < high else str(low)
+        found.append((Patch(color=_AS_GOOD, alpha=0.3, linewidth=0), AS_GOOD_TEXT.format(searcher, sizes)))
     return [handle for handle, _ in found], [name for _, name in found]
 
 
