@@ -18,6 +18,8 @@ TINY = [
     "--set",
     "training.schedule=constant",
     "--set",
+    "backbone.init=torch",
+    "--set",
     "backbone.hidden=[32]",
     "--set",
     "space.high=8",
