@@ -90,7 +90,7 @@ def _checksum(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def write_checked(path: Path, content: bytes) -> None:
+def write_checked(path: Path, content: bytes | memoryview) -> None:
     """Writes the SHA-256 digest of the content, then the content, atomically."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(hashlib.sha256(content).digest())

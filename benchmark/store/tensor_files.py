@@ -24,7 +24,7 @@ def write_tensors(path: Path, content: Any) -> None:
     kinds = [(tensor.dtype, tensor.shape, _has_channels_last(tensor)) for tensor in tensors]
     data = torch.cat([tensor.detach().cpu().reshape(-1).view(torch.uint8) for tensor in tensors] or [torch.empty(0)])
     torch.save({"tree": tree, "kinds": kinds, "data": data}, buffer)
-    write_checked(path, buffer.getvalue())
+    write_checked(path, buffer.getbuffer())
 
 
 def read_tensors(path: Path) -> Any:

@@ -24,7 +24,7 @@ from benchmark.training.flops import flop_counter
 from benchmark.training.model_view import ModelView, as_evaluated, fold_in
 from benchmark.training.rng import Purpose, stream
 from benchmark.training.state import TrainingState
-from searchers.base import KEEP_ALL
+from searchers.base import KEEP_ALL, FixedSize
 
 CHUNK_BYTES = 2**26  # of uint8 images that are gathered at a time
 WARM_UP, LAST_RATE = 0.05, 0.01  # of the cosine schedule: share of the steps, share of the learning rate
@@ -118,7 +118,10 @@ def end_epoch(
     }
     diverged = not np.isfinite(train_loss)
     view = ModelView(vae, evaluator, clock, streams[0])
-    decision = KEEP_ALL if diverged else state.controller.after_epoch(pd.DataFrame([*state.rows, row]), view)
+    if diverged or isinstance(state.controller, FixedSize):  # which does not read the rows
+        decision = KEEP_ALL
+    else:
+        decision = state.controller.after_epoch(pd.DataFrame([*state.rows, row]), view)
     check_decision(state.controller, decision, open_latents, state.controller_shapes)
     if view.seconds:  # the controller has evaluated the model too
         row |= {"eval_seconds": seconds[0] + sum(view.seconds), "wall_seconds": clock.seconds()}
