@@ -8,6 +8,7 @@ some latents only, posteriors, training images, a training that goes on from ano
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -164,6 +165,11 @@ class Trial:
     latent_dim: int
     history: pd.DataFrame
     assessment: Assessment
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss ended without a finite value: it then has found nothing."""
+        return not math.isfinite(self.history["train_loss"].iloc[-1])
 
 
 @dataclass(frozen=True)

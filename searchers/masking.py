@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from searchers.base import KEEP_ALL, Controller, Decision, Model
-from searchers.quantities import LAST_EPOCHS
+from searchers.quantities import LAST_EPOCHS, is_stable
 
 LEAST = 2  # latents that stay: no smaller size can be trained
 
@@ -34,9 +34,7 @@ class Masking(Controller, ABC):
 
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         if self.epochs - LAST_EPOCHS <= len(history) < self.epochs:
-            used = self.in_use(history, model)
-            if used.sum() < LEAST:
-                used[np.lexsort((history["latent_kl"].iloc[-1], used))[-LEAST:]] = True
+            used = at_least(LEAST, self.in_use(history, model), history["latent_kl"].iloc[-1])
             self.is_open.copy_(torch.from_numpy(used))
         return KEEP_ALL
 
@@ -49,5 +47,11 @@ class Masking(Controller, ABC):
 
 def settled(history: pd.DataFrame) -> bool:
     """Whether as many latents were open in each of the last epochs."""
-    n_open = history["ctl_open"].tail(LAST_EPOCHS)
-    return len(n_open) == LAST_EPOCHS and n_open.nunique() == 1
+    return is_stable(history["ctl_open"])
+
+
+def at_least(n: int, used: NDArray[np.bool_], kl: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The latents in use, bool [latent_dim], and of fewer than n those of the highest KL too. n: at least 1."""
+    kept = np.zeros(len(used), dtype=bool)
+    kept[np.lexsort((kl, used))[-max(n, int(used.sum())) :]] = True
+    return kept

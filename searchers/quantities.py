@@ -47,6 +47,12 @@ class Weights:
 DECISION_METRICS = tuple(asdict(Weights()))  # what the choice among trainings weighs
 
 
+def is_stable(values: pd.Series[float]) -> bool:
+    """Whether a column of a training's rows has one value in each of the last 5 epochs."""
+    last = values.tail(LAST_EPOCHS)
+    return len(last) == LAST_EPOCHS and last.nunique() == 1
+
+
 def last_means(history: pd.DataFrame, metrics: Iterable[str] = DECISION_METRICS) -> dict[str, float]:
     """The mean of each metric over the last 5 epochs of a training's rows; NaN where one of those is."""
     return {metric: float(history[metric].tail(LAST_EPOCHS).mean(skipna=False)) for metric in metrics}

@@ -4,6 +4,8 @@ from benchmark.store.doubts import flags, search_flags
 from benchmark.store.rows import ARRAYS
 from searchers.quantities import DRAWN_METRICS, METRICS, TEST_METRICS
 
+NATIVE = "native"  # in the column `size_only`: the search's own model is that plain training
+
 KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
 COSTS = ("n_epochs", "train_seconds", "eval_seconds", "images_seen", "train_flops")
 TRIAL_COLUMNS = (

@@ -93,8 +93,9 @@ class Dispatch:
     def _has_ended(self, item: WorkItem) -> bool:
         """Whether another command has finished the search meanwhile."""
         spec, folder = self.pending[item.search]
-        is_new = folder.attempts() > self._attempts_before[item.search]
-        return folder.is_complete(spec.size_only) or folder.status() == "failed" and is_new
+        if folder.is_complete(spec.size_only):
+            return True
+        return folder.status() == "failed" and folder.attempts() > self._attempts_before[item.search]
 
     def _free_number(self, index: int) -> int | None:
         """The number under which the search can be claimed now; None while another process holds it."""

@@ -21,6 +21,7 @@ from benchmark.machine import peak_memory_bytes
 from benchmark.metrics.assessment import assess
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.store.atomic_files import remove_folder
+from benchmark.store.columns import NATIVE
 from benchmark.store.folders import SearchFolder, TrialFolder, assessment_of, read_rows, summarise, write_rows
 from benchmark.suite.plan import SearchSpec
 from benchmark.suite.shared_trainings import SharedFolder
@@ -186,7 +187,7 @@ def score_size(bench: Bench, folder: SearchFolder, trainings: Path, report: Repo
     search, epochs = folder.read(), bench.spec.training.epochs
     size, number = search["latent_dim"], search["n_trials"]
     key = bench.spec.training_key(size, epochs)
-    training, status = folder.trial(search["chosen_trial"]), "native"
+    training, status = folder.trial(search["chosen_trial"]), NATIVE
     if (training.request() or {}).get("shared") != key:
         shared = SharedFolder(trainings / key, notice)
         record = await_shared(bench, shared, size, epochs, lambda _, *at: report(number, *at), notice)
@@ -295,7 +296,9 @@ class BenchProblem:
     def _share(self, number: int, latent_dim: int, epochs: int, shared: SharedFolder) -> dict[str, Any]:
         """The record of a plain training that is done by whoever is first, copied to this search's folder."""
         base = self.clock.seconds()
-        record = self._await(shared, latent_dim, epochs, lambda _, *at: self._report(number, *at))
+        record = await_shared(
+            self._bench, shared, latent_dim, epochs, lambda _, *at: self._report(number, *at), self._notice
+        )
         folder = self._folder.trial(number)
         for ours, theirs in ((folder.rows, shared.files.rows), (folder.curves, shared.files.curves)):
             rows = read_rows(theirs)
@@ -305,9 +308,6 @@ class BenchProblem:
         folder.finish(record)
         self.clock.go_to(folder.assessments()[0]["wall_seconds"])
         return record
-
-    def _await(self, shared: SharedFolder, latent_dim: int, epochs: int, report: Report) -> dict[str, Any]:
-        return await_shared(self._bench, shared, latent_dim, epochs, report, self._notice)
 
     def discard_rest(self) -> None:
         """Deletes what an earlier process left of trainings and evaluations beyond those asked for so far."""
@@ -339,7 +339,7 @@ class BenchProblem:
         again, base = SharedFolder(folder.path / "again", self._notice), self.clock.seconds()
         if again.finished() is None:
             self._notice(f"{self.spec.search_id} repeats a training that kept no optimizer state, to go on from it")
-        self._await(again, trial.latent_dim, len(trial.history), lambda *_: None)
+        await_shared(self._bench, again, trial.latent_dim, len(trial.history), lambda *_: None, self._notice)
         self.clock.go_to(base)
         return again.files
 

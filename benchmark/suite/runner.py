@@ -66,7 +66,7 @@ def run_suite(suite: Suite, screen: Screen) -> pd.DataFrame:
             pending = [
                 (spec, folder)
                 for spec, folder in zip(specs, folders, strict=True)
-                if not (_has_result(folder, results, checked) and folder.is_complete(spec.size_only))
+                if not _has_result(folder, results, checked) or spec.size_only and not folder.is_complete(True)
             ]
         open_specs = [spec for spec, _ in pending]
         items = make_items(pending, results)

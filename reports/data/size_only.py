@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pandas as pd
 
+from benchmark.store.columns import NATIVE
 from reports.data.groups import Group
 from reports.data.names import SIZE_ONLY
 from reports.data.quantities import METRICS, SHOWN_COSTS
 
-NATIVE = "native"  # in the column `size_only`: the search's own model is that plain training
 _OF_THE_SEARCH = [*(cost.column for cost in SHOWN_COSTS), "late_gain", "late_gain_error", "n_diverged"]
 
 

@@ -13,7 +13,7 @@ from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Mod
 from searchers.parts.objectives import VAE
 from searchers.parts.ranges import Positive, Share, Size
 from searchers.parts.spectrum import fewest_with, largest_fall
-from searchers.quantities import LAST_EPOCHS
+from searchers.quantities import is_stable
 
 NO_NOISE = -30.0  # the log-variance of a code without noise
 
@@ -34,11 +34,11 @@ class FromAutoencoder(Searcher):
     def search(self, problem: Problem) -> Choice:
         start = self.start_latent_dim or problem.space.high
         trial = problem.train(start, self.controller(start, problem))
-        if not np.isfinite(trial.history["train_loss"].iloc[-1]):  # it found no size
+        if trial.diverged:
             return Choice(trial)
-        sizes, found = trial.history["ctl_size"].tail(LAST_EPOCHS), trial.history["ctl_found"].iloc[-1]
+        sizes, found = trial.history["ctl_size"], trial.history["ctl_found"].iloc[-1]
         chosen = problem.train(problem.space.clip(int(sizes.iloc[-1])))
-        return Choice(chosen, settled=bool(found) and len(sizes) == LAST_EPOCHS and sizes.nunique() == 1)
+        return Choice(chosen, settled=bool(found) and is_stable(sizes))
 
     @abstractmethod
     def controller(self, latent_dim: int, problem: Problem) -> Controller:

@@ -7,6 +7,7 @@ import numpy as np
 
 from searchers.from_images.estimate import FromImages, Points
 from searchers.parts.ranges import Share
+from searchers.parts.spectrum import fewest_with
 
 PERMUTATIONS, QUANTILE, SEED = 5, 0.95, 0  # of parallel analysis
 
@@ -29,7 +30,7 @@ class PCA(FromImages):
         if not values.any():
             raise ValueError(f"{len(points)} images are all the same; expected different ones")
         if self.rule == "variance":
-            return float(np.searchsorted(np.cumsum(values), self.share * values.sum() * (1 - 1e-12)) + 1)
+            return float(fewest_with(values, self.share))
         if self.rule == "kaiser":
             return float((values > values.sum() / points.shape[1]).sum())
         if self.rule == "participation-ratio":

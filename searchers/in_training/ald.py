@@ -72,10 +72,9 @@ class ALD(Searcher):
         epochs = self._epochs(problem.epochs)
         by_loss = LossController(self, problem, start, epochs) if self.control == "loss" else None
         trial = problem.train(start, by_loss or ALDController(self, problem.seed), epochs)
-        diverged = not np.isfinite(trial.history["train_loss"].iloc[-1])  # it then found no size
         is_smallest = self.control == "trends" and trial.latent_dim == self.min_latent_dim
         settled = is_smallest or not trial.history["ctl_removing"].iloc[-1]
-        chosen = problem.train(trial.latent_dim) if self.retrain and not diverged else trial
+        chosen = problem.train(trial.latent_dim) if self.retrain and not trial.diverged else trial
         return Choice(chosen, settled=settled)
 
 

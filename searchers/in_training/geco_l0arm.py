@@ -22,7 +22,7 @@ from searchers.parts.objectives import (
     squared_error,
 )
 from searchers.parts.ranges import Positive, Share, Size
-from searchers.quantities import LAST_EPOCHS
+from searchers.quantities import LAST_EPOCHS, is_stable
 
 # Section IV's values for all its experiments.
 GATE_SHARPNESS = 7.0  # k
@@ -76,7 +76,7 @@ class GecoL0Arm(Searcher):
         tau = self.tau if self.tau is not None else self._baseline_error(problem, self._baseline_size(start))
         trial = problem.train(start, GecoController(start, tau, estimator=self.estimator))
         settled = _settled(trial.history, start, ESTIMATORS[self.estimator].counts)
-        if self.retrain and np.isfinite(trial.history["train_loss"].iloc[-1]):  # else it found no size
+        if self.retrain and not trial.diverged:
             trial = problem.train(max(2, trial.latent_dim))
         return Choice(trial, settled=settled)
 
@@ -95,10 +95,9 @@ def _settled(history: pd.DataFrame, start: int, mass_counts: bool) -> bool:
 
     None closes before the bound on the error is met.
     """
-    open_gates, mass = history["ctl_open_gates"].tail(LAST_EPOCHS), history["ctl_gate_mass"].iloc[-1]
-    is_stable = len(open_gates) == LAST_EPOCHS and open_gates.nunique() == 1
-    is_near = not mass_counts or abs(mass - open_gates.iloc[-1]) < 0.5
-    return bool(is_stable and open_gates.iloc[-1] < start and is_near)
+    n_open, mass = history["ctl_open_gates"].iloc[-1], history["ctl_gate_mass"].iloc[-1]
+    is_near = not mass_counts or abs(mass - n_open) < 0.5
+    return bool(is_stable(history["ctl_open_gates"]) and n_open < start and is_near)
 
 
 class GecoController(Controller):

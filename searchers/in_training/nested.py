@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Evidence, Model, Problem, Searcher
+from searchers.masking import at_least
 from searchers.parts.objectives import VAE, Loss, bernoulli_nll, elbo_loss, kl_per_dim, reparameterise
 from searchers.parts.ranges import Share
 from searchers.quantities import ACTIVE
@@ -131,9 +132,8 @@ class NestedController(Controller):
 
     def _without_unused(self, last: pd.Series) -> Decision:
         """Keeps the latents that are in use, and of too few for the space those of the highest KL too."""
-        used = np.asarray(last["latent_mean_variance"]) > ACTIVE
-        first = np.lexsort((last["latent_kl"], used))[::-1][: max(self.low, used.sum())]
-        return Decision(keep=tuple(sorted(first.tolist()))) if len(first) < len(used) else KEEP_ALL
+        kept = at_least(self.low, np.asarray(last["latent_mean_variance"]) > ACTIVE, last["latent_kl"])
+        return KEEP_ALL if kept.all() else Decision(keep=tuple(np.flatnonzero(kept).tolist()))
 
     def _compare(self, model: Model, sizes: Sequence[int], decodes: int) -> Pick:
         """Chooses among the first latents, as many as each size says."""

@@ -1,6 +1,5 @@
 """Sigma: a Gaussian decoder whose variance is at its optimum or learned; as it falls, latents get used (1903.05789)."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +13,15 @@ from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.masking import Masking, settled
-from searchers.parts.objectives import VAE, Loss, frozen_batchnorm_statistics, kl_per_dim, reparameterise, squared_error
+from searchers.parts.objectives import (
+    VAE,
+    Loss,
+    frozen_batchnorm_statistics,
+    kl_per_dim,
+    normal_nll,
+    reparameterise,
+    squared_error,
+)
 from searchers.parts.ranges import NotNegative, Positive, Size
 from searchers.parts.second_stage import SecondStage
 
@@ -49,10 +56,9 @@ class Sigma(Searcher):
     def search(self, problem: Problem) -> Choice:
         start = self.start_latent_dim or problem.space.high
         trial = problem.train(start, SigmaController(self, start, problem.epochs))
-        diverged = not np.isfinite(trial.history["train_loss"].iloc[-1])  # it then found no size
-        chosen = problem.train(trial.latent_dim) if self.retrain and not diverged else trial
+        chosen = problem.train(trial.latent_dim) if self.retrain and not trial.diverged else trial
         epochs, size = self._second_stage(problem.epochs), chosen.latent_dim
-        if epochs and not diverged:
+        if epochs and not trial.diverged:
             chosen = problem.train(size, SecondStageController(size, problem.seed), epochs, start=(chosen, None))
         return Choice(chosen, settled=settled(trial.history))
 
@@ -77,8 +83,7 @@ class SigmaController(Masking):
             self.log_variance.data.copy_(log_variance.detach())
         else:
             log_variance = self.log_variance
-        nll = error / (2 * log_variance.exp()) + 0.5 * pixels * (math.log(2 * math.pi) + log_variance)
-        return Loss(nll + kl_per_dim(mean, logvar).sum() / len(x))
+        return Loss(normal_nll(error, pixels, log_variance) + kl_per_dim(mean, logvar).sum() / len(x))
 
     @property
     def capturable(self) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
+from searchers.masking import LEAST, at_least
 from searchers.parts.ranges import Count, Positive, Share, Size
 
 
@@ -81,8 +82,7 @@ class SparsityController(Controller):
             return Decision(keep=active)
         if len(active) < 2 < last["latent_dim"] and len(history) >= self.epochs - 1:
             in_use = np.isin(np.arange(len(last["latent_kl"])), active)
-            kept = np.lexsort((last["latent_kl"], in_use))[-2:]  # an active one, then those of the highest KL
-            return Decision(keep=tuple(sorted(kept.tolist())))
+            return Decision(keep=tuple(np.flatnonzero(at_least(LEAST, in_use, last["latent_kl"])).tolist()))
         return KEEP_ALL
 
     def settled(self, history: pd.DataFrame) -> bool:

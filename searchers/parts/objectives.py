@@ -77,8 +77,12 @@ def bernoulli_nll_of_each(logits: Tensor, x: Tensor) -> Tensor:
 
 def gaussian_nll(logits: Tensor, x: Tensor, variance: float = 1.0) -> Tensor:
     """-log p(x | z) of a Gaussian decoder with mean sigmoid(logits) and a fixed variance: nats per image."""
-    pixels = x[0].numel()
-    return squared_error(logits, x).mean() / (2 * variance) + 0.5 * pixels * math.log(2 * math.pi * variance)
+    return normal_nll(squared_error(logits, x).mean(), x[0].numel(), x.new_tensor(math.log(variance)))
+
+
+def normal_nll(error: Tensor, dims: int, log_variance: Tensor) -> Tensor:
+    """-log p of a normal distribution of one variance, in nats; error: the squared error summed over `dims` values."""
+    return error / (2 * log_variance.exp()) + 0.5 * dims * (math.log(2 * math.pi) + log_variance)
 
 
 def squared_error(logits: Tensor, x: Tensor) -> Tensor:

@@ -1,12 +1,10 @@
 """A second VAE, on the codes of the first, from which images are generated (1903.05789, section 4)."""
 
-import math
-
 import torch
 import torch.nn as nn
 from torch import Generator, Tensor
 
-from searchers.parts.objectives import kl_per_dim, reparameterise
+from searchers.parts.objectives import kl_per_dim, normal_nll, reparameterise
 
 WIDTH = 256  # of its layers; the authors' have 1,024
 START = -3.0  # log-variance of its decoder; from 0 the latents go out of use before the decoder has learned them
@@ -31,8 +29,7 @@ class SecondStage(nn.Module):
         """The negative ELBO of codes [B, n], one sample of u each: nats per code."""
         mean, logvar = self.heads(torch.cat([self.encoder(z), z], 1)).chunk(2, 1)
         error = (self._decode(reparameterise(mean, logvar, generator)) - z).square().sum(1).mean()
-        nll = error / (2 * self.log_variance.exp()) + 0.5 * z.shape[1] * (math.log(2 * math.pi) + self.log_variance)
-        return nll + kl_per_dim(mean, logvar).sum() / len(z)
+        return normal_nll(error, z.shape[1], self.log_variance) + kl_per_dim(mean, logvar).sum() / len(z)
 
     def forward(self, noise: Tensor) -> Tensor:
         """Turns normal noise [B, 2 n] into codes z [B, n]: the first n columns are u, the others p(z | u)'s noise."""

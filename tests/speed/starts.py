@@ -20,12 +20,8 @@ from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Dataset
 from benchmark.machine import limit_threads
 from benchmark.metrics.latents import active_units, posterior_stats
-from benchmark.training.loop import train_epoch
-from benchmark.training.rng import Purpose, stream
-from benchmark.training.state import new_state
-from searchers.base import FixedSize
 from tests.speed.problem import validation_nll
-from tests.speed.trainers import OURS, PLAIN
+from tests.speed.trainers import OURS, PLAIN, trained
 
 LATENTS, EPOCHS = 64, 20
 STARTS = {  # label -> initialisation and training
@@ -39,15 +35,11 @@ Learned = tuple[float, int]
 
 def learned(data: Dataset, init: str, settings: Training, epochs: int) -> Iterator[Learned]:
     """Trains with seed 0 and yields what has been learned after each epoch."""
-    settings = replace(settings, epochs=epochs)
     vae = build_vae("mlp", {"init": init}, data.image_shape, LATENTS, seed=0)
     if init == "scaled":
         scale_to_data(vae, data.train, Generator().manual_seed(0))
-    state = new_state(vae, FixedSize(), settings.learning_rate)
     x = data.val.take(torch.arange(len(data.val))).float() / 255
-    for epoch in range(epochs):
-        train_epoch(state, data.train, settings, stream(Purpose.ORDER, 0, 0, epoch), stream(Purpose.NOISE, 0, 0, epoch))
-        state.rows.append({})  # the schedule's place
+    for _ in trained(vae, data.train, replace(settings, epochs=epochs)):
         with torch.inference_mode():
             stats = posterior_stats(*vae.encode(x))
         yield validation_nll(vae, data.val) + float(stats.kl.sum()), active_units(stats.mean_variance)
