@@ -69,7 +69,7 @@ class Model(Protocol):
         """The posterior of the validation images, [N, n]."""
 
     def sensitivity(self, n_images: int) -> Tensor:
-        """How much each latent moves the decoded pixels, [n]: the mean of |d sigmoid(logits) / d z_j|^2.
+        """How much each latent moves the reconstruction, [n]: the mean of |d reconstruction / d z_j|^2.
 
         Taken at the posterior means of `n_images` validation images, drawn once for all.
         """
@@ -83,7 +83,7 @@ class Controller(nn.Module, ABC):
     """
 
     def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
-        """The loss of one step on x [B, C, H, W] in [0, 1]. All noise must come from `generator`."""
+        """The loss of one step on x, images [B, C, H, W] in [0, 1] or rows [B, D]. All noise comes from `generator`."""
         return elbo_loss(vae, x, generator)
 
     @property
@@ -218,7 +218,7 @@ class Problem(Protocol):
 
     @property
     def no_latents_nll(self) -> float:
-        """The validation NLL of a model without latents, nats per image."""
+        """The validation NLL of a model without latents, nats per sample."""
 
     def train(
         self,
@@ -246,7 +246,7 @@ class Problem(Protocol):
         """The posterior that a finished training's model gives the first n validation images, [n, latent_dim]."""
 
     def images(self, n: int) -> Tensor:
-        """n different training images drawn with the search's seed, float [n, C, H, W] in [0, 1]; all if n is more."""
+        """n different training images drawn with the search's seed, as a network sees them: [n, C, H, W]; or all."""
 
 
 class Expected(NamedTuple):

@@ -9,7 +9,9 @@ from benchmark.backbones import BACKBONES
 from benchmark.backbones.checks import ImageShape, Init
 from benchmark.backbones.vae import VAE
 from benchmark.config.settings import from_mapping
+from benchmark.datasets.scaling import BYTES, Scaling
 from benchmark.errors import InputError
+from searchers.parts.likelihoods import Bernoulli, make_likelihood
 from searchers.registry import unknown_name
 
 
@@ -32,8 +34,18 @@ def make_backbone(name: str, options: Mapping[str, Any]) -> Backbone:
     return backbone
 
 
-def build_vae(name: str, options: Mapping[str, Any], image_shape: ImageShape, latent_dim: int, seed: int) -> VAE:
+def build_vae(
+    name: str,
+    options: Mapping[str, Any],
+    image_shape: ImageShape,
+    latent_dim: int,
+    seed: int,
+    likelihood: str = Bernoulli.name,
+    scaling: Scaling = BYTES,
+) -> VAE:
     """Builds a VAE whose initial weights depend only on the seed; torch's global generator does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make_backbone(name, options).build(image_shape, latent_dim)
+        vae = make_backbone(name, options).build(image_shape, latent_dim)
+    vae.likelihood, vae.scaling = make_likelihood(likelihood, image_shape), scaling
+    return vae

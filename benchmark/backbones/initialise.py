@@ -14,8 +14,7 @@ from searchers.parts.objectives import frozen_batchnorm_statistics, reparameteri
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 SAMPLE_BYTES, MIN_IMAGES, MAX_IMAGES = 2**22, 16, 256  # uint8 pixels, images
-OUTPUT_STD, LOGVAR_STD = 0.3, 0.1  # targets for the pixels' logits and the log-variances; 1 for all other layers
-PIXEL_MARGIN = 0.01  # keeps mean pixels away from 0 and 1, whose logits are infinite
+OUTPUT_STD, LOGVAR_STD = 0.3, 0.1  # targets for the outputs and the log-variances; 1 for all other layers
 
 
 def scale_to_data(vae: VAE, split: Split, generator: Generator) -> None:
@@ -23,8 +22,8 @@ def scale_to_data(vae: VAE, split: Split, generator: Generator) -> None:
 
     Weights are drawn from N(0, 1). A forward pass then divides each layer by the standard deviation of its outputs and
     subtracts their mean in its bias (layer-sequential unit variance, Mishkin & Matas, 1511.06422). Thus the inputs of
-    every activation have unit variance, whatever the images' brightness and contrast. The output layer's bias is the
-    logit of the mean pixel, so that outputs start near the mean image; log-variances start near 0.
+    every activation have unit variance, whatever the images' brightness and contrast. The output layer's bias is what
+    the likelihood takes for the mean pixel, so that outputs start near the mean image; log-variances start near 0.
     """
     x = _sample(split, generator)
     layers: list[Any] = [module for module in vae.modules() if isinstance(module, LAYERS)]
@@ -38,14 +37,14 @@ def scale_to_data(vae: VAE, split: Split, generator: Generator) -> None:
         with _scaling(layers, {vae.logvar_head: LOGVAR_STD, output: OUTPUT_STD}):
             vae.decode(reparameterise(*vae.encode(x), generator))
         mean = x.mean(0).flatten() if isinstance(output, nn.Linear) else x.transpose(0, 1).flatten(1).mean(1)
-        output.bias.copy_(torch.logit(mean.clamp(PIXEL_MARGIN, 1 - PIXEL_MARGIN)))
+        output.bias.copy_(vae.likelihood.initial_outputs(mean))
 
 
 def _sample(split: Split, generator: Generator) -> Tensor:
-    """Draws images in [0, 1], [B, *image_shape], on the CPU."""
+    """Draws what the network sees of some images, [B, *image_shape], on the CPU."""
     count = min(MAX_IMAGES, max(MIN_IMAGES, SAMPLE_BYTES // math.prod(split.images.shape[1:])))
     positions = torch.randperm(len(split), generator=generator)[:count]
-    return split.take(positions.to(split.rows.device)).cpu().float() / 255
+    return split.inputs(positions.to(split.rows.device), torch.device("cpu"))
 
 
 @contextmanager

@@ -10,8 +10,10 @@ import torch
 from benchmark.backbones.build import build_vae
 from benchmark.backbones.checks import ImageShape
 from benchmark.backbones.vae import VAE
+from benchmark.datasets.scaling import BYTES, Scaling
 from benchmark.errors import InputError
 from benchmark.store.atomic_files import replacing
+from searchers.parts.likelihoods import Bernoulli
 from searchers.parts.second_stage import SecondStage
 
 FORMAT = "latentbench-model-1"
@@ -25,6 +27,8 @@ def save_model(path: Path, vae: VAE, name: str, options: Mapping[str, Any], imag
         "options": dict(options),
         "image_shape": list(image_shape),
         "latent_dim": vae.latent_dim,
+        "likelihood": vae.likelihood.name,
+        "scaling": vae.scaling.table(),
         "weights": {key: value.cpu() for key, value in vae.state_dict().items()},
     }
     buffer = io.BytesIO()  # torch.save to a file hides why it cannot write
@@ -36,8 +40,9 @@ def save_model(path: Path, vae: VAE, name: str, options: Mapping[str, Any], imag
 def load_model(path: str | Path) -> VAE:
     """Loads the VAE that a search exported, on the CPU and in evaluation mode.
 
-    `encode(x)` maps images [B, C, H, W] in [0, 1] to the posterior's mean and log-variance, [B, n] each. `decode(z)`
-    returns logits, whose sigmoid is the image. Raises InputError if the file is missing or not such a model.
+    `embed(data)` maps data in their own units to the posterior's mean and log-variance, `generate(z)` maps back.
+    `encode(x)` and `decode(z)` are the network's own: x is an image [B, C, H, W] in [0, 1] or a scaled row [B, D], and
+    `likelihood.mean` of what is decoded is x. Raises InputError if the file is missing or not such a model.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,7 +52,9 @@ def load_model(path: str | Path) -> VAE:
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}, expected {FORMAT!r}")
         shape = tuple(content["image_shape"])
-        vae = build_vae(content["backbone"], content["options"], shape, content["latent_dim"], seed=0)
+        scaling = Scaling(**content["scaling"]) if "scaling" in content else BYTES  # files before 0.4 have none
+        likelihood = content.get("likelihood", Bernoulli.name)
+        vae = build_vae(content["backbone"], content["options"], shape, content["latent_dim"], 0, likelihood, scaling)
         if "sampler.out.weight" in content["weights"]:
             vae.sampler = SecondStage(vae.latent_dim)
         vae.load_state_dict(content["weights"])

@@ -1,21 +1,26 @@
 """The VAE that every backbone builds: an encoder and a decoder around one latent interface."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
+from benchmark.datasets.scaling import BYTES, Scaling
+from searchers.parts.likelihoods import Bernoulli, Likelihood
 from searchers.parts.objectives import noise_dim, prior_codes
 
+EMBEDDED = 1_000  # samples at a time
 FRESH_SD = 0.1  # standard deviation of an added latent's posterior mean if the encoder's features have variance 1
 
 
 class VAE(nn.Module):
     """A VAE in five parts: encoder body, mean head, log-variance head, the decoder's first layer, decoder body.
 
-    encoder: x [B, *image_shape] -> [B, features]. decoder: [B, decoder_in.out_features] -> logits [B, *image_shape].
-    sampler: see `searchers.parts.objectives.VAE`; a model that has one keeps all its latents.
+    encoder: x [B, *image_shape] -> [B, features]. decoder: [B, decoder_in.out_features] -> outputs [B, *image_shape].
+    likelihood: p(x | z) given the outputs. scaling: from the data's own units to x. sampler: see
+    `searchers.parts.objectives.VAE`; a model that has one keeps all its latents.
     2D convolutions store their weights channels-last, which is faster. Outputs are float32 even under autocast, since
     likelihoods and KL terms need the precision.
     """
@@ -29,6 +34,8 @@ class VAE(nn.Module):
         self.logvar_head = nn.Linear(features, latent_dim)
         self.decoder_in = nn.Linear(latent_dim, decoder_features)
         self.decoder = decoder
+        self.likelihood: Likelihood = Bernoulli()
+        self.scaling: Scaling = BYTES
         self.sampler: nn.Module | None = None
         for parameter in self.parameters():
             if parameter.ndim == 4:
@@ -40,20 +47,41 @@ class VAE(nn.Module):
         return self.mean_head.out_features
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps x [B, *image_shape] in [0, 1] to the posterior's mean and log-variance, [B, n] each."""
-        h = self.encoder(x)
+        """Maps x [B, *image_shape], images in [0, 1], to the posterior's mean and log-variance, [B, n] each."""
+        h = self.encoder(self.likelihood.inputs(x))
         return _as_float32(self.mean_head(h)), _as_float32(self.logvar_head(h))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Maps z [B, n] to logits [B, *image_shape]; their sigmoid is the image."""
-        logits: Tensor = self.decoder(self.decoder_in(z))
-        return _as_float32(logits)
+        """Maps z [B, n] to outputs [B, *image_shape], whose `likelihood.mean` is the image or the row."""
+        outputs: Tensor = self.decoder(self.decoder_in(z))
+        return _as_float32(outputs)
 
     @torch.no_grad()
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """Generates n images in [0, 1], [n, *image_shape]. generator: on the model's device."""
+        """Generates n images in [0, 1], or rows, without noise: [n, *image_shape]. generator: on the model's device."""
         noise = self.decoder_in.weight.new_empty(n, noise_dim(self)).normal_(generator=generator)
-        return torch.sigmoid(self.decode(prior_codes(self, noise)))
+        return self.likelihood.mean(self.decode(prior_codes(self, noise)))
+
+    @torch.no_grad()
+    def embed(self, data: Any) -> tuple[Tensor, Tensor]:
+        """The posterior of data in their own units: mean and log-variance, [N, n] each, on the CPU.
+
+        data: [N, *image_shape], a tensor or an array: bytes of images, rows of a table as they were before scaling.
+        """
+        device, scaling = self.mean_head.weight.device, self.scaling
+        parts = [self.encode(scaling(part).to(device)) for part in torch.as_tensor(data).split(EMBEDDED)]
+        mean, logvar = (torch.cat(values).cpu() for values in zip(*parts, strict=True))
+        return mean, logvar
+
+    @torch.no_grad()
+    def generate(self, z: Any) -> Tensor:
+        """The data in their own units that the decoder expects for codes [N, n]: float64 [N, *image_shape], on the CPU.
+
+        z: a tensor or an array. Without the likelihood's noise.
+        """
+        weight = self.decoder_in.weight
+        parts = torch.as_tensor(z).to(weight.device, weight.dtype).split(EMBEDDED)
+        return torch.cat([self.scaling.undo(self.likelihood.mean(self.decode(part)).cpu()) for part in parts])
 
     def keep_latents(self, indices: Sequence[int], optimizer: Optimizer | None = None) -> None:
         """Removes all latents except `indices`, in place, from both heads and the decoder's first layer.

@@ -27,6 +27,9 @@ DATASET_PROTOCOLS = {  # whose name is not the dataset's own
 }
 DEFAULT_SEEDS = (0, 1, 2)
 N_PARTITIONS = 5  # of a dataset into training, validation and test images; the seed chooses one
+LikelihoodName = Literal[
+    "auto", "bernoulli", "gaussian", "gaussian-optimal", "gaussian-learned", "poisson", "negative-binomial"
+]
 Precision = Literal["float32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 EXECUTORS = ("local", "ray")
@@ -122,6 +125,8 @@ class Protocol:
     """One experiment.
 
     space: the latent sizes that every searcher chooses from. choice: how those choose that compare sizes.
+    likelihood: p(x | z), see `searchers.parts.likelihoods`; auto takes bernoulli for images and for columns of 0 and 1,
+    gaussian-optimal for other tables.
     searchers: settings by searcher name; one without any has its defaults. A name may carry a variant, `ald@100`, so
     that one searcher runs with several settings. run and seeds: which of them run where the protocol is asked for by
     name and the command line says nothing else. size_only: also score the size that each search has found by a plain
@@ -136,6 +141,7 @@ class Protocol:
     evaluation: Evaluation = Evaluation()
     space: SearchSpace = SearchSpace()
     choice: ChoiceRule = ChoiceRule()
+    likelihood: LikelihoodName = "auto"
     resources: Resources = Resources()
     searchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     run: Annotated[tuple[str, ...], MinLen(1)] = DEFAULT_SEARCHERS

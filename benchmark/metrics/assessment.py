@@ -23,7 +23,7 @@ from benchmark.metrics.latents import (
     noise_silhouette,
     posterior_stats,
 )
-from searchers.parts.objectives import VAE, bernoulli_nll_of_each, kl_per_dim, noise_dim, prior_codes, squared_error
+from searchers.parts.objectives import VAE, kl_per_dim, noise_dim, prior_codes
 from searchers.quantities import DRAWN_METRICS, TEST_METRICS
 
 LEAST_DRAWS, MOST_SAMPLES = 2, 10_000
@@ -107,7 +107,7 @@ def assess_losses(
     is not of the loss is NaN.
     """
     some = evaluator.split.sample(max(LEAST_IMAGES, decodes))
-    n_images = len(some)
+    n_images, likelihood = len(some), vae.likelihood
     n_draws = max(1, min(evaluator.draws, decodes // n_images))
     gates = [is_open.float() for is_open in open_latents]
     kl: list[list[Tensor]] = [[] for _ in gates]  # for each batch [B]
@@ -118,10 +118,10 @@ def assess_losses(
         kl_of_each = kl_per_dim(mean.cpu().double(), logvar.cpu().double())
         noise = [(0.5 * logvar).exp() * common_noise(mean, seed, draw, number) for draw in range(n_draws)]
         for i, gate in enumerate(gates):
-            logits = [vae.decode((mean + epsilon) * gate) for epsilon in noise]
+            outputs = [vae.decode((mean + epsilon) * gate) for epsilon in noise]
             kl[i].append((kl_of_each * gate.cpu()).sum(1))
-            nll[i].append(torch.stack([bernoulli_nll_of_each(of_draw, x) for of_draw in logits]).cpu().double())
-            sse[i].append(torch.stack([squared_error(of_draw, x) for of_draw in logits]).cpu().double())
+            nll[i].append(torch.stack([likelihood.nll_of_each(of_draw, x) for of_draw in outputs]).cpu().double())
+            sse[i].append(torch.stack([likelihood.squared_error(of_draw, x) for of_draw in outputs]).cpu().double())
     rows = []
     for i, is_open in enumerate(open_latents):
         of_each, of_draws = torch.cat(nll[i], 1).numpy(), torch.cat(sse[i], 1).mean(1).numpy()
@@ -174,10 +174,10 @@ def _draw(
     nll, sse, features, latents = [], [], [], []
     for number, (x, (mean, logvar)) in enumerate(zip(evaluator.batches(), posteriors, strict=True)):
         z = (mean + (0.5 * logvar).exp() * common_noise(mean, seed, draw, number)) * gate
-        logits = vae.decode(z)
-        nll.append(bernoulli_nll_of_each(logits, x).cpu())
-        sse.append(squared_error(logits, x).cpu())
-        features.append(evaluator.features(torch.sigmoid(logits)))
+        outputs = vae.decode(z)
+        nll.append(vae.likelihood.nll_of_each(outputs, x).cpu())
+        sse.append(vae.likelihood.squared_error(outputs, x).cpu())
+        features.append(evaluator.features(vae.likelihood.mean(outputs)))
         latents.append(z.cpu())
     fid = frechet_distance(evaluator.real_stats, feature_stats(torch.cat(features)))
     of_each = torch.cat(nll).double().numpy()
@@ -200,7 +200,7 @@ def _sample_features(evaluator: Evaluator, vae: VAE, gate: Tensor, seed: int, n_
     for number, positions in enumerate(torch.arange(n_samples).split(evaluator.batch_size)):
         like = gate.new_empty(len(positions), noise_dim(vae))
         z = prior_codes(vae, common_noise(like, seed + _SAMPLES, 0, number)) * gate
-        features.append(evaluator.features(torch.sigmoid(vae.decode(z))))
+        features.append(evaluator.features(vae.likelihood.mean(vae.decode(z))))
     return torch.cat(features)
 
 
@@ -214,7 +214,7 @@ def _iwae(evaluator: Evaluator, vae: VAE, gate: Tensor, seed: int, n_images: int
             noise = common_noise(mean, seed, draw, number)
             z = mean + (0.5 * logvar).exp() * noise
             log_ratio = 0.5 * (noise.square() + logvar - z.square())  # log p(z) - log q(z | x), of each latent
-            log_weights.append((log_ratio * gate).sum(1) - bernoulli_nll_of_each(vae.decode(z * gate), x))
+            log_weights.append((log_ratio * gate).sum(1) - vae.likelihood.nll_of_each(vae.decode(z * gate), x))
         bounds.append(torch.logsumexp(torch.stack(log_weights).cpu().double(), 0) - math.log(IWAE_DRAWS))
     return float(torch.cat(bounds).mean())
 

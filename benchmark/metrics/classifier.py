@@ -150,7 +150,7 @@ def _initialise(network: Network, generator: Generator) -> None:
 
 
 def _pixels(split: Split, positions: Tensor) -> Tensor:
-    return split.take(positions).cpu().float() / 255
+    return split.inputs(positions, torch.device("cpu"))
 
 
 def _cluster(split: Split, generator: Generator) -> Tensor:

@@ -17,7 +17,7 @@ from benchmark.metrics.latents import active_units, kmeans_silhouette, label_sil
 from benchmark.stages import begin_stage
 from benchmark.text import features_kind
 from searchers.base import Posterior
-from searchers.parts.objectives import VAE, bernoulli_nll, noise_dim, prior_codes, reparameterise, squared_error
+from searchers.parts.objectives import VAE, noise_dim, prior_codes, reparameterise
 
 MAX_BATCH, BATCH_BYTES = 500, 2**23  # a batch has at most so many images and so many bytes of uint8 pixels
 DEFAULT_CLUSTERS = 10  # for data without classes
@@ -47,10 +47,10 @@ class Evaluator:
         return {"fid_images": len(self.split), "n_fid_features": len(self.real_stats.mean)}
 
     def batches(self, n_images: int | None = None, split: Split | None = None) -> Iterator[Tensor]:
-        """Yields the first n images, or all, in [0, 1]: [B, C, H, W]. split: others in place of the evaluator's."""
+        """Yields what a network sees of the first n images, or all: [B, C, H, W]. split: others in place of its own."""
         split = self.split if split is None else split
         for positions in torch.arange(len(split), device=split.rows.device)[:n_images].split(self.batch_size):
-            yield split.take(positions).to(self.device).float() / 255
+            yield split.inputs(positions, self.device)
 
     def _features_of(self, split: Split) -> Iterator[Tensor]:
         advance = begin_stage(f"computing {features_kind(self.features.name)} features", len(split), "images")
@@ -84,13 +84,13 @@ class Evaluator:
         for x in self.batches():
             mean, logvar = vae.encode(x)
             z = reparameterise(mean, logvar, generator) * gate
-            logits = vae.decode(z)
-            nll += (bernoulli_nll(logits, x) * len(x)).to(nll.device)
-            sse += squared_error(logits, x).sum().to(sse.device)
-            recon_features.append(self.features(torch.sigmoid(logits)))
+            outputs = vae.decode(z)
+            nll += (vae.likelihood.nll(outputs, x) * len(x)).to(nll.device)
+            sse += vae.likelihood.squared_error(outputs, x).sum().to(sse.device)
+            recon_features.append(self.features(vae.likelihood.mean(outputs)))
             noise = z.new_empty(len(z), noise_dim(vae)).normal_(generator=generator)
             prior_z = prior_codes(vae, noise) * gate
-            sample_features.append(self.features(torch.sigmoid(vae.decode(prior_z))))
+            sample_features.append(self.features(vae.likelihood.mean(vae.decode(prior_z))))
             means.append(mean)
             logvars.append(logvar)
             latents.append(z)

@@ -23,13 +23,13 @@ SEARCH_COLUMNS = (
     *("estimate", "space", "space_high", "execution", "as_good"),
     *("size_only", *(f"size_only_{metric}" for metric in TEST_METRICS)),
     *("data", "data_fingerprint", "late_gain", "late_gain_error", "pca_sse", "no_latents_nll", "val_no_latents_nll"),
-    *("true_low", "true_high"),
+    *("true_low", "true_high", "likelihood"),
     *search_flags({}),
 )
 TEXTS = frozenset(
     {
         *(*KEYS[:-1], "status", "error", "protocol", "protocol_hash", "fid_features", "test_fid_features"),
-        *("diverged_sizes", "data", "data_fingerprint", "space", "execution", "rule"),
+        *("diverged_sizes", "data", "data_fingerprint", "space", "execution", "rule", "likelihood"),
         "size_only",
     }
 )

@@ -16,6 +16,8 @@ from searchers import SEARCHERS
 from searchers.base import ChoiceRule, Expected, Searcher, SearchSpace
 from searchers.registry import Entry, unknown_name
 
+DEFAULT_LIKELIHOOD = "bernoulli"
+
 
 @dataclass(frozen=True)
 class SearchSpec:
@@ -41,6 +43,7 @@ class SearchSpec:
     execution: str = "sequential"
     data: str = ""
     size_only: bool = False
+    likelihood: str = DEFAULT_LIKELIHOOD
 
     @property
     def protocol_hash(self) -> str:
@@ -52,7 +55,8 @@ class SearchSpec:
 
     def _conditions(self) -> list[Any]:
         dataset = Named("folder") if self._is_folder else self.dataset
-        return [dataset, self.data_fingerprint, N_PARTITIONS, self.backbone, self.training, self.evaluation]
+        other = [] if self.likelihood == DEFAULT_LIKELIHOOD else [self.likelihood]
+        return [dataset, self.data_fingerprint, N_PARTITIONS, self.backbone, self.training, self.evaluation, *other]
 
     def training_key(self, latent_dim: int, epochs: int) -> str:
         """The name of a plain training. Searches that would get the same model give it the same name."""
@@ -115,6 +119,7 @@ class SearchSpec:
             "protocol_hash": self.protocol_hash,
             "epochs": self.training.epochs,
             "scale": self.training.scale,
+            "likelihood": self.likelihood,
             "space": str(self.space),
             "space_high": self.space.high if self.space.low < self.space.high else None,
             "execution": self.execution,
@@ -221,6 +226,7 @@ def plan(
                     execution=searcher_execution,
                     data=data,
                     size_only=protocol.size_only,
+                    likelihood=DEFAULT_LIKELIHOOD if protocol.likelihood == "auto" else protocol.likelihood,
                 )
             )
     if execution != "sequential" and not found:

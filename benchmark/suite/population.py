@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Training
 from benchmark.datasets.base import Split
+from benchmark.datasets.scaling import stacked
 from benchmark.errors import Damaged
 from benchmark.store.tensor_files import read_tensors, write_tensors
 from benchmark.suite.problem import Bench, Notice, TrainingRun
@@ -101,6 +102,7 @@ class Population:
 
     def __init__(self, members: Sequence[TrainingRun], settings: Training, splits: Sequence[Split]) -> None:
         self._members, self._settings, self._splits = members, settings, splits
+        self._scaling = stacked([split.scaling for split in splits])
         self._stack = Stack([member.state.vae for member in members])
         parameters = list(self._stack.parameters.values())
         self._on_gpu = parameters[0].is_cuda
@@ -129,7 +131,7 @@ class Population:
         for member in members:
             state = member.state
             state.flops_per_step = state.flops_per_step or _step_flops(
-                state.vae, splits[0].take(torch.arange(batch_size, device=device))
+                state.vae, splits[0].inputs(torch.arange(batch_size, device=device))
             )
             state.images_seen += steps * batch_size
             state.train_flops += steps * state.flops_per_step
@@ -139,7 +141,7 @@ class Population:
         self._stack.unstack([member.state.vae for member in self._members])
 
     def _step(self, images: Tensor, generators: Sequence[Generator], totals: Tensor) -> None:
-        x = images.float().div_(255)  # [M, B, *image_shape]
+        x = self._scaling(images)  # [M, B, *image_shape]
         with autocast(x.device, self._settings.precision):
             losses = self._stack.losses(x, self._stack.draw(x.shape[1], generators))
         losses.sum().backward()
@@ -196,8 +198,8 @@ class Population:
         return float(content["seconds"])
 
 
-def _step_flops(vae: VAE, images: Tensor) -> int:
-    """FLOPs of one training step on uint8 images [B, C, H, W]."""
+def _step_flops(vae: VAE, x: Tensor) -> int:
+    """FLOPs of one training step on x [B, *image_shape]."""
     with flop_counter() as counter:
-        elbo_loss(copy.deepcopy(vae), images.float() / 255, Generator(images.device)).total.backward()
+        elbo_loss(copy.deepcopy(vae), x, Generator(x.device)).total.backward()
     return int(counter.get_total_flops())

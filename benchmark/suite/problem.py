@@ -84,7 +84,8 @@ class Bench:
         if start is None:
             origin = latent_dim
             init = stream_seed(Purpose.INIT, seed, origin)
-            vae = build_vae(backbone.name, backbone.options, self.dataset.image_shape, latent_dim, init)
+            shape, scaling = self.dataset.image_shape, self.dataset.train.scaling
+            vae = build_vae(backbone.name, backbone.options, shape, latent_dim, init, self.spec.likelihood, scaling)
             if make_backbone(backbone.name, backbone.options).init == "scaled":
                 scale_to_data(vae, self.dataset.train, Generator().manual_seed(init))
         else:
@@ -373,7 +374,7 @@ class BenchProblem:
         """See `searchers.base.Problem.images`."""
         split = self._bench.dataset.train
         chosen = torch.randperm(len(split), generator=stream(Purpose.IMAGES, self.seed))[:n]
-        return split.take(chosen.to(split.rows.device)).float() / 255
+        return split.inputs(chosen.to(split.rows.device))
 
     def model(self, trial: Trial) -> VAE:
         """The finished model of a trial, on the evaluator's device."""

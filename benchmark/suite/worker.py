@@ -23,6 +23,7 @@ from benchmark.backbones.vae import VAE
 from benchmark.config.protocol import Protocol
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Dataset, Split, copy_splits
+from benchmark.datasets.likelihoods import for_likelihood, resolved_likelihood
 from benchmark.errors import InputError
 from benchmark.machine import limit_threads, reset_peak_memory, resolve_device, set_determinism
 from benchmark.metrics.baselines import baselines_file, late_gain, load_baselines
@@ -73,6 +74,8 @@ def _prepared(connection: Sender, protocol: Protocol, device_name: str, with_fea
     device = resolve_device(device_name)
     limit_threads(protocol.training.threads)
     dataset = load_dataset(protocol.dataset.name, **protocol.dataset.options)
+    likelihood = resolved_likelihood(protocol.likelihood, dataset)
+    dataset = for_likelihood(dataset, likelihood)
     fewest = min(len(split) for split in (dataset.train, dataset.val, dataset.test))
     if fewest < 2:
         raise InputError(f"dataset {dataset.name}: a split has {fewest} image; expected at least 2: add images")
@@ -88,11 +91,11 @@ def _prepared(connection: Sender, protocol: Protocol, device_name: str, with_fea
     made += [classifier_file(dataset)] if features_kind(features) == "classifier" else []
     files = [path for path in made if path.is_file()]
     shared = Shared(code_digest(), {str(path.relative_to(cache_root())): path.read_bytes() for path in files})
-    n_images = len(dataset.train)
-    evaluation = replace(protocol.evaluation, features=features)
-    resolved = replace(protocol, evaluation=evaluation, training=protocol.training.with_epochs(n_images))
-    data = (dataset.fingerprint, dataset.description, dataset.image_shape)
-    return Prepared(str(device), resolved, *data, n_images, shared)
+    evaluation, n_images = replace(protocol.evaluation, features=features), len(dataset.train)
+    training = protocol.training.with_epochs(n_images)
+    resolved = replace(protocol, evaluation=evaluation, training=training, likelihood=likelihood)
+    data = (dataset.fingerprint, dataset.description, dataset.image_shape, n_images)
+    return Prepared(str(device), resolved, *data, shared)
 
 
 def _make_features(connection: Sender, asked: str, dataset: Dataset, device: torch.device) -> str:
@@ -249,13 +252,14 @@ def _partitions(dataset: Dataset, seeds: Sequence[int]) -> dict[int, Dataset]:
 
 def _load(connection: Sender, specs: Sequence[SearchSpec], device: torch.device) -> list["_Data"]:
     """Loads the data of specs that differ in searcher and seed alone; an image is copied to the device once."""
-    dataset, evaluation = load_dataset(specs[0].dataset.name, **specs[0].dataset.options), specs[0].evaluation
+    spec, evaluation = specs[0], specs[0].evaluation
+    dataset = for_likelihood(load_dataset(spec.dataset.name, **spec.dataset.options), spec.likelihood)
     features = load_features(evaluation.features, dataset, device)
     partitions = _partitions(dataset, [spec.seed for spec in specs])
     splits = [(own.train, own.val.sample(evaluation.max_images)) for own in partitions.values()]
     copied = iter(copy_splits([split for pair in splits for split in pair], device))
     data = {
-        number: _Data(connection, specs[0], device, features, own, next(copied), next(copied))
+        number: _Data(connection, spec, device, features, own, next(copied), next(copied))
         for number, own in partitions.items()
     }
     return [data[dataset.for_seed(spec.seed).partition] for spec in specs]
@@ -379,12 +383,12 @@ def _save_gallery(path: Path, vae: VAE, split: Split, generator: torch.Generator
     device = generator.device
     part = split.sample(GALLERY_IMAGES)
     originals = part.take(torch.arange(len(part)))
-    mean, logvar = vae.encode(originals.to(device).float() / 255)
+    mean, logvar = vae.encode(part.inputs(torch.arange(len(part)), device))
     z = reparameterise(mean, logvar, generator)
     prior = prior_codes(vae, z.new_empty(len(z), noise_dim(vae)).normal_(generator=generator))
 
     def pixels(latents: Tensor) -> np.ndarray:
-        return (torch.sigmoid(vae.decode(latents)) * 255).round().to(torch.uint8).cpu().numpy()
+        return (vae.likelihood.mean(vae.decode(latents)) * 255).round().to(torch.uint8).cpu().numpy()
 
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(

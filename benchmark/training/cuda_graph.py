@@ -34,7 +34,7 @@ class Replay:
         self.totals.zero_()
 
     def __call__(self, images: Tensor) -> None:
-        """Does one step on uint8 images on the device. The host does not wait for the result."""
+        """Does one step on stored images on the device. The host does not wait for the result."""
         if self._warm_up:
             self._warm_up -= 1
             with _side_stream():

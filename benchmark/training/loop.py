@@ -26,7 +26,7 @@ from benchmark.training.rng import Purpose, stream
 from benchmark.training.state import TrainingState
 from searchers.base import KEEP_ALL, FixedSize
 
-CHUNK_BYTES = 2**26  # of uint8 images that are gathered at a time
+CHUNK_BYTES = 2**26  # of stored images that are gathered at a time
 WARM_UP, LAST_RATE = 0.05, 0.01  # of the cosine schedule: share of the steps, share of the learning rate
 
 
@@ -137,7 +137,7 @@ def train_epoch(state: TrainingState, split: Split, settings: Training, order: G
     state.vae.train()
 
     def step(images: Tensor, generators: Sequence[Generator], totals: Tensor) -> None:
-        x = images.float().div_(255)
+        x = split.scaling(images)
         with flop_counter() if state.flops_per_step is None else nullcontext() as counter:
             with autocast(x.device, settings.precision):
                 loss = state.controller.loss(state.vae, x, generators[0]).total
@@ -175,11 +175,11 @@ def run_steps(batches: Iterable[Tensor], step: Step, noise: Sequence[Generator],
 
 
 def batches(split: Split, settings: Training, order: Generator, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Tensor]:
-    """Yields the batches of an epoch, uint8 [B, C, H, W], each image at most once; gathers chunk_bytes at a time."""
+    """Yields the batches of an epoch as stored, [B, C, H, W], each image at most once; gathers them chunk by chunk."""
     batch_size = min(settings.batch_size, len(split))
     n_images = settings.steps_per_epoch(len(split)) * batch_size
     positions = torch.randperm(len(split), generator=order)[:n_images].to(split.rows.device)
-    batch_bytes = batch_size * math.prod(split.images.shape[1:])
+    batch_bytes = batch_size * math.prod(split.images.shape[1:]) * split.images.element_size()
     for chunk in positions.split(max(1, chunk_bytes // batch_bytes) * batch_size):
         yield from split.take(chunk).split(batch_size)
 

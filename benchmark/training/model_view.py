@@ -64,12 +64,12 @@ class ModelView:
 
 
 def _sensitivity(vae: VAE, z: Tensor, latent: int) -> Tensor:
-    """The mean over images of |d sigmoid(logits) / d z_j|^2 for the latent j, with z [N, n]: a scalar."""
+    """The mean over images of |d reconstruction / d z_j|^2 for the latent j, with z [N, n]: a scalar."""
     direction = torch.zeros_like(z)
     direction[:, latent] = 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # forward mode loads a deprecated part of torch
-        derivative = torch.func.jvp(lambda z: torch.sigmoid(vae.decode(z)), (z,), (direction,))[1]
+        derivative = torch.func.jvp(lambda z: vae.likelihood.reconstruct(vae.decode(z)), (z,), (direction,))[1]
     mean_square: Tensor = derivative.square().flatten(1).sum(1).mean()
     return mean_square
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from benchmark.backbones.linear import use_torch_products
 from benchmark.backbones.vae import VAE
-from searchers.parts.objectives import bernoulli_nll, kl_per_dim
+from searchers.parts.objectives import kl_per_dim
 
 
 class _MethodCall(nn.Module):
@@ -20,8 +21,8 @@ class _MethodCall(nn.Module):
         super().__init__()
         self.vae = vae
 
-    def forward(self, method: str, x: Tensor) -> Any:
-        return getattr(self.vae, method)(x)
+    def forward(self, method: str, *inputs: Tensor) -> Any:
+        return attrgetter(method)(self.vae)(*inputs)
 
 
 class Stack:
@@ -50,16 +51,17 @@ class Stack:
         return noise
 
     def losses(self, x: Tensor, noise: Tensor) -> Tensor:
-        """The negative ELBO of each member [M], nats per image, for images x [M, B, *image_shape], noise [M, B, N]."""
+        """The negative ELBO of each member [M], nats per sample, for x [M, B, *image_shape], noise [M, B, N]."""
         mean, logvar = self._call("encode", x)  # [M, B, N] each
-        logits = self._call("decode", torch.addcmul(mean, torch.exp(0.5 * logvar), noise))
-        return vmap(bernoulli_nll)(logits, x) + kl_per_dim(mean, logvar).sum((1, 2)) / x.shape[1]
+        outputs = self._call("decode", torch.addcmul(mean, torch.exp(0.5 * logvar), noise))
+        nll: Tensor = self._call("likelihood.nll", outputs, x)  # [M]
+        return nll + kl_per_dim(mean, logvar).sum((1, 2)) / x.shape[1]
 
-    def _call(self, method: str, x: Tensor) -> Any:
-        def call_member(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Any:
-            return functional_call(self._module, (parameters, buffers), (method, x))
+    def _call(self, method: str, *inputs: Tensor) -> Any:
+        def call_member(parameters: dict[str, Tensor], buffers: dict[str, Tensor], *inputs: Tensor) -> Any:
+            return functional_call(self._module, (parameters, buffers), (method, *inputs))
 
-        return vmap(call_member)(self._weights(), self.buffers, x)
+        return vmap(call_member)(self._weights(), self.buffers, *inputs)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: _transpose_linear(value) for name, value in self.parameters.items()}

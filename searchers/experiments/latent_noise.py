@@ -16,7 +16,6 @@ from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Mod
 from searchers.parts.objectives import (
     VAE,
     Loss,
-    bernoulli_nll,
     frozen_batchnorm_statistics,
     kl_per_dim,
     reparameterise,
@@ -90,13 +89,13 @@ class LatentNoiseController(Controller):
         z = reparameterise(mean, logvar, generator) * self.is_open
         kl = kl_per_dim(mean, logvar)
         if self.phase == Phase.WARM_UP:
-            return Loss(bernoulli_nll(vae.decode(z), x) + kl.sum() / len(x))
+            return Loss(vae.likelihood.nll(vae.decode(z), x) + kl.sum() / len(x))
         is_noisy = torch.arange(len(self.is_open), device=z.device) == self.noisy
         noise = torch.empty(len(x), 1, device=z.device).normal_(generator=generator)
         z = z + self.noise_sd * noise * is_noisy
-        error = bernoulli_nll(vae.decode(z), x)
+        error = vae.likelihood.nll(vae.decode(z), x)
         with torch.no_grad(), frozen_batchnorm_statistics(vae):
-            self.gain_sum += bernoulli_nll(vae.decode(z * ~is_noisy), x) - error
+            self.gain_sum += vae.likelihood.nll(vae.decode(z * ~is_noisy), x) - error
             self.kl_sum += (kl * is_noisy).sum() / len(x)
             self.steps += 1
         return Loss(error + kl.sum() / len(x))

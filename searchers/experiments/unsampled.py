@@ -10,7 +10,7 @@ import pandas as pd
 from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
-from searchers.parts.objectives import VAE, Loss, bernoulli_nll
+from searchers.parts.objectives import VAE, Loss
 from searchers.selection import choose
 
 
@@ -37,7 +37,7 @@ class Unsampled(Controller):
         Without sampling the KL's variance terms have no meaning either, so nothing trains the variances.
         """
         mean, _ = vae.encode(x)
-        return Loss(bernoulli_nll(vae.decode(mean), x) + 0.5 * mean.square().sum() / len(x))
+        return Loss(vae.likelihood.nll(vae.decode(mean), x) + 0.5 * mean.square().sum() / len(x))
 
     @property
     def capturable(self) -> bool:

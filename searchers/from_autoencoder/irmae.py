@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from searchers.base import Problem
 from searchers.from_autoencoder.autoencoder import AutoencoderController, FromAutoencoder, map_codes, remove_noise
-from searchers.parts.objectives import VAE, Loss, squared_error
+from searchers.parts.objectives import VAE, Loss
 from searchers.parts.ranges import Count, NotNegative, Positive, Share
 from searchers.parts.spectrum import variances
 
@@ -45,7 +45,7 @@ class IRMAEController(AutoencoderController):
         self.maps = nn.Parameter(maps.uniform_(-bound, bound, generator=Generator().manual_seed(seed)))
 
     def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
-        error = squared_error(vae.decode(vae.encode(x)[0] @ self._product()), x).mean()
+        error = vae.likelihood.squared_error(vae.decode(vae.encode(x)[0] @ self._product()), x).mean()
         return Loss(error + 0.5 * self.weight_decay * self.maps.square().sum())
 
     @property

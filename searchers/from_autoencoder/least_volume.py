@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from searchers.base import Problem
 from searchers.from_autoencoder.autoencoder import AutoencoderController, FromAutoencoder, remove_noise
-from searchers.parts.objectives import VAE, Loss, bernoulli_nll
+from searchers.parts.objectives import VAE, Loss
 from searchers.parts.ranges import Positive, Share
 
 ETA = 1.0  # added to each standard deviation, so that one of 0 does not make the volume 0 (section 3)
@@ -46,7 +46,7 @@ class LeastVolumeController(AutoencoderController):
         z = vae.encode(x)[0]
         sd = (z.var(0, correction=0) + 1e-12).sqrt()
         volume = (sd + ETA).log().mean().exp()
-        return Loss(bernoulli_nll(vae.decode(z), x) + self.weight * x[0].numel() * volume)
+        return Loss(vae.likelihood.nll(vae.decode(z), x) + self.weight * x[0].numel() * volume)
 
     def after_step(self, vae: VAE) -> None:
         for module in (vae.decoder_in, *vae.decoder.modules()):

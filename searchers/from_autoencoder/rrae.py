@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Controller, Decision, Model, Problem
 from searchers.from_autoencoder.autoencoder import FromAutoencoder, map_codes, remove_noise
-from searchers.parts.objectives import VAE, Loss, squared_error
+from searchers.parts.objectives import VAE, Loss
 from searchers.parts.ranges import Positive, Share
 
 MEMORY = 0.99  # of the average over steps of the codes' Gram matrix, whose axes are cut at evaluation
@@ -59,7 +59,7 @@ class RRAEController(Controller):
             gram = codes.T @ codes
             self.gram.lerp_(gram, 1 - MEMORY)
             cut = projector(gram, self.rank)
-        return Loss(squared_error(vae.decode(z @ cut), x).mean())
+        return Loss(vae.likelihood.squared_error(vae.decode(z @ cut), x).mean())
 
     def after_epoch(self, history: pd.DataFrame, model: Model) -> Decision:
         losses = history["train_loss"].to_numpy()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
-from searchers.parts.objectives import VAE, Loss, bernoulli_nll, kl_per_dim, reparameterise
+from searchers.parts.objectives import VAE, Loss, kl_per_dim, reparameterise
 from searchers.parts.ranges import Count, Positive, Share, Size
 from searchers.parts.trends import all_rising, slope
 from searchers.quantities import DECISION_METRICS
@@ -145,8 +145,8 @@ class LossController(Controller):
 
     def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
         mean, logvar = vae.encode(x)
-        logits = vae.decode(reparameterise(mean, logvar, generator) * self.is_open)
-        return Loss(bernoulli_nll(logits, x) + (kl_per_dim(mean, logvar) * self.is_open).sum() / len(x))
+        outputs = vae.decode(reparameterise(mean, logvar, generator) * self.is_open)
+        return Loss(vae.likelihood.nll(outputs, x) + (kl_per_dim(mean, logvar) * self.is_open).sum() / len(x))
 
     @property
     def capturable(self) -> bool:

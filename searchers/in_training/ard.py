@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from searchers.base import Choice, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.masking import Masking, settled
-from searchers.parts.objectives import VAE, Loss, bernoulli_nll, kl_per_dim, reparameterise, squared_error
+from searchers.parts.objectives import VAE, Loss, kl_per_dim, reparameterise
 from searchers.parts.ranges import Count, Positive, Share, Size
 
 
@@ -54,11 +54,11 @@ class ARDController(Masking):
 
     def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
         mean, logvar = vae.encode(x)
-        logits = vae.decode(reparameterise(mean, logvar, generator))
+        outputs = vae.decode(reparameterise(mean, logvar, generator))
         kl = kl_per_dim(mean / self.variance.sqrt(), logvar - self.variance.log()).sum() / len(x)  # to N(0, variance)
         if self.settings.weight is None:
-            return Loss(bernoulli_nll(logits, x) + kl)
-        return Loss(squared_error(logits, x).mean() + self.settings.weight * kl)
+            return Loss(vae.likelihood.nll(outputs, x) + kl)
+        return Loss(vae.likelihood.squared_error(outputs, x).mean() + self.settings.weight * kl)
 
     @property
     def capturable(self) -> bool:

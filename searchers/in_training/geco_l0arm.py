@@ -19,7 +19,6 @@ from searchers.parts.objectives import (
     frozen_batchnorm_statistics,
     kl_per_dim,
     reparameterise,
-    squared_error,
 )
 from searchers.parts.ranges import Positive, Share, Size
 from searchers.quantities import LAST_EPOCHS, is_stable
@@ -139,9 +138,9 @@ class GecoController(Controller):
 
         def error_of(other: Tensor) -> Tensor:  # E1, line 12: it enters the gates' gradient as a number only
             with torch.no_grad(), frozen_batchnorm_statistics(vae):
-                return squared_error(vae.decode(z.detach() * torch.where(was_hit, other, 1.0)), x).mean()
+                return vae.likelihood.squared_error(vae.decode(z.detach() * torch.where(was_hit, other, 1.0)), x).mean()
 
-        errors = squared_error(vae.decode(z * gates), x)  # [B]
+        errors = vae.likelihood.squared_error(vae.decode(z * gates), x)  # [B]
         error_2 = errors.mean()
         constraint = error_2 - self.tau
         average = _decayed(self.constraint_average, constraint.detach(), CONSTRAINT_DECAY)

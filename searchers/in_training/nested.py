@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Evidence, Model, Problem, Searcher
 from searchers.masking import at_least
-from searchers.parts.objectives import VAE, Loss, bernoulli_nll, elbo_loss, kl_per_dim, reparameterise
+from searchers.parts.objectives import VAE, Loss, elbo_loss, kl_per_dim, reparameterise
 from searchers.parts.ranges import Share
 from searchers.quantities import ACTIVE
 from searchers.selection import Pick, pick
@@ -95,7 +95,7 @@ class NestedController(Controller):
         below = u * n if self.settings.law == "uniform" else (n + 1) ** u - 1
         is_kept = (torch.arange(n, device=u.device) <= below) | self.is_chosen  # [B, n]
         kl = kl_per_dim(mean, logvar) * is_kept
-        return Loss(bernoulli_nll(vae.decode(z * is_kept), x) + kl.sum() / len(x))
+        return Loss(vae.likelihood.nll(vae.decode(z * is_kept), x) + kl.sum() / len(x))
 
     @property
     def capturable(self) -> bool:

@@ -20,7 +20,6 @@ from searchers.parts.objectives import (
     kl_per_dim,
     normal_nll,
     reparameterise,
-    squared_error,
 )
 from searchers.parts.ranges import NotNegative, Positive, Size
 from searchers.parts.second_stage import SecondStage
@@ -76,7 +75,7 @@ class SigmaController(Masking):
 
     def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
         mean, logvar = vae.encode(x)
-        error = squared_error(vae.decode(reparameterise(mean, logvar, generator)), x).mean()
+        error = vae.likelihood.squared_error(vae.decode(reparameterise(mean, logvar, generator)), x).mean()
         pixels = x[0].numel()
         if self.settings.variance == "optimal":
             log_variance = (error / pixels).log()

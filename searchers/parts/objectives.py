@@ -1,4 +1,4 @@
-"""The terms of a VAE's training objective. Pure functions; losses are in nats per image unless they say otherwise."""
+"""The terms of a VAE's training objective. Pure functions; losses are in nats per sample unless they say otherwise."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+if TYPE_CHECKING:
+    from searchers.parts.likelihoods import Likelihood
+
 
 class VAE(Protocol):
-    """What a controller sees of the model in training. x is [B, C, H, W] (video [B, C, T, H, W]) in [0, 1].
+    """What a controller sees of the model in training.
 
-    The heads give mean and log-variance; `decoder_in` is the decoder's first layer. sampler: maps normal noise [B, 2 n]
-    to z [B, n], in place of the prior; None takes the prior N(0, 1).
+    x: images [B, C, H, W] (video [B, C, T, H, W]) in [0, 1], or rows of a table [B, D].
+    The heads give mean and log-variance; `decoder_in` is the decoder's first layer. likelihood: p(x | z) given the
+    decoder's outputs. sampler: maps normal noise [B, 2 n] to z [B, n], in place of the prior; None takes N(0, 1).
     """
 
     mean_head: nn.Linear
     logvar_head: nn.Linear
     decoder_in: nn.Linear
     decoder: nn.Module
+    likelihood: Likelihood
     sampler: nn.Module | None
 
     @property
@@ -34,7 +39,7 @@ class VAE(Protocol):
         """x -> posterior mean [B, n] and log-variance [B, n]."""
 
     def decode(self, z: Tensor) -> Tensor:
-        """z [B, n] -> logits of the pixels' Bernoulli means, shaped like x."""
+        """z [B, n] -> what `likelihood` takes, shaped like x: for images the logits of the pixels' means."""
 
 
 @dataclass(frozen=True)
@@ -75,26 +80,16 @@ def bernoulli_nll_of_each(logits: Tensor, x: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
 
 
-def gaussian_nll(logits: Tensor, x: Tensor, variance: float = 1.0) -> Tensor:
-    """-log p(x | z) of a Gaussian decoder with mean sigmoid(logits) and a fixed variance: nats per image."""
-    return normal_nll(squared_error(logits, x).mean(), x[0].numel(), x.new_tensor(math.log(variance)))
-
-
 def normal_nll(error: Tensor, dims: int, log_variance: Tensor) -> Tensor:
     """-log p of a normal distribution of one variance, in nats; error: the squared error summed over `dims` values."""
     return error / (2 * log_variance.exp()) + 0.5 * dims * (math.log(2 * math.pi) + log_variance)
 
 
-def squared_error(logits: Tensor, x: Tensor) -> Tensor:
-    """|sigmoid(logits) - x|^2 summed over the pixels of each image, [B] (GECO's E before its batch mean)."""
-    return (torch.sigmoid(logits) - x).square().flatten(1).sum(1)
-
-
 def elbo_loss(vae: VAE, x: Tensor, generator: Generator) -> Loss:
-    """The negative ELBO of a Bernoulli decoder, one posterior sample an image: nats per image."""
+    """The negative ELBO, one posterior sample each: nats per sample."""
     mean, logvar = vae.encode(x)
-    logits = vae.decode(reparameterise(mean, logvar, generator))
-    return Loss(bernoulli_nll(logits, x) + kl_per_dim(mean, logvar).sum() / len(x))
+    outputs = vae.decode(reparameterise(mean, logvar, generator))
+    return Loss(vae.likelihood.nll(outputs, x) + kl_per_dim(mean, logvar).sum() / len(x))
 
 
 @contextmanager

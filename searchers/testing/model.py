@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Generator, Tensor, nn
 
+from searchers.parts.likelihoods import Bernoulli, Likelihood
+
 IMAGE_SHAPE = (1, 4, 4)
 N_FACTORS = 3  # latents behind the images
 N_IMAGES = 256
@@ -37,6 +39,7 @@ class ToyVAE(nn.Module):
             self.logvar_head = nn.Linear(HIDDEN, latent_dim)
             self.decoder_in = nn.Linear(latent_dim, HIDDEN)
             self.decoder: nn.Module = nn.Sequential(nn.ReLU(), nn.Linear(HIDDEN, pixels), nn.Unflatten(1, IMAGE_SHAPE))
+        self.likelihood: Likelihood = Bernoulli()
         self.sampler: nn.Module | None = None
 
     @property
@@ -44,12 +47,12 @@ class ToyVAE(nn.Module):
         return self.mean_head.out_features
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.encoder(x)
+        h = self.encoder(self.likelihood.inputs(x))
         return self.mean_head(h), self.logvar_head(h)
 
     def decode(self, z: Tensor) -> Tensor:
-        logits: Tensor = self.decoder(self.decoder_in(z))
-        return logits
+        outputs: Tensor = self.decoder(self.decoder_in(z))
+        return outputs
 
     def change_latents(self, indices: Sequence[int], n_added: int, generator: Generator) -> None:
         """Keeps the latents at `indices` and adds fresh ones, which the decoder does not use at first, in place."""

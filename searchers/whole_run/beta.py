@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from searchers.base import Choice, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.masking import Masking
-from searchers.parts.objectives import VAE, Loss, bernoulli_nll, kl_per_dim, reparameterise
+from searchers.parts.objectives import VAE, Loss, kl_per_dim, reparameterise
 from searchers.parts.ranges import Positive, Size
 from searchers.quantities import ACTIVE
 from searchers.selection import choose
@@ -47,7 +47,7 @@ class BetaController(Masking):
 
     def loss(self, vae: VAE, x: Tensor, generator: Generator) -> Loss:
         mean, logvar = vae.encode(x)
-        nll = bernoulli_nll(vae.decode(reparameterise(mean, logvar, generator)), x)
+        nll = vae.likelihood.nll(vae.decode(reparameterise(mean, logvar, generator)), x)
         return Loss(nll + self.beta * kl_per_dim(mean, logvar).sum() / len(x))
 
     @property

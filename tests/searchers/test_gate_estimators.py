@@ -15,7 +15,8 @@ from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError
 from searchers.in_training.geco_l0arm import GATE_SHARPNESS, GecoController, GecoL0Arm
 from searchers.parts.gate_estimators import ESTIMATORS, START
-from searchers.parts.objectives import kl_per_dim, reparameterise, squared_error
+from searchers.parts.likelihoods import Bernoulli
+from searchers.parts.objectives import kl_per_dim, reparameterise
 
 Function = Callable[[Tensor], Tensor]
 Record = Callable[[str, object], None]
@@ -276,7 +277,7 @@ class _Counted:
 
     def __init__(self, n: int) -> None:
         self.vae = build_vae("mlp", {"hidden": [8]}, IMAGE_SHAPE, n, 0)
-        self.latent_dim = n
+        self.latent_dim, self.likelihood = n, Bernoulli()
         self.decoded: list[Tensor] = []
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -316,7 +317,7 @@ def test_the_gates_gradient_is_the_estimators(name: str, tau: float) -> None:
     assert torch.equal(vae.decoded[0], z * gates.detach())
 
     def error_of(v: Tensor) -> Tensor:
-        return squared_error(vae.decode(z * v), x).mean()
+        return Bernoulli().squared_error(vae.decode(z * v), x).mean()
 
     error, baseline = error_of(gates), torch.tensor(2.0)
     estimate = ESTIMATORS[name].gradient(logits.detach(), u, error.detach(), baseline, error_of).detach()
@@ -339,7 +340,7 @@ def test_a_latent_pays_its_kl_whatever_its_gaussian_gate(logit: tuple[float, ...
     controller.gates.data = torch.tensor(logit)
     total = controller.loss(vae, x, Generator().manual_seed(7)).total.detach()
     mean, logvar = vae.encode(x)
-    error = float(squared_error(vae.vae.decode(vae.decoded[0]), x).mean().detach())
+    error = float(Bernoulli().squared_error(vae.vae.decode(vae.decoded[0]), x).mean().detach())
     multiplier = float(F.softplus(torch.tensor(1.0)) ** 2)
     kl = float(kl_per_dim(mean, logvar).sum(1).mean().detach())
     assert kl > 0.01 and float(total) == pytest.approx(multiplier * (error - TIGHT) + kl / n_open, rel=1e-5)
@@ -410,7 +411,7 @@ def test_closes_the_latents_that_nothing_needs(
 
     def error(gates: Tensor) -> float:
         z = reparameterise(*vae.encode(images), Generator().manual_seed(5)).detach()
-        return float(squared_error(vae.decode(z * gates), images).mean().detach())
+        return float(Bernoulli().squared_error(vae.decode(z * gates), images).mean().detach())
 
     assert error(kept) < 1.5 * TAU  # the finished model, with its gates hard
     for latent in kept.nonzero().flatten().tolist():  # and it needs both

@@ -17,7 +17,8 @@ from benchmark.backbones.vae import VAE
 from searchers.base import Assessment, Trial
 from searchers.in_training.geco_l0arm import GATE_SHARPNESS, GATE_START, LAMBDA_BOUNDS, GecoController, GecoL0Arm
 from searchers.parts.gates import antithetic_gates
-from searchers.parts.objectives import kl_per_dim, reparameterise, squared_error
+from searchers.parts.likelihoods import Bernoulli
+from searchers.parts.objectives import kl_per_dim, reparameterise
 from searchers.testing import ToyProblem
 from searchers.testing.problem import SSE
 
@@ -102,7 +103,7 @@ def test_first_average_is_the_first_constraint() -> None:
 def test_hit_rate_counts_images() -> None:
     vae, x, controller = _vae(), _images(), GecoController(4, 0.0)
     mean, logvar = vae.encode(x)
-    errors = squared_error(vae.decode(reparameterise(mean, logvar, Generator().manual_seed(7))), x)
+    errors = Bernoulli().squared_error(vae.decode(reparameterise(mean, logvar, Generator().manual_seed(7))), x)
     controller.tau = float(errors.detach().sort().values[1:3].mean())  # two of the six images are below
     for _ in range(2):
         controller.loss(vae, x, Generator().manual_seed(7))
@@ -185,7 +186,7 @@ class _Stub(nn.Module):
     def __init__(self, n: int) -> None:
         super().__init__()
         generator = Generator().manual_seed(5)
-        self.latent_dim = n
+        self.latent_dim, self.likelihood = n, Bernoulli()
         self.weight = nn.Parameter(3 * torch.randn(n, 16, generator=generator, dtype=torch.float64))
         self.mean = torch.randn(2, n, generator=generator, dtype=torch.float64).abs() + 0.5  # [B, n]
 
@@ -206,7 +207,7 @@ def test_gates_gradient_is_exact_in_expectation(n: int, tau: float) -> None:
     expected_error = torch.zeros(())
     for bits in itertools.product((0.0, 1.0), repeat=n):
         v = torch.tensor(bits, dtype=torch.float64)
-        error = squared_error(vae.decode(vae.mean * v), x).mean().detach()
+        error = Bernoulli().squared_error(vae.decode(vae.mean * v), x).mean().detach()
         expected_error = expected_error + torch.where(v == 1, p, 1 - p).prod() * error
     objective = math.log1p(math.e) ** 2 * expected_error + (p.sum() if tau == LOOSE else 0.0)
     (exact,) = torch.autograd.grad(objective, gates)  # lambda' k dE/dlogits, and k sigma' where the bound is met
@@ -237,7 +238,7 @@ def test_error_1_reaches_no_weights() -> None:
     mean, logvar = vae.encode(x)
     z = reparameterise(mean, logvar, generator)
     v2 = antithetic_gates(7 * torch.tensor(GATES), torch.rand(4, generator=generator))[1]
-    error_2 = squared_error(vae.decode(z * v2), x).mean()
+    error_2 = Bernoulli().squared_error(vae.decode(z * v2), x).mean()
     plain = math.log1p(math.e) ** 2 * error_2 + (kl_per_dim(mean, logvar) * v2).sum(1).mean() / v2.sum()
     torch.autograd.backward(plain)
     for gradient, parameter in zip(ours, vae.parameters(), strict=True):

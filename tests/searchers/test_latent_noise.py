@@ -18,6 +18,7 @@ from benchmark.config.settings import from_mapping
 from benchmark.metrics.latents import posterior_stats
 from searchers.base import KEEP_ALL
 from searchers.experiments.latent_noise import LatentNoise, LatentNoiseController, Phase
+from searchers.parts.likelihoods import Bernoulli
 from searchers.parts.objectives import bernoulli_nll, elbo_loss, kl_per_dim
 
 # ---- a small real training
@@ -157,6 +158,7 @@ class LinearVAE:
     """Encodes to fixed numbers without variance to speak of; decodes z by a matrix, and notes what it was given."""
 
     latent_dim = 3
+    likelihood = Bernoulli()
 
     def __init__(self) -> None:
         self.mean = torch.tensor([[1.0, -2.0, 0.5], [0.5, 1.0, -1.0]])

@@ -12,7 +12,8 @@ from torch import Generator, Tensor
 from searchers.in_training.ard import ARD, ARDController
 from searchers.in_training.sigma import Sigma, SigmaController
 from searchers.masking import Masking, settled
-from searchers.parts.objectives import elbo_loss, kl_per_dim, squared_error
+from searchers.parts.likelihoods import Bernoulli
+from searchers.parts.objectives import elbo_loss, kl_per_dim
 from searchers.testing.model import ToyVAE, toy_images
 from searchers.whole_run.beta import BetaController
 
@@ -34,7 +35,7 @@ def parts_of(vae: ToyVAE) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, log-variance and squared errors for the noise that `loss_of` draws."""
     mean, logvar = vae.encode(X)
     z = mean + (0.5 * logvar).exp() * torch.empty_like(mean).normal_(generator=Generator().manual_seed(0))
-    return mean, logvar, squared_error(vae.decode(z), X)
+    return mean, logvar, Bernoulli().squared_error(vae.decode(z), X)
 
 
 def test_beta_weighs_the_kl(vae: ToyVAE) -> None:

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Assessment, ChoiceRule, Decision, SearchSpace, Trial
 from searchers.in_training.nested import Nested, NestedController, log_spaced
+from searchers.parts.likelihoods import Bernoulli
 from searchers.parts.objectives import bernoulli_nll, kl_per_dim
 from searchers.testing import ToyProblem
 from searchers.testing.model import ToyVAE, toy_images
@@ -25,6 +26,7 @@ class Recording:
     """A VAE that remembers what it decodes. Its latents are 1 with hardly any noise."""
 
     latent_dim = N
+    likelihood = Bernoulli()
 
     def __init__(self) -> None:
         self.decoded = torch.empty(0)

@@ -7,14 +7,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
 
+from searchers.parts.likelihoods import Bernoulli as OwnBernoulli
 from searchers.parts.objectives import (
     bernoulli_nll,
     elbo_loss,
     frozen_batchnorm_statistics,
-    gaussian_nll,
     kl_per_dim,
     reparameterise,
-    squared_error,
 )
 
 SHAPES = [(5, 1, 4, 4), (3, 3, 6, 5), (2, 3, 2, 4, 4), (1, 1, 2, 2)]
@@ -51,24 +50,6 @@ def test_bernoulli_nll(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     torch.testing.assert_close(bernoulli_nll(logits, grey), expected, rtol=10 * _tolerance(dtype), atol=0.0)
 
 
-@pytest.mark.parametrize("variance", [1.0, 0.1, 4.0])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_gaussian_nll(shape: tuple[int, ...], variance: float) -> None:
-    logits, x = _normal(*shape), torch.rand(*shape, generator=Generator().manual_seed(1))
-    density = Normal(torch.sigmoid(logits), math.sqrt(variance))
-    expected = -density.log_prob(x).flatten(1).sum(1).mean()
-    torch.testing.assert_close(gaussian_nll(logits, x, variance), expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_squared_error(shape: tuple[int, ...]) -> None:
-    logits, x = _normal(*shape), torch.rand(*shape, generator=Generator().manual_seed(1))
-    errors = squared_error(logits, x)
-    assert errors.shape == (shape[0],)
-    for image, logit, error in zip(x, logits, errors, strict=True):
-        assert float(error) == pytest.approx(float(((torch.sigmoid(logit) - image) ** 2).sum()), rel=1e-5)
-
-
 def test_reparameterise() -> None:
     n = 200_000
     mean = torch.tensor([0.0, 3.0, -1.0]).expand(n, 3)
@@ -103,6 +84,7 @@ class _Linear:
     """Two latents and three pixels: q(z | x) = N(W'(2x - 1), 0.3), logits = W z."""
 
     latent_dim = 2
+    likelihood = OwnBernoulli()
 
     def __init__(self) -> None:
         self.weight = torch.tensor([[0.7, -0.4], [0.2, 0.9], [-0.5, 0.3]], dtype=torch.float64)  # [pixels, n]

@@ -13,7 +13,7 @@ from benchmark.metrics.assessment import assess
 from benchmark.training.rng import Purpose, stream_seed
 from searchers.from_autoencoder.irmae import IRMAE
 from searchers.in_training.sigma import Sigma
-from searchers.parts.objectives import squared_error
+from searchers.parts.likelihoods import Bernoulli
 
 X = DATASET.val.take(torch.arange(len(DATASET.val))).float() / 255
 
@@ -27,7 +27,7 @@ def test_an_autoencoder_is_evaluated_without_noise_and_with_its_linear_layers(tm
     results.search(IRMAE())
     vae = model_of(results, 0)
     with torch.no_grad():
-        error = float(squared_error(vae.decode(vae.encode(X)[0]), X).mean())
+        error = float(Bernoulli().squared_error(vae.decode(vae.encode(X)[0]), X).mean())
     last = results.store.epochs().query("trial == 0").iloc[-1]
     assert last["recon_sse"] == pytest.approx(error, rel=1e-4)
     assert last["train_loss"] == pytest.approx(error, rel=0.3)  # on other images and over the epoch

@@ -27,6 +27,7 @@ from reports.data.measured import measured
 from reports.data.names import label
 from reports.data.quantities import SHOWN_METRICS
 from searchers.in_training.geco_l0arm import LAMBDA_BOUNDS, GecoL0Arm
+from searchers.parts.likelihoods import Bernoulli
 from searchers.quantities import METRICS
 from searchers.testing import ToyProblem
 
@@ -288,7 +289,7 @@ class _Copies(torch.nn.Module):
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
-        self.image = image
+        self.image, self.likelihood = image, Bernoulli()
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return torch.zeros(len(x), 3), torch.full((len(x), 3), -500.0)  # exp(-250) is 0 in float32

@@ -63,7 +63,7 @@ def decode(runs: StoreFrames, run: Run, z: NDArray[np.floating]) -> GreyImages:
 
     model = load_model(runs.store.folder(run.search_id).path / "model.pt")
     with torch.inference_mode():
-        images: GreyImages = torch.sigmoid(model.decode(torch.from_numpy(z.astype(np.float32))))[:, 0].numpy()
+        images: GreyImages = model.likelihood.mean(model.decode(torch.from_numpy(z.astype(np.float32))))[:, 0].numpy()
     return images
 
 

@@ -17,7 +17,7 @@ from searchers.from_autoencoder.autoencoder import NO_NOISE, map_codes
 from searchers.from_autoencoder.irmae import IRMAE, IRMAEController
 from searchers.from_autoencoder.least_volume import LeastVolume, LeastVolumeController, stretch
 from searchers.from_autoencoder.rrae import RRAE, RRAEController, projector
-from searchers.parts.objectives import squared_error
+from searchers.parts.likelihoods import Bernoulli
 from searchers.testing.model import N_FACTORS, ToyVAE, toy_images
 from searchers.testing.problem import ToyProblem
 
@@ -33,7 +33,7 @@ class Linear(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             self.mean_head, self.logvar_head, self.decoder_in = nn.Linear(16, N), nn.Linear(16, N), nn.Linear(N, 16)
-        self.decoder = nn.Unflatten(1, (1, 4, 4))
+        self.decoder, self.likelihood = nn.Unflatten(1, (1, 4, 4)), Bernoulli()
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logits = torch.logit(x).flatten(1)
@@ -103,7 +103,7 @@ def test_irmae_folds_its_layers_into_the_mean_head() -> None:
     controller, vae = IRMAEController(IRMAE(layers=3), N, seed=0), ToyVAE(N, seed=1)
     product = controller.maps[0] @ controller.maps[1] @ controller.maps[2]
     logits = vae.decode(vae.encode(X)[0] @ product)
-    error = float(squared_error(logits, X).mean().detach())
+    error = float(Bernoulli().squared_error(logits, X).mean().detach())
     assert loss_of(controller, vae) == pytest.approx(error)
     decayed = IRMAEController(IRMAE(layers=3, weight_decay=0.5), N, seed=0)
     more = 0.25 * float(controller.maps.detach().square().sum())
@@ -223,7 +223,7 @@ def test_rrae_shows_the_codes_that_it_decodes() -> None:
     z = vae.encode(X)[0]
     logits = vae.decode(z @ projector(z.T @ z, controller.rank))
     assert torch.allclose(vae.decode(mean), logits, atol=1e-4)
-    assert loss_of(controller, vae) == pytest.approx(float(squared_error(logits, X).mean().detach()))
+    assert loss_of(controller, vae) == pytest.approx(float(Bernoulli().squared_error(logits, X).mean().detach()))
 
 
 # ---- all
