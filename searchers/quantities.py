@@ -25,9 +25,11 @@ METRICS = (
 # Those of an assessment, by repeated draws, and with them those of one on the test split: `test_...` of `searches()`.
 FINAL_METRICS = (*METRICS, "kid_gen", "silhouette_excess")
 TEST_METRICS = (*FINAL_METRICS, "iwae")
+# Those of rows of a table alone; for images they are missing.
+ROW_METRICS = ("r2",)
 # The metrics whose standard error over the draws is known: `..._error`.
 DRAWN_METRICS = ("recon_nll", "recon_sse", "elbo", "fid_recon", "kid_gen", "silhouette")
-HIGHER_IS_BETTER = frozenset({"elbo", "iwae", "silhouette", "silhouette_labels", "silhouette_excess"})
+HIGHER_IS_BETTER = frozenset({"elbo", "iwae", "silhouette", "silhouette_labels", "silhouette_excess", "r2"})
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ Precision = Literal["float32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 EXECUTORS = ("local", "ray")
 EXECUTIONS = ("sequential", "spread", "stacked")  # one training after another; on several workers; as one model
-FeaturesKind = Literal["auto", "classifier", "inception"]
+FeaturesKind = Literal["auto", "classifier", "inception", "data"]
 FEATURES: tuple[FeaturesKind, ...] = get_args(FeaturesKind)
 ThisClassifier = Annotated[str, StringConstraints(pattern="^classifier:[0-9a-f]{8}$")]  # the one of these weights
 MAX_THREADS = 1024  # where there are very many, torch crashes
@@ -81,15 +81,17 @@ class Training:
 class Evaluation:
     """What the metrics are computed on.
 
-    features: of both FIDs; auto is inception on a GPU where its weights can be had, else classifier. max_images: of a
-    split, for all metrics. silhouette_images: of them, for both silhouettes (2312.06280, figure 1: 500). probe_images:
-    of them, those whose posterior every epoch's row keeps (`ResultsStore.probes()`). draws: of z an image where a size
-    is chosen or a result reported; fewer, at least 2, where images are many or large (`benchmark.metrics.assessment`).
+    features: of both FIDs; auto is data for rows of a table, else inception on a GPU where its weights can be had, else
+    classifier. max_images: of a split, for all metrics. silhouette_images: of them, for both silhouettes (2312.06280,
+    figure 1: 500). probe_images: of them, those whose posterior every epoch's row keeps (`ResultsStore.probes()`).
+    draws: of z an image where a size is chosen or a result reported; fewer, at least 2, where images are many or large
+    (`benchmark.metrics.assessment`). iwae_draws: for the importance-weighted bound, on the test split at the end.
     """
 
     features: FeaturesKind | ThisClassifier = "auto"
     max_images: Annotated[int, Ge(2)] = 10_000
     draws: Annotated[int, Ge(2)] = 20
+    iwae_draws: Count = 50
     silhouette_images: Annotated[int, Ge(2)] = 500
     probe_images: Annotated[int, Ge(0)] = 0
 

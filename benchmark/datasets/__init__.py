@@ -39,6 +39,9 @@ DATASETS: dict[str, Entry] = {
     "sphere": Entry("benchmark.datasets.generated.embedded:load_sphere", "generated 16x16 images on a sphere"),
     "torus": Entry("benchmark.datasets.generated.embedded:load_torus", "generated 16x16 images on a torus"),
     "shapes2d": Entry("benchmark.datasets.generated.shapes2d:load", "generated 64x64 images of a shape, five factors"),
+    "factors": Entry(
+        "benchmark.datasets.generated.factors:load", "generated rows of a table of known latent dimension"
+    ),
     "shuffled": Entry(
         "benchmark.datasets.generated.controls:load_shuffled", "a control: another dataset, the pixels of each shuffled"
     ),

@@ -107,7 +107,7 @@ class Dataset:
 
     drawn: the names of the splits that are drawn at random, since the data have no official ones. partition: the number
     of the draw, see `for_seed`. truth: the smallest and the largest latent size that is right, where that is known.
-    value_names: of a table's columns, where they have names.
+    value_names: of a table's columns, where they have names. likelihood: the one that the values are prepared for.
     """
 
     name: str
@@ -121,6 +121,7 @@ class Dataset:
     partition: int = 0
     truth: tuple[int, int] | None = None
     value_names: tuple[str, ...] = ()
+    likelihood: str = "bernoulli"
 
     def for_seed(self, seed: int) -> "Dataset":
         """Returns the dataset in the partition of this seed, one of N_PARTITIONS; all searches of the seed use it.

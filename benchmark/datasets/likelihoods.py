@@ -40,6 +40,7 @@ def resolved_likelihood(name: LikelihoodName, dataset: Dataset) -> LikelihoodNam
 def for_likelihood(dataset: Dataset, name: str) -> Dataset:
     """Returns the dataset as this likelihood takes it: counts as they are stored, and rows for bernoulli too."""
     is_plain = LIKELIHOODS[name].is_count or (name == Bernoulli.name and dataset.train.scaling.is_fitted)
+    dataset = replace(dataset, likelihood=name)
     if not is_plain:
         return dataset
     description = dataset.description.replace(STANDARDISED, "not scaled")

@@ -12,7 +12,7 @@ ROUNDING = 1e-14  # of a mean in float64
 WIDE = (torch.int32, torch.int64, torch.float64)  # whose values float32 does not hold
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scaling:
     """x = (stored - shift) / scale.
 
@@ -33,12 +33,19 @@ class Scaling:
             x = x / self.scale
         return x.float()
 
+    def exact(self, stored: Tensor, columns: slice = slice(None)) -> Tensor:
+        """The same in float64, flat, of these columns of flattened stored values [B, columns]."""
+        shift, scale = (p.flatten()[columns] if isinstance(p, Tensor) else p for p in (self.shift, self.scale))
+        return (stored.double() - shift) / scale
+
     def undo(self, x: Tensor) -> Tensor:
         """Values in the data's own units, float64, of what a network gives [B, *shape]."""
         return x.double() * self.scale + self.shift
 
     def to(self, device: torch.device) -> Scaling:
         """The same for values on `device`."""
+        if not isinstance(self.shift, Tensor) and not isinstance(self.scale, Tensor):
+            return self
         moved = [part.to(device) if isinstance(part, Tensor) else part for part in (self.shift, self.scale)]
         return replace(self, shift=moved[0], scale=moved[1])
 

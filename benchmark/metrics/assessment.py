@@ -28,15 +28,16 @@ from searchers.quantities import DRAWN_METRICS, TEST_METRICS
 
 LEAST_DRAWS, MOST_SAMPLES = 2, 10_000
 MOST_PIXELS = 2**27  # that the decoder draws for one purpose: fewer draws where images are many or large
-IWAE_DRAWS, LEAST_IWAE_IMAGES = 50, 100
+LEAST_IWAE_IMAGES = 100
 SILHOUETTE_DRAWS = 5
 LEAST_IMAGES = 250  # whose losses are compared
 _ALIGNED = 16  # numbers that torch draws together: rows of as many have the same numbers, however many rows there are
 _SAMPLES = 2**32  # added to the seed for samples from the prior
+_RECONSTRUCTIONS = 2**33  # times the draw, added to the seed for the noise of reconstructed rows
 
 
 class Amounts(NamedTuple):
-    """How much is drawn: `draws` of z an image, `samples` from the prior, and IWAE's images, of 50 draws each."""
+    """How much is drawn: `draws` of z an image, `samples` from the prior, and IWAE's images."""
 
     draws: int
     samples: int
@@ -50,7 +51,7 @@ def amounts(evaluator: Evaluator) -> Amounts:
     return Amounts(
         draws=max(LEAST_DRAWS, min(evaluator.draws, affordable // n)),
         samples=n if is_slow else max(n, min(MOST_SAMPLES, affordable)),
-        iwae_images=min(n, max(LEAST_IWAE_IMAGES, affordable // IWAE_DRAWS)),
+        iwae_images=min(n, max(LEAST_IWAE_IMAGES, affordable // evaluator.iwae_draws)),
     )
 
 
@@ -150,6 +151,7 @@ def _row(
     names = (*TEST_METRICS, *(f"{name}_error" for name in DRAWN_METRICS))
     return {
         **{name: known.get(name, math.nan) for name in names},
+        **evaluator.r2(known["recon_sse"]),
         "size": size,
         "draws": len(nll),
         "fid_samples": fid_samples,
@@ -177,7 +179,8 @@ def _draw(
         outputs = vae.decode(z)
         nll.append(vae.likelihood.nll_of_each(outputs, x).cpu())
         sse.append(vae.likelihood.squared_error(outputs, x).cpu())
-        features.append(evaluator.features(vae.likelihood.mean(outputs)))
+        noise = seed + _RECONSTRUCTIONS * (draw + 1) + number
+        features.append(evaluator.features(evaluator.shown(vae, outputs, noise)))
         latents.append(z.cpu())
     fid = frechet_distance(evaluator.real_stats, feature_stats(torch.cat(features)))
     of_each = torch.cat(nll).double().numpy()
@@ -200,7 +203,7 @@ def _sample_features(evaluator: Evaluator, vae: VAE, gate: Tensor, seed: int, n_
     for number, positions in enumerate(torch.arange(n_samples).split(evaluator.batch_size)):
         like = gate.new_empty(len(positions), noise_dim(vae))
         z = prior_codes(vae, common_noise(like, seed + _SAMPLES, 0, number)) * gate
-        features.append(evaluator.features(vae.likelihood.mean(vae.decode(z))))
+        features.append(evaluator.features(evaluator.shown(vae, vae.decode(z), seed + _SAMPLES + number)))
     return torch.cat(features)
 
 
@@ -210,12 +213,12 @@ def _iwae(evaluator: Evaluator, vae: VAE, gate: Tensor, seed: int, n_images: int
     for number, x in enumerate(evaluator.batches(n_images)):
         mean, logvar = vae.encode(x)
         log_weights = []
-        for draw in range(IWAE_DRAWS):
+        for draw in range(evaluator.iwae_draws):
             noise = common_noise(mean, seed, draw, number)
             z = mean + (0.5 * logvar).exp() * noise
             log_ratio = 0.5 * (noise.square() + logvar - z.square())  # log p(z) - log q(z | x), of each latent
             log_weights.append((log_ratio * gate).sum(1) - vae.likelihood.nll_of_each(vae.decode(z * gate), x))
-        bounds.append(torch.logsumexp(torch.stack(log_weights).cpu().double(), 0) - math.log(IWAE_DRAWS))
+        bounds.append(torch.logsumexp(torch.stack(log_weights).cpu().double(), 0) - math.log(evaluator.iwae_draws))
     return float(torch.cat(bounds).mean())
 
 

@@ -1,5 +1,6 @@
 """All metrics of a model on one split, computed in one pass over its images."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,22 +25,47 @@ DEFAULT_CLUSTERS = 10  # for data without classes
 
 
 class Evaluator:
-    """Evaluates models on a fixed part of one split. It computes the statistics of the real images once."""
+    """Evaluates models on a fixed part of one split. It computes the statistics of the real images once.
+
+    total_sse: of rows of a table, the squared error that their training mean leaves, for R2.
+    """
 
     def __init__(
-        self, split: Split, n_classes: int, features: Features, settings: Evaluation, device: torch.device
+        self,
+        split: Split,
+        n_classes: int,
+        features: Features,
+        settings: Evaluation,
+        device: torch.device,
+        total_sse: float | None = None,
     ) -> None:
-        self.features = features
+        self.features, self.total_sse = features, total_sse
+        self.is_images = split.images.ndim > 2
         self.n_silhouette = min(settings.silhouette_images, len(split))
         n_clusters = n_classes if n_classes > 1 else DEFAULT_CLUSTERS
         self.n_clusters = max(2, min(n_clusters, self.n_silhouette // 2))  # a cluster needs two points
         self.split = split.sample(settings.max_images).to(device)
         self.labels = self.split.labels[self.split.rows].cpu().numpy()
-        self.device, self.draws = device, settings.draws
+        self.device, self.draws, self.iwae_draws = device, settings.draws, settings.iwae_draws
         self.n_probes = min(settings.probe_images, len(self.split))
         self.batch_size = min(MAX_BATCH, max(1, BATCH_BYTES // self.split.images[0].numel()))
         real = torch.cat(list(self._features_of(self.split)))
         self.real_stats, self.real_features = feature_stats(real), real[:MOST_REAL]
+
+    def shown(self, vae: VAE, outputs: Tensor, generator: Generator | int) -> Tensor:
+        """What the decoder's outputs show, in place of data: an image's mean, or a row with the likelihood's noise.
+
+        generator: on the evaluator's device, or the seed of one.
+        """
+        if self.is_images:
+            return vae.likelihood.mean(outputs)
+        if isinstance(generator, int):
+            generator = Generator(self.device).manual_seed(generator)
+        return vae.likelihood.sample(outputs, generator)
+
+    def r2(self, sse: float) -> dict[str, float]:
+        """The share of the rows' variance about the training mean that a model explains; empty for images."""
+        return {} if self.total_sse is None else {"r2": 1 - sse / self.total_sse if self.total_sse > 0 else math.nan}
 
     @property
     def fid_counts(self) -> dict[str, int]:
@@ -87,10 +113,10 @@ class Evaluator:
             outputs = vae.decode(z)
             nll += (vae.likelihood.nll(outputs, x) * len(x)).to(nll.device)
             sse += vae.likelihood.squared_error(outputs, x).sum().to(sse.device)
-            recon_features.append(self.features(vae.likelihood.mean(outputs)))
+            recon_features.append(self.features(self.shown(vae, outputs, generator)))
             noise = z.new_empty(len(z), noise_dim(vae)).normal_(generator=generator)
             prior_z = prior_codes(vae, noise) * gate
-            sample_features.append(self.features(vae.likelihood.mean(vae.decode(prior_z))))
+            sample_features.append(self.features(self.shown(vae, vae.decode(prior_z), generator)))
             means.append(mean)
             logvars.append(logvar)
             latents.append(z)
@@ -103,6 +129,7 @@ class Evaluator:
             "active_units": active_units(stats.mean_variance[is_open]),
             "recon_nll": float(nll) / len(self.split),
             "recon_sse": float(sse) / len(self.split),
+            **self.r2(float(sse) / len(self.split)),
             "kl": float(stats.kl[is_open].sum()),
             "elbo": -float(nll) / len(self.split) - float(stats.kl[is_open].sum()),
             "fid_recon": frechet_distance(self.real_stats, feature_stats(torch.cat(recon_features))),

@@ -29,6 +29,7 @@ class Features(Protocol):
 
 FEATURES: dict[str, Entry] = {
     "classifier": Entry("benchmark.metrics.classifier:load", "a small network trained on the dataset's labels"),
+    "data": Entry("benchmark.metrics.data_space:load", "the scaled values of the rows of a table"),
     "inception": Entry("benchmark.metrics.inception:load", "the papers' FID; its weights are downloaded once (96 MB)"),
 }
 
@@ -37,17 +38,32 @@ def load_features(name: str, dataset: Dataset, device: torch.device) -> Features
     """Loads the extractor `name` for the dataset's images on `device`; `classifier:DIGEST` demands those weights.
 
     The first call for a dataset trains its `classifier`; the first call of `inception` downloads its weights. Raises
-    InputError for an unknown name and for weights that are not available or differ from the digest.
+    InputError for an unknown name, for one of images where the data are rows of a table or the other way round, and for
+    weights that are not available or differ from the digest.
     """
     kind = features_kind(name)
     if kind not in FEATURES:
         raise InputError(unknown_name("features", name, FEATURES))
+    if not dataset.is_images and kind != "data":
+        raise InputError(f"features {kind} are of images, and {dataset.name} has rows; expected data, or auto")
     load: Callable[[Dataset, torch.device], Features] = FEATURES[kind].load()
     features = load(dataset, device)
     if name not in (kind, features.name):
         got = f"features is {name}, but of dataset {dataset.name} this machine has {features.name}"
         raise InputError(f"{got}; expected the same weights: run the suite again, with features {kind}")
     return features
+
+
+def resolve_features(name: str, dataset: Dataset, device: torch.device) -> str:
+    """Resolves `auto`: data for rows; else Inception on a GPU, the classifier on a CPU.
+
+    There Inception takes 0.1 s an image.
+    """
+    if name != "auto":
+        return name
+    if not dataset.is_images:
+        return "data"
+    return "inception" if device.type == "cuda" else "classifier"
 
 
 def frames_as_batch(images: Tensor) -> Tensor:

@@ -208,7 +208,7 @@ def _is_worthless(search: Row) -> bool | None:
     elbo, nll = known_value(search, "test_elbo"), known_value(search, "no_latents_nll")
     if search.get("status") != "done" or elbo is None or nll is None:
         return None
-    return nll + elbo < LEAST_WORTH * nll
+    return nll + elbo < LEAST_WORTH * abs(nll)
 
 
 def _worse_than_pca(search: Row) -> bool | None:

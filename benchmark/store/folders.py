@@ -3,7 +3,7 @@
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from benchmark.store.atomic_files import (
 )
 from benchmark.store.columns import (
     COSTS,
+    CURVE_COLUMNS,
+    CURVE_EXTRAS,
     DIGESTED,
     FINAL_FILES,
     FLAGS,
@@ -33,7 +35,7 @@ from benchmark.store.columns import (
     TRIAL_COLUMNS,
     TRIAL_FILES,
 )
-from benchmark.store.rows import ARRAYS, decode_rows, encode_rows, read_table
+from benchmark.store.rows import ARRAYS, EPOCH_COLUMNS, decode_rows, encode_rows, read_table
 from searchers.assessment import Assessment
 from searchers.quantities import DRAWN_METRICS, FINAL_METRICS, METRICS, last_means
 
@@ -229,10 +231,16 @@ def assessment_of(row: Mapping[str, Any]) -> Assessment:
     """The assessment in a row of `ResultsStore.curves()`, as the file has it."""
     return Assessment(
         size=row["size"],
-        metrics={name: row[name] for name in FINAL_METRICS},
+        metrics={name: row[name] for name in (*FINAL_METRICS, *other_metrics(row))},
         errors={name: row[f"{name}_error"] for name in DRAWN_METRICS},
         losses=np.array(row["losses"], dtype=np.float64),
     )
+
+
+def other_metrics(row: Iterable[str]) -> list[str]:
+    """The metrics in a row of `ResultsStore.curves()` or `epochs()` that not all kinds of data have, by their names."""
+    known = {*CURVE_COLUMNS, *CURVE_EXTRAS, *EPOCH_COLUMNS, *ARRAYS}
+    return [name for name in row if name not in known and not name.startswith("ctl_")]
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -264,7 +272,7 @@ def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
         "images_seen": int(last["images_seen"]),
         "train_flops": float(last["train_flops"]),
         "fid_features": str(last["fid_features"]),
-        **last_means(frame, METRICS),
+        **last_means(frame, (*METRICS, *other_metrics(map(str, frame.columns)))),
         **values,
     }
 

@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from benchmark.errors import Damaged, InputError
 from benchmark.store.atomic_files import check_digests, is_hidden
-from benchmark.store.columns import ARRAY_TYPES, CURVE_COLUMNS, KEYS, SEARCH_COLUMNS, TRIAL_COLUMNS
+from benchmark.store.columns import ARRAY_TYPES, CURVE_COLUMNS, CURVE_EXTRAS, KEYS, SEARCH_COLUMNS, TRIAL_COLUMNS
 from benchmark.store.doubts import flags, search_flags
-from benchmark.store.folders import SearchFolder
+from benchmark.store.folders import SearchFolder, other_metrics
 from benchmark.store.rows import ARRAYS, EPOCH_COLUMNS, LATENT_ARRAYS, PROBE_ARRAYS, read_table
 
-_CURVE_EXTRAS = ("losses", "keep", "wall_seconds")  # of the files
+_OF_METRICS = ("test_", "size_only_")
 
 
 class ResultsStore:
@@ -59,6 +59,7 @@ class ResultsStore:
         rows = [
             {
                 **{key: search.get(key) for key in (*KEYS, *SEARCH_COLUMNS)},
+                **{key: value for key, value in search.items() if key.startswith(_OF_METRICS)},
                 **search_flags(search),
                 **{f"setting_{key}": str(value) for key, value in search.get("settings", {}).items()},
                 **{f"env_{key}": value for key, value in search.get("environment", {}).items()},
@@ -77,7 +78,9 @@ class ResultsStore:
             for search in self._searches()
             for row in (trial.summary() for trial in self.folder(search["search_id"]).trials())
         ]
-        return pd.DataFrame(rows, columns=[*KEYS, *TRIAL_COLUMNS])
+        known = (*KEYS, *TRIAL_COLUMNS)
+        others = dict.fromkeys(name for row in rows for name in other_metrics(row) if name not in known)
+        return pd.DataFrame(rows, columns=[*known, *others])
 
     def epochs(self) -> pd.DataFrame:
         """One row per epoch of every training: metrics on validation data, the controller's traces `ctl_*`, costs.
@@ -103,7 +106,7 @@ class ResultsStore:
             keys = tuple(search[key] for key in KEYS)
             paths = [*(trial.curves for trial in folder.trials()), folder.curves]
             found = [path for path in paths if path.exists()]
-            pairs += [(keys, read_table(path, _CURVE_EXTRAS, required=CURVE_COLUMNS)) for path in found]
+            pairs += [(keys, read_table(path, CURVE_EXTRAS, required=CURVE_COLUMNS)) for path in found]
         return self._concat(iter(pairs), CURVE_COLUMNS)
 
     def latents(self) -> pd.DataFrame:
@@ -128,8 +131,19 @@ class ResultsStore:
         """Uint8 images [N, C, H, W] of the chosen model: originals (test split), reconstructions, samples; labels [N]
         of the originals.
         """
+        return self._arrays(search_id, "images.npz")
+
+    def rows(self, search_id: str) -> dict[str, np.ndarray] | None:
+        """Rows of the test split [N, columns] in the data's own units, and the chosen model's reconstructions of them.
+
+        columns: their names, from the worst explained to the best; r2: how much of each is explained. codes: the
+        posterior mean [N, 2] of the two latents of the highest KL, which `latents` names; labels: [N].
+        """
+        return self._arrays(search_id, "rows.npz")
+
+    def _arrays(self, search_id: str, name: str) -> dict[str, np.ndarray] | None:
         folder = self.folder(search_id)
-        path = folder.path / "images.npz"
+        path = folder.path / name
         if not path.exists():
             return None
         files = folder.read().get("files", {})

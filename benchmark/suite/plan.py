@@ -5,7 +5,7 @@ import json
 import re
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, NamedTuple
 
 from benchmark.backbones.build import make_backbone
@@ -17,6 +17,7 @@ from searchers.base import ChoiceRule, Expected, Searcher, SearchSpace
 from searchers.registry import Entry, unknown_name
 
 DEFAULT_LIKELIHOOD = "bernoulli"
+LATER = ("iwae_draws",)  # settings that came after hashes of results: they count where they differ from the default
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class SearchSpec:
     def _conditions(self) -> list[Any]:
         dataset = Named("folder") if self._is_folder else self.dataset
         other = [] if self.likelihood == DEFAULT_LIKELIHOOD else [self.likelihood]
-        return [dataset, self.data_fingerprint, N_PARTITIONS, self.backbone, self.training, self.evaluation, *other]
+        evaluation = without_defaults(self.evaluation, LATER)
+        return [dataset, self.data_fingerprint, N_PARTITIONS, self.backbone, self.training, evaluation, *other]
 
     def training_key(self, latent_dim: int, epochs: int) -> str:
         """The name of a plain training. Searches that would get the same model give it the same name."""
@@ -152,6 +154,12 @@ class Prepared(NamedTuple):
     image_shape: tuple[int, ...]
     n_images: int
     shared: Shared
+
+
+def without_defaults(settings: Any, names: Sequence[str]) -> dict[str, Any]:
+    """A dataclass as a table, in which those of the named fields are left out that have their default."""
+    default = {one.name: one.default for one in fields(settings)}
+    return {key: value for key, value in asdict(settings).items() if key not in names or value != default[key]}
 
 
 def short_hash(items: Sequence[Any]) -> str:

@@ -22,7 +22,15 @@ from benchmark.metrics.assessment import assess
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.store.atomic_files import remove_folder
 from benchmark.store.columns import NATIVE
-from benchmark.store.folders import SearchFolder, TrialFolder, assessment_of, read_rows, summarise, write_rows
+from benchmark.store.folders import (
+    SearchFolder,
+    TrialFolder,
+    assessment_of,
+    other_metrics,
+    read_rows,
+    summarise,
+    write_rows,
+)
 from benchmark.suite.plan import SearchSpec
 from benchmark.suite.shared_trainings import SharedFolder
 from benchmark.training import checkpoint
@@ -84,8 +92,9 @@ class Bench:
         if start is None:
             origin = latent_dim
             init = stream_seed(Purpose.INIT, seed, origin)
-            shape, scaling = self.dataset.image_shape, self.dataset.train.scaling
-            vae = build_vae(backbone.name, backbone.options, shape, latent_dim, init, self.spec.likelihood, scaling)
+            data = self.dataset
+            like = (data.likelihood, data.train.scaling)
+            vae = build_vae(backbone.name, backbone.options, data.image_shape, latent_dim, init, *like)
             if make_backbone(backbone.name, backbone.options).init == "scaled":
                 scale_to_data(vae, self.dataset.train, Generator().manual_seed(init))
         else:
@@ -195,7 +204,8 @@ def score_size(bench: Bench, folder: SearchFolder, trainings: Path, report: Repo
         report(number, epochs, epochs, size)
         training, status = shared.files, record["status"]
     test = training.assessments()[1]
-    folder.update(size_only=status, **{f"size_only_{metric}": test[metric] for metric in TEST_METRICS})
+    names = (*TEST_METRICS, *other_metrics(test))
+    folder.update(size_only=status, **{f"size_only_{name}": test[name] for name in names})
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch._dynamo  # the first optimiser needs it; imported here, it takes no seconds of the search's clock
-from torch import Tensor
 
 from benchmark.backbones.build import build_vae
 from benchmark.backbones.model_file import save_model
@@ -26,17 +24,17 @@ from benchmark.datasets.base import Dataset, Split, copy_splits
 from benchmark.datasets.likelihoods import for_likelihood, resolved_likelihood
 from benchmark.errors import InputError
 from benchmark.machine import limit_threads, reset_peak_memory, resolve_device, set_determinism
-from benchmark.metrics.baselines import baselines_file, late_gain, load_baselines
+from benchmark.metrics.baselines import Baseline, baselines_file, late_gain, load_baselines
 from benchmark.metrics.classifier import classifier_file
 from benchmark.metrics.evaluation import Evaluator
-from benchmark.metrics.features import Features, load_features
+from benchmark.metrics.features import Features, load_features, resolve_features
 from benchmark.metrics.frechet import frechet_distance
+from benchmark.metrics.gallery import save_gallery
 from benchmark.paths import cache_root, data_root
 from benchmark.provenance import code_digest, environment
 from benchmark.stages import listening
-from benchmark.store.atomic_files import replacing
 from benchmark.store.claims import claim
-from benchmark.store.folders import SearchFolder
+from benchmark.store.folders import SearchFolder, other_metrics
 from benchmark.suite.executors.local_pool import Sender
 from benchmark.suite.plan import Prepared, SearchSpec, Shared
 from benchmark.suite.population import train_stacked
@@ -46,10 +44,8 @@ from benchmark.suite.work import SearchTask, SharedTraining
 from benchmark.text import features_kind, one_line, printable
 from benchmark.training.rng import Purpose, stream
 from searchers.base import Choice
-from searchers.parts.objectives import noise_dim, prior_codes, reparameterise
 from searchers.quantities import DRAWN_METRICS, TEST_METRICS
 
-GALLERY_IMAGES = 10
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -100,7 +96,7 @@ def _prepared(connection: Sender, protocol: Protocol, device_name: str, with_fea
 
 def _make_features(connection: Sender, asked: str, dataset: Dataset, device: torch.device) -> str:
     """Loads the suite's features and returns their name; `auto` falls back to the classifier without Inception."""
-    name = resolve_features(asked, device)
+    name = resolve_features(asked, dataset, device)
     try:
         return load_features(name, dataset, device).name
     except InputError as error:
@@ -112,7 +108,7 @@ def _make_features(connection: Sender, asked: str, dataset: Dataset, device: tor
 
 def _planned_features(asked: str, dataset: Dataset, device: torch.device) -> str:
     """The features that earlier suites had on this machine, without making them."""
-    name = resolve_features(asked, device)
+    name = resolve_features(asked, dataset, device)
     if name != asked and name == "inception":
         from benchmark.metrics.inception import WEIGHTS_PATH  # torch-fidelity takes a while
 
@@ -120,13 +116,6 @@ def _planned_features(asked: str, dataset: Dataset, device: torch.device) -> str
     if name == "classifier" and classifier_file(dataset).is_file():
         return load_features(name, dataset, device).name  # whose digest belongs to the searches' ids
     return name
-
-
-def resolve_features(name: str, device: torch.device) -> str:
-    """Resolves `auto`: Inception on a GPU, the classifier on a CPU, where Inception takes 0.1 s an image."""
-    if name != "auto":
-        return name
-    return "inception" if device.type == "cuda" else "classifier"
 
 
 def run_search(connection: Sender, task: SearchTask, device_name: str, keeps_optimizers: bool) -> None:
@@ -284,7 +273,8 @@ class _Data:
         self.connection, self.device, self._spec = connection, device, spec
         self.baselines = load_baselines(dataset)
         self.dataset = replace(dataset, train=train)
-        self.validation = Evaluator(val, dataset.n_classes, features, spec.evaluation, device)
+        self._features = features
+        self.validation = self._evaluator(val, self.baselines.val)
 
     def bench(self, spec: SearchSpec, keeps_optimizers: bool) -> Bench:
         """The bench of one of the specs."""
@@ -293,8 +283,12 @@ class _Data:
     @cache  # noqa: B019  a worker has it until its end
     def test(self) -> Evaluator:
         """Evaluates on the test split."""
-        features = self.validation.features
-        return Evaluator(self.dataset.test, self.dataset.n_classes, features, self._spec.evaluation, self.device)
+        return self._evaluator(self.dataset.test, self.baselines.test)
+
+    def _evaluator(self, split: Split, baseline: Baseline) -> Evaluator:
+        total_sse = None if self.dataset.is_images else baseline.pca_sse_of(0)
+        how = (self._features, self._spec.evaluation, self.device, total_sse)
+        return Evaluator(split, self.dataset.n_classes, *how)
 
     def learning(self, choice: Choice, vae: VAE) -> dict[str, float | None]:
         """The columns of `ResultsStore.searches()` that tell whether the chosen model has learned.
@@ -340,7 +334,7 @@ def _search(data: _Data, task: SearchTask, keeps_optimizers: bool) -> None:
 
     vae = problem.model(choice.trial)
     save_model(folder.path / "model.pt", vae, spec.backbone.name, spec.backbone.options, dataset.image_shape)
-    _save_gallery(folder.path / "images.npz", vae, dataset.test, stream(Purpose.TEST, spec.seed, 1, device=device))
+    save_gallery(folder.path, vae, dataset, stream(Purpose.TEST, spec.seed, 1, device=device))
     folder.finish(
         "done",
         latent_dim=choice.latent_dim,
@@ -370,31 +364,9 @@ def _tested(row: dict[str, Any], bench: Bench, dataset: Dataset) -> dict[str, An
     training_images = bench.evaluator.stats_of(dataset.train, row["fid_samples"])  # what real samples would have
     names = [*TEST_METRICS, *(f"{metric}_error" for metric in DRAWN_METRICS), "draws", "fid_samples", "fid_features"]
     return {
-        **{f"test_{name}": row[name] for name in names},
+        **{f"test_{name}": row[name] for name in (*names, *other_metrics(row))},
         "test_fid_images": row["images"],
         "test_silhouette_noise": row["silhouette"] - row["silhouette_excess"],
         "fid_real": frechet_distance(bench.evaluator.real_stats, training_images),
         "test_fid_real": frechet_distance(bench.test().real_stats, training_images),
     }
-
-
-@torch.inference_mode()
-def _save_gallery(path: Path, vae: VAE, split: Split, generator: torch.Generator) -> None:
-    device = generator.device
-    part = split.sample(GALLERY_IMAGES)
-    originals = part.take(torch.arange(len(part)))
-    mean, logvar = vae.encode(part.inputs(torch.arange(len(part)), device))
-    z = reparameterise(mean, logvar, generator)
-    prior = prior_codes(vae, z.new_empty(len(z), noise_dim(vae)).normal_(generator=generator))
-
-    def pixels(latents: Tensor) -> np.ndarray:
-        return (vae.likelihood.mean(vae.decode(latents)) * 255).round().to(torch.uint8).cpu().numpy()
-
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            labels=part.labels[part.rows].numpy(),
-            originals=originals.numpy(),
-            reconstructions=pixels(z),
-            samples=pixels(prior),
-        )

@@ -13,14 +13,8 @@ from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Choice, Controller, Decision, Expected, Model, Problem, Searcher, SearchSpace
 from searchers.masking import Masking, settled
-from searchers.parts.objectives import (
-    VAE,
-    Loss,
-    frozen_batchnorm_statistics,
-    kl_per_dim,
-    normal_nll,
-    reparameterise,
-)
+from searchers.parts.likelihoods import normal_nll
+from searchers.parts.objectives import VAE, Loss, frozen_batchnorm_statistics, kl_per_dim, reparameterise
 from searchers.parts.ranges import NotNegative, Positive, Size
 from searchers.parts.second_stage import SecondStage
 

@@ -6,6 +6,7 @@ the encoder sees, what is generated. Losses are in nats per sample (an image, or
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -13,14 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from searchers.parts.objectives import bernoulli_nll, bernoulli_nll_of_each, normal_nll
-
 Shape = tuple[int, ...]
 MEAN_MARGIN = 0.01  # keeps mean values in [0, 1] away from 0 and 1, whose logits are infinite
 LOWEST_LOG_VARIANCE = -12.0  # of a Gaussian: a standard deviation of 0.0025 (sigma-VAE's code, 2006.13202)
 HIGHEST_LOG_RATE = 20.0  # of a count: its exponential is far inside of float32
 HIGHEST_LOG_DISPERSION = 9.0  # beyond it a negative binomial is a Poisson, but for float32's rounding
 FORGETTING = 0.05  # of the running variance, a training step
+SECTIONS, GOLDEN = 25, (5**0.5 - 1) / 2  # of the search for a dispersion
 
 
 class Likelihood(nn.Module, ABC):
@@ -49,8 +49,18 @@ class Likelihood(nn.Module, ABC):
         """Draws x, noise included. generator: on the outputs' device."""
 
     @abstractmethod
-    def initial_outputs(self, mean: Tensor) -> Tensor:
-        """The outputs whose expectation is this mean of x: the output layer's bias at the start."""
+    def initial_outputs(self, mean: Tensor, margin: float = MEAN_MARGIN) -> Tensor:
+        """The outputs whose expectation is this mean of x: the output layer's bias at the start.
+
+        margin: how far means stay away from where no output reaches.
+        """
+
+    def fit(self, variance: Tensor, sample: Tensor) -> None:
+        """Gives the own state the values of maximum likelihood for outputs that say the mean of each value alone.
+
+        variance: of each value, [*shape]. sample: of x, [B, *shape], where the variance does not tell.
+        """
+        return None
 
     def nll(self, outputs: Tensor, x: Tensor) -> Tensor:
         """The mean over the batch of `nll_of_each`: nats per sample."""
@@ -94,8 +104,8 @@ class Bernoulli(Likelihood):
     def sample(self, outputs: Tensor, generator: Generator) -> Tensor:
         return torch.bernoulli(torch.sigmoid(outputs), generator=generator)
 
-    def initial_outputs(self, mean: Tensor) -> Tensor:
-        return torch.logit(mean.clamp(MEAN_MARGIN, 1 - MEAN_MARGIN))
+    def initial_outputs(self, mean: Tensor, margin: float = MEAN_MARGIN) -> Tensor:
+        return torch.logit(mean.clamp(margin, 1 - margin))
 
 
 class _Normal(Likelihood, ABC):
@@ -125,8 +135,8 @@ class _Normal(Likelihood, ABC):
         sd = (0.5 * self.log_variance(torch.zeros_like(mean))).exp()
         return mean + sd * torch.empty_like(mean).normal_(generator=generator)
 
-    def initial_outputs(self, mean: Tensor) -> Tensor:
-        return torch.logit(mean.clamp(MEAN_MARGIN, 1 - MEAN_MARGIN)) if self.is_image else mean
+    def initial_outputs(self, mean: Tensor, margin: float = MEAN_MARGIN) -> Tensor:
+        return torch.logit(mean.clamp(margin, 1 - margin)) if self.is_image else mean
 
 
 class Gaussian(_Normal):
@@ -163,6 +173,9 @@ class GaussianOptimal(_Normal):
             self.variance.lerp_(optimum.detach(), (1 / self.steps).clamp(min=FORGETTING))
         return optimum.log().clamp(min=LOWEST_LOG_VARIANCE)
 
+    def fit(self, variance: Tensor, sample: Tensor) -> None:
+        self.variance.copy_(variance.mean())
+
 
 class GaussianLearned(_Normal):
     """A variance for each value, which is learned and the same for all samples."""
@@ -177,6 +190,9 @@ class GaussianLearned(_Normal):
     def log_variance(self, squared_errors: Tensor) -> Tensor:
         return self.raw_log_variance.clamp(min=LOWEST_LOG_VARIANCE)
 
+    def fit(self, variance: Tensor, sample: Tensor) -> None:
+        self.raw_log_variance.data.copy_(variance.log())
+
 
 class _Counts(Likelihood, ABC):
     """Whole numbers from 0; the outputs are the logarithm of their mean. The encoder sees log(1 + x)."""
@@ -189,8 +205,8 @@ class _Counts(Likelihood, ABC):
     def mean(self, outputs: Tensor) -> Tensor:
         return log_rate(outputs).exp()
 
-    def initial_outputs(self, mean: Tensor) -> Tensor:
-        return mean.clamp(min=MEAN_MARGIN).log()
+    def initial_outputs(self, mean: Tensor, margin: float = MEAN_MARGIN) -> Tensor:
+        return mean.clamp(min=margin).log()
 
 
 class Poisson(_Counts):
@@ -231,6 +247,16 @@ class NegativeBinomial(_Counts):
         gamma = torch._standard_gamma(dispersion, generator=generator)
         return torch.poisson(gamma * (self.mean(outputs) / dispersion), generator=generator)
 
+    def fit(self, variance: Tensor, sample: Tensor) -> None:
+        x, log_mean = sample.double(), sample.double().mean(0).clamp(min=1e-6).log()
+        low, high = (torch.full_like(log_mean, end) for end in (-HIGHEST_LOG_DISPERSION, HIGHEST_LOG_DISPERSION))
+        for _ in range(SECTIONS):  # golden section, of each value by itself
+            left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+            nlls = [negative_binomial_nll(log_mean, at, x).sum(0) for at in (left, right)]
+            is_left = nlls[0] < nlls[1]
+            low, high = torch.where(is_left, low, left), torch.where(is_left, right, high)
+        self.raw_log_dispersion.data.copy_((low + high) / 2)
+
 
 def log_rate(outputs: Tensor) -> Tensor:
     """The logarithm of counts' mean, where its exponential cannot overflow."""
@@ -243,6 +269,21 @@ def negative_binomial_nll(log_mean: Tensor, log_dispersion: Tensor, x: Tensor) -
     log_success = F.logsigmoid(log_mean - log_dispersion)  # of m / (r + m)
     log_failure = F.logsigmoid(log_dispersion - log_mean)
     return torch.lgamma(r) + torch.lgamma(x + 1) - torch.lgamma(x + r) - r * log_failure - x * log_success
+
+
+def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
+    """-log p(x | z) of a Bernoulli decoder, summed over the pixels and averaged over the batch: nats per image."""
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
+
+
+def bernoulli_nll_of_each(logits: Tensor, x: Tensor) -> Tensor:
+    """-log p(x | z) of a Bernoulli decoder, summed over the pixels of each image, [B] nats."""
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+
+
+def normal_nll(error: Tensor, dims: int, log_variance: Tensor) -> Tensor:
+    """-log p of a normal distribution of one variance, in nats; error: the squared error summed over `dims` values."""
+    return error / (2 * log_variance.exp()) + 0.5 * dims * (math.log(2 * math.pi) + log_variance)
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {

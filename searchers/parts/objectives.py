@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-if TYPE_CHECKING:
-    from searchers.parts.likelihoods import Likelihood
+from searchers.parts.likelihoods import Likelihood
 
 
 class VAE(Protocol):
@@ -68,21 +65,6 @@ def prior_codes(vae: VAE, noise: Tensor) -> Tensor:
 def kl_per_dim(mean: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mean, exp(logvar)) || N(0, 1)) of each image and latent, [B, n] nats (1812.07238, equation 6)."""
     return 0.5 * (mean.square() + logvar.exp() - logvar - 1)
-
-
-def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
-    """-log p(x | z) of a Bernoulli decoder, summed over the pixels and averaged over the batch: nats per image."""
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
-
-
-def bernoulli_nll_of_each(logits: Tensor, x: Tensor) -> Tensor:
-    """-log p(x | z) of a Bernoulli decoder, summed over the pixels of each image, [B] nats."""
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
-
-
-def normal_nll(error: Tensor, dims: int, log_variance: Tensor) -> Tensor:
-    """-log p of a normal distribution of one variance, in nats; error: the squared error summed over `dims` values."""
-    return error / (2 * log_variance.exp()) + 0.5 * dims * (math.log(2 * math.pi) + log_variance)
 
 
 def elbo_loss(vae: VAE, x: Tensor, generator: Generator) -> Loss:

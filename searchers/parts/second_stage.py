@@ -4,7 +4,8 @@ import torch
 import torch.nn as nn
 from torch import Generator, Tensor
 
-from searchers.parts.objectives import kl_per_dim, normal_nll, reparameterise
+from searchers.parts.likelihoods import normal_nll
+from searchers.parts.objectives import kl_per_dim, reparameterise
 
 WIDTH = 256  # of its layers; the authors' have 1,024
 START = -3.0  # log-variance of its decoder; from 0 the latents go out of use before the decoder has learned them

@@ -12,7 +12,8 @@ from benchmark.backbones.initialise import LAYERS, LOGVAR_STD, scale_to_data
 from benchmark.backbones.vae import VAE
 from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Split
-from searchers.parts.objectives import bernoulli_nll, elbo_loss
+from searchers.parts.likelihoods import bernoulli_nll
+from searchers.parts.objectives import elbo_loss
 
 CASES = {
     "mlp digits": ("mlp", "digits", (1, 8, 8)),

@@ -15,7 +15,8 @@ from searchers.from_autoencoder.irmae import IRMAE
 from searchers.from_autoencoder.rrae import RRAE
 from searchers.in_training.nested import Nested
 from searchers.in_training.sigma import Sigma
-from searchers.parts.objectives import VAE, Loss, bernoulli_nll, elbo_loss, kl_per_dim, reparameterise
+from searchers.parts.likelihoods import bernoulli_nll
+from searchers.parts.objectives import VAE, Loss, elbo_loss, kl_per_dim, reparameterise
 from searchers.quantities import FINAL_METRICS
 
 START = 5  # latents

@@ -12,7 +12,8 @@ import torch
 
 from searchers.base import Decision
 from searchers.in_training.ald import ALD, ALDController, LossController
-from searchers.parts.objectives import bernoulli_nll, kl_per_dim
+from searchers.parts.likelihoods import bernoulli_nll
+from searchers.parts.objectives import kl_per_dim
 from searchers.quantities import DECISION_METRICS
 from searchers.testing import ToyProblem
 from searchers.testing.model import ToyVAE, toy_images

@@ -18,8 +18,8 @@ from benchmark.config.settings import from_mapping
 from benchmark.metrics.latents import posterior_stats
 from searchers.base import KEEP_ALL
 from searchers.experiments.latent_noise import LatentNoise, LatentNoiseController, Phase
-from searchers.parts.likelihoods import Bernoulli
-from searchers.parts.objectives import bernoulli_nll, elbo_loss, kl_per_dim
+from searchers.parts.likelihoods import Bernoulli, bernoulli_nll
+from searchers.parts.objectives import elbo_loss, kl_per_dim
 
 # ---- a small real training
 

@@ -17,9 +17,9 @@ from searchers.parts.likelihoods import (
     GaussianOptimal,
     Likelihood,
     NegativeBinomial,
+    bernoulli_nll,
     make_likelihood,
 )
-from searchers.parts.objectives import bernoulli_nll
 
 ROWS, IMAGES = (7,), (3, 4, 2)
 B = 5

@@ -14,8 +14,8 @@ from torch import Generator, Tensor
 
 from searchers.base import KEEP_ALL, Assessment, ChoiceRule, Decision, SearchSpace, Trial
 from searchers.in_training.nested import Nested, NestedController, log_spaced
-from searchers.parts.likelihoods import Bernoulli
-from searchers.parts.objectives import bernoulli_nll, kl_per_dim
+from searchers.parts.likelihoods import Bernoulli, bernoulli_nll
+from searchers.parts.objectives import kl_per_dim
 from searchers.testing import ToyProblem
 from searchers.testing.model import ToyVAE, toy_images
 

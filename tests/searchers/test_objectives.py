@@ -8,13 +8,8 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
 
 from searchers.parts.likelihoods import Bernoulli as OwnBernoulli
-from searchers.parts.objectives import (
-    bernoulli_nll,
-    elbo_loss,
-    frozen_batchnorm_statistics,
-    kl_per_dim,
-    reparameterise,
-)
+from searchers.parts.likelihoods import bernoulli_nll
+from searchers.parts.objectives import elbo_loss, frozen_batchnorm_statistics, kl_per_dim, reparameterise
 
 SHAPES = [(5, 1, 4, 4), (3, 3, 6, 5), (2, 3, 2, 4, 4), (1, 1, 2, 2)]
 DTYPES = [torch.float32, torch.float64]

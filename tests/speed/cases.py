@@ -22,7 +22,8 @@ from benchmark.training.loop import train_epoch
 from benchmark.training.rng import Purpose, stream
 from benchmark.training.state import TrainingState, new_state
 from searchers.base import Controller, FixedSize
-from searchers.parts.objectives import bernoulli_nll, kl_per_dim
+from searchers.parts.likelihoods import bernoulli_nll
+from searchers.parts.objectives import kl_per_dim
 from tests.speed.timing import Effort, seconds
 
 CPU = torch.device("cpu")

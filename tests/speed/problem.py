@@ -18,7 +18,8 @@ from benchmark.datasets import load_dataset
 from benchmark.datasets.base import Split
 from benchmark.suite.estimate import step_flops
 from benchmark.text import short_number
-from searchers.parts.objectives import bernoulli_nll, reparameterise
+from searchers.parts.likelihoods import bernoulli_nll
+from searchers.parts.objectives import reparameterise
 
 BUDGETS = (0.5, 1.0, 2.0, 4.0, 8.0)  # epochs of our runs, each with a schedule of its own; whole ones from 1 on
 EVALUATED_AT_ONCE, EVALUATED_BYTES = 256, 2**22  # images at most, and bytes of uint8 pixels

@@ -13,7 +13,7 @@ from benchmark.config.protocol import Named
 from benchmark.datasets.base import Dataset
 from benchmark.errors import InputError
 from benchmark.suite.estimate import step_flops
-from searchers.parts.objectives import bernoulli_nll
+from searchers.parts.likelihoods import bernoulli_nll
 from tests.speed import __main__ as speed
 from tests.speed import problem as speed_problem
 from tests.speed import quality as speed_quality

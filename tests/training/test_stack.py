@@ -12,7 +12,8 @@ from benchmark.backbones.build import build_vae
 from benchmark.backbones.vae import VAE
 from benchmark.training.loop import autocast
 from benchmark.training.stack import Stack
-from searchers.parts.objectives import bernoulli_nll, elbo_loss, kl_per_dim
+from searchers.parts.likelihoods import bernoulli_nll
+from searchers.parts.objectives import elbo_loss, kl_per_dim
 
 SIZES = (2, 7, 4)
 BATCH = 8
