@@ -1,4 +1,6 @@
-"""Text that comes from files and from the user."""
+"""Text that comes from files and from the user, and words for what the data are."""
+
+import re
 
 
 def printable(value: object) -> str:
@@ -27,6 +29,26 @@ def duration_text(seconds: float) -> str:
 def features_kind(name: str) -> str:
     """The name of FID features without the digest of their weights: `classifier` for `classifier:1a2b3c4d`."""
     return name.partition(":")[0]
+
+
+ROWS = "data"  # the kind of the features of rows of a table
+_OF_ROWS = {
+    "an image": "a row",
+    "images": "rows",
+    "image": "row",
+    "Images": "Rows",
+    "pixels": "columns",
+    "FIDs": "Fréchet distances",
+    "FID": "Fréchet distance",
+    "KID": "kernel distance",
+}
+
+
+def of_data(text: str, features: str) -> str:
+    """A sentence about images as one about rows of a table, where the features say that the data are such rows."""
+    if features_kind(features) != ROWS:
+        return text
+    return re.sub(rf"(?<!\w)({'|'.join(_OF_ROWS)})(?!\w)", lambda found: _OF_ROWS[found[0]], text)
 
 
 def number_text(value: float | None, form: str) -> str:

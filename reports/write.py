@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmark.text import ROWS, features_kind, of_data
 from reports.analysis.analysis import Analysis, analyse
 from reports.data.groups import Group
 from reports.drawing.base import FigureData, FigureKind, Report, Written
@@ -70,5 +71,8 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, Group | None, FigureKind
     for of in analysis.groups:
         group, notes = shown(of.group)
         for name, kind in GROUP_FIGURES.items():
+            if kind.of_rows not in (None, features_kind(group.fid_features) == ROWS):
+                continue
             data: Any = kind.data(group)  # a dataclass
-            yield name, of.group, kind, data and replace(data, notes=(*notes, *data.notes))
+            said = tuple(of_data(note, group.fid_features) for note in (*notes, *data.notes)) if data else ()
+            yield name, of.group, kind, data and replace(data, notes=said)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.text import features_kind, of_data
+
 MOST_UNUSED, FEWEST_USED = 0.1, 0.1  # shares of a model's latents
 FID_IMAGES_PER_FEATURE, FEWEST_FID_IMAGES = 10, 100
 MOST_NAMED = 10  # searches in a sentence
@@ -53,7 +55,8 @@ def doubts(search: Row) -> list[str]:
     """The doubts about one search, a few words each."""
     if search.get("status") != "done":
         return []
-    return [f"{doubt.name}: {detail}" for doubt in DOUBTS if (detail := doubt.detail(search))]
+    found = [f"{doubt.name}: {detail}" for doubt in DOUBTS if (detail := doubt.detail(search))]
+    return [of_data(text, _features(search)) for text in found]
 
 
 def sentences(searches: Iterable[Row], name: Callable[[Row], str]) -> list[str]:
@@ -65,7 +68,14 @@ def sentences(searches: Iterable[Row], name: Callable[[Row], str]) -> list[str]:
         rest = f", and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
         if named:
             lines.append(f"{doubt.title}: {', '.join(named[:MOST_NAMED])}{rest}. {doubt.advice}")
-    return [*lines, *dict.fromkeys(_few_images_sentence(search) for search in done if _has_few_fid_images(search))]
+    lines += dict.fromkeys(_few_images_sentence(search) for search in done if _has_few_fid_images(search))
+    kinds = {features_kind(_features(search)) for search in done}
+    kind = kinds.pop() if len(kinds) == 1 else ""
+    return [of_data(line, kind) for line in lines]
+
+
+def _features(search: Row) -> str:
+    return str(search.get("test_fid_features") or "")
 
 
 @dataclass(frozen=True)

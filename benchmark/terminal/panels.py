@@ -7,7 +7,7 @@ from rich.text import Text
 
 from benchmark.terminal.braille import braille_chart
 from benchmark.terminal.snapshot import CURVES, Ended, Name, Running, Snapshot
-from benchmark.text import duration_text, features_kind, number_text
+from benchmark.text import ROWS, duration_text, features_kind, number_text
 
 _HEADINGS = {
     "recon_nll": "recon_nll ↓",
@@ -78,6 +78,8 @@ def _fit(template: str, values: Sequence[float], width: int) -> str:
 def _legend(running: Sequence[Running]) -> str:
     """Explains the numbers of the blocks, in at most 80 characters for known features."""
     features = " or ".join(sorted({features_kind(search.fid_features) for search in running} - {""}))
+    if features == ROWS:
+        return "first → last, [min, max] so far; recon_nll: nats/row; fid: Fréchet distance, scaled data"
     units = "recon_nll: nats/image" + (f"; FID: {features} features" if features else "")
     return f"first → last, [min, max] so far; {units}"
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from benchmark.choosing import Decision
 from benchmark.store import ResultsStore
 from benchmark.store.doubts import sentences
-from benchmark.text import number_text, one_line, printable
+from benchmark.text import ROWS, features_kind, number_text, one_line, printable
 
 SUMMARY_METRICS = {"elbo": ".2f", "recon_nll": ".2f", "fid_recon": ".1f", "fid_gen": ".1f", "silhouette_excess": ".3f"}
 AS_GOOD = "latents: in parentheses, sizes that are as good"
@@ -26,7 +26,9 @@ def print_summary(searches: pd.DataFrame) -> None:
     title = f"metrics on the test split; wall: seconds to the finished model; {AS_GOOD}"
     title += f" by the rule {rules}" if rules else ""
     table = Table(title=title, box=SIMPLE, padding=(0, 1))
-    for name in ("dataset", "searcher", "seed", "status", "latents", "in use", "wall", *SUMMARY_METRICS):
+    features = {features_kind(str(kind)) for kind in searches.get("test_fid_features", ()) if isinstance(kind, str)}
+    metrics = [name.replace("fid", "frechet") if features == {ROWS} else name for name in SUMMARY_METRICS]
+    for name in ("dataset", "searcher", "seed", "status", "latents", "in use", "wall", *metrics):
         table.add_column(name, justify="left" if name in ("dataset", "searcher", "status") else "right", no_wrap=True)
     for _, row in searches.iterrows():
         cells = [printable(row[name]) for name in ("dataset", "searcher", "seed", "status")]

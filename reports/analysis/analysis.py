@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from benchmark.text import of_data
 from reports.analysis.across import Across, Compared, across, across_rows
 from reports.analysis.comparison import cautions, comparison, doubt_sentences
 from reports.analysis.headline import Headline, headline
@@ -79,6 +80,6 @@ def analyse(groups: Sequence[Group]) -> Analysis:
 def _of_group(group: Group, scored: Group, rows: pd.DataFrame) -> GroupAnalysis:
     """scored: the group with the scores of sizes alone, which the rows are of."""
     doubts, verdicts = doubt_sentences(group), verdicts_of(group)
-    warnings = [*doubts, *cautions(group)]
+    warnings = [of_data(sentence, group.fid_features) for sentence in (*doubts, *cautions(group))]
     told = headline(group, rows[rows["searcher"].isin(group.searchers)], verdicts, warnings)
     return GroupAnalysis(group, rows, tuple(doubts), tuple(warnings), told, verdicts, size_only_losses(scored))

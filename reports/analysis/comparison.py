@@ -13,7 +13,7 @@ from reports.analysis.stats import FEW_SEEDS, mean_intervals, ratio_intervals
 from reports.data.groups import Group
 from reports.data.names import label
 from reports.data.numbers import quantity_text
-from reports.data.quantities import DEVICE_SECONDS, SHOWN_COSTS, SHOWN_METRICS, TRAIN_FLOPS, Quantity
+from reports.data.quantities import DEVICE_SECONDS, SHOWN_COSTS, TRAIN_FLOPS, Quantity, shown_metrics
 
 MIXED_DEVICES = "Searches ran on CPUs and on GPUs: their times do not compare."
 EQUAL_TIME = 1.2  # times longer than another that an equal training may take where seconds are compared
@@ -65,9 +65,10 @@ def _row(group: Group, searcher: str) -> dict[str, object]:
         **_distribution(done["test_active_units"], "active_units"),
         **_doubted(done),
     }
-    columns = [_measured(quantity) for quantity in (*SHOWN_COSTS, *SHOWN_METRICS)]
+    shown = (*SHOWN_COSTS, *shown_metrics(group.fid_features))
+    columns = [_measured(quantity) for quantity in shown]
     intervals = mean_intervals(done[columns].to_numpy().T)
-    for quantity, column, (low, high) in zip((*SHOWN_COSTS, *SHOWN_METRICS), columns, intervals, strict=True):
+    for quantity, column, (low, high) in zip(shown, columns, intervals, strict=True):
         row[stat(quantity, "mean")], row[stat(quantity, "sd")] = mean_sd(done[column])
         row[stat(quantity, "low")], row[stat(quantity, "high")] = low, high
     return row | _against_grid(group, searcher, done)
@@ -194,11 +195,11 @@ def cautions(group: Group) -> list[str]:
             "the range of the seeds, no interval of the mean."
         )
     # What no search has is said once, above the table (`reports.data.measured`).
-    metrics = [metric for metric in SHOWN_METRICS if group.done[metric.tested].notna().any()]
+    metrics = [metric for metric in shown_metrics(group.fid_features) if group.done[metric.tested].notna().any()]
     for searcher, rows in done.items():
-        missing = {q.label: int(rows[_measured(q)].isna().sum()) for q in (*SHOWN_COSTS, *metrics)}
+        missing = {q.name(group.fid_features): int(rows[_measured(q)].isna().sum()) for q in (*SHOWN_COSTS, *metrics)}
         # Of a cost that none has there is no number, and a dash says so.
-        unknown = {cost.label for cost in SHOWN_COSTS if missing[cost.label] == len(rows)}
+        unknown = {name for name in (c.name(group.fid_features) for c in SHOWN_COSTS) if missing[name] == len(rows)}
         parts = [f"{name} in {n} of {len(rows)}" for name, n in missing.items() if n and name not in unknown]
         if parts:
             notes.append(

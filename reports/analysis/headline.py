@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from benchmark.text import of_data
 from reports.analysis.comparison import active_range, ratio, stat
 from reports.analysis.effects import FEW_SEEDS, MARGIN, Shown
 from reports.analysis.losses import counted, losses_of
@@ -47,7 +48,10 @@ def headline(group: Group, rows: pd.DataFrame, verdicts: Sequence[Verdict], caut
     told = tuple((name, _sentence(group, by_name[name], against.get(name))) for name in group.searchers)
     is_open = bool(verdicts) and not any(verdict.recommended for verdict in verdicts)
     lead = " ".join(part for part in (_lead(group, by_name, verdicts), _mean_ranks(group) if is_open else "") if part)
-    return Headline(group.title, lead + _doubtful(rows), told, (*_unfinished(group), *cautions))
+    told = tuple((name, of_data(sentence, group.fid_features)) for name, sentence in told)
+    return Headline(
+        group.title, of_data(lead + _doubtful(rows), group.fid_features), told, (*_unfinished(group), *cautions)
+    )
 
 
 def _lead(group: Group, rows: dict[str, pd.Series], verdicts: Sequence[Verdict]) -> str:

@@ -78,7 +78,7 @@ class Blocks:
             return [Measure(quantity, quantity.label, values)]
         features = self.searches.groupby(_BLOCK)["fid_features"].first().map(features_kind).reindex(values.index)
         return [
-            Measure(quantity, f"{quantity.label} ({name or 'unknown'} features)", of_features)
+            Measure(quantity, quantity.heading(str(name)), of_features)
             for name, of_features in values.groupby(features, sort=True)
         ]
 

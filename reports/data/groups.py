@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.errors import InputError
-from benchmark.text import features_kind, printable
+from benchmark.text import features_kind, of_data, printable
 from reports.data.names import GRID, SEQUENTIAL, dataset_label, executed, in_order, is_size_only, label, parts
 from reports.data.quantities import DEVICE_SECONDS, METRICS, SHOWN_COSTS
 
@@ -32,6 +32,14 @@ _KEY = ["dataset", "backbone", "protocol_hash", "fid_features"]
 
 Gallery = Callable[[str], dict[str, NDArray[np.uint8]] | None]
 """Images of a search by its id: [N, C, H, W] (video [N, C, T, H, W]) originals, reconstructions, samples, or None."""
+
+
+TableRows = Callable[[str], dict[str, NDArray[Any]] | None]
+"""Rows of a search by its id: see `ResultsStore.rows`; None of images."""
+
+
+def _no_rows(search_id: str) -> None:
+    return None
 
 
 class Store(Protocol):
@@ -71,6 +79,7 @@ class Group:
     trials: pd.DataFrame
     curves: pd.DataFrame
     gallery: Gallery
+    table_rows: TableRows = _no_rows
 
     @property
     def title(self) -> str:
@@ -90,12 +99,13 @@ class Group:
         """A sentence on what the group's searches share."""
         protocols = ", ".join(sorted(set(self.searches["protocol"]) - {""})) or "unknown"
         epochs = ", ".join(f"{n:g}" for n in sorted(self.searches["epochs"].dropna().unique())) or "unknown"
-        return (
+        text = (
             f"Dataset {self.dataset}, backbone {self.backbone}, protocol {protocols} "
             f"(hash {self.protocol_hash or 'unknown'}), epochs per training: {epochs}, "
             f"FID on {features_kind(self.fid_features) or 'unknown'} features."
             + "".join(f" {sentence}" for sentence in (*self.space, *self.rules))
         )
+        return of_data(text, self.fid_features)
 
     @property
     def space(self) -> tuple[str, ...]:
@@ -201,7 +211,7 @@ def read_groups(store: Store, where: str) -> list[Group]:
             for frame in (epochs, trials, curves)
         )
         keys = (dataset, backbone, protocol_hash, fid_features, suffix, slug)
-        groups.append(Group(*keys, rows, logged, tried, assessed, store.gallery))
+        groups.append(Group(*keys, rows, logged, tried, assessed, store.gallery, getattr(store, "rows", _no_rows)))
     return groups
 
 

@@ -6,10 +6,10 @@ import math
 
 import pandas as pd
 
-from benchmark.text import features_kind
+from benchmark.text import ROWS, features_kind, of_data
 from reports.data.groups import Group
 from reports.data.numbers import mean_sd_text
-from reports.data.quantities import ELBO, SHOWN_METRICS
+from reports.data.quantities import ELBO, shown_metrics
 
 FEW_FID_IMAGES = 2000  # with fewer, a FID is clearly biased
 
@@ -20,7 +20,7 @@ def measured(group: Group) -> tuple[str, ...]:
     if done.empty:
         return ()
     found = [_fid(group), _draws(done), _noise(done), _absent(group)]
-    return tuple(sentence for sentence in found if sentence)
+    return tuple(of_data(sentence, group.fid_features) for sentence in found if sentence)
 
 
 def _fid(group: Group) -> str:
@@ -33,7 +33,9 @@ def _fid(group: Group) -> str:
     parts += [f"training images in their place have {real}" if real else "what real images have is unknown"]
     few = group.done["test_fid_images"].min() < FEW_FID_IMAGES
     bias = " So few images make every FID too high: it compares within this table only." if few else ""
-    return f"FID on {features_kind(group.fid_features) or 'unknown'} features ({'; '.join(parts)}).{bias}"
+    kind = features_kind(group.fid_features) or "unknown"
+    on = "the scaled data" if kind == ROWS else f"{kind} features"
+    return f"FID on {on} ({'; '.join(parts)}).{bias}"
 
 
 def _draws(done: pd.DataFrame) -> str:
@@ -49,7 +51,7 @@ def _noise(done: pd.DataFrame) -> str:
 
 
 def _absent(group: Group) -> str:
-    names = [metric.label for metric in SHOWN_METRICS if group.done[metric.tested].isna().all()]
+    names = [metric.label for metric in shown_metrics(group.fid_features) if group.done[metric.tested].isna().all()]
     if not (group.curves["split"] == "test").any():
         names.append("quality against size")
     return f"No search has: {'; '.join(names)}." if names else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmark.text import features_kind
+from benchmark.text import ROWS, features_kind, of_data
 from searchers.quantities import HIGHER_IS_BETTER
 
 
@@ -44,12 +44,20 @@ class Quantity:
 
     def unit_with(self, fid_features: str) -> str:
         """The unit; that of FID and KID is the kind of its features."""
-        return f"{features_kind(fid_features) or 'unknown'} features" if self.is_fid else self.unit
+        if not self.is_fid:
+            return of_data(self.unit, fid_features)
+        kind = features_kind(fid_features) or "unknown"
+        return "scaled data" if kind == ROWS else f"{kind} features"
+
+    def name(self, fid_features: str) -> str:
+        """The label; of rows of a table a FID is called a Fréchet distance."""
+        return of_data(self.label, fid_features)
 
     def heading(self, fid_features: str, separator: str = " ") -> str:
         """Name with its unit in parentheses."""
         unit = self.unit_with(fid_features)
-        return f"{self.label}{separator}({unit})" if unit else self.label
+        name = self.name(fid_features)
+        return f"{name}{separator}({unit})" if unit else name
 
     def csv_column(self, fid_features: str) -> str:
         """Store's column with the unit in brackets: `recon_nll [nats/image]`, `fid_gen [inception features]`."""
@@ -81,6 +89,8 @@ RECON_NLL = Quantity("recon_nll", "reconstruction NLL", "nats/image")
 KL = Quantity("kl", "KL", "nats/image")
 ELBO = Quantity("elbo", "ELBO", "nats/image")
 IWAE = Quantity("iwae", "IWAE bound", "nats/image")
+RECON_SSE = Quantity("recon_sse", "squared error", "sum over pixels, per image")
+R2 = Quantity("r2", "R²")
 FID_RECON = Quantity("fid_recon", "FID, reconstructions")
 FID_GEN = Quantity("fid_gen", "FID, samples")
 KID_GEN = Quantity("kid_gen", "KID, samples")
@@ -90,7 +100,7 @@ SHOWN_METRICS = (
     IWAE,
     RECON_NLL,
     KL,
-    Quantity("recon_sse", "squared error", "sum over pixels, per image"),
+    RECON_SSE,
     FID_RECON,
     FID_GEN,
     KID_GEN,
@@ -100,4 +110,12 @@ SHOWN_METRICS = (
 PANEL_METRICS = (FID_RECON, FID_GEN, SILHOUETTE, RECON_NLL)
 # By which models of different sizes are compared; not the silhouette, which measures the size.
 QUALITY_METRICS = (ELBO, RECON_NLL, FID_RECON, FID_GEN)
-METRICS = tuple(dict.fromkeys((*SHOWN_METRICS, *PANEL_METRICS)))
+METRICS = tuple(dict.fromkeys((*SHOWN_METRICS, *PANEL_METRICS, R2)))
+
+
+def shown_metrics(fid_features: str) -> tuple[Quantity, ...]:
+    """The metrics of a table of results: those of images, or of rows where the features say that the data are such."""
+    if features_kind(fid_features) != ROWS:
+        return SHOWN_METRICS
+    place = SHOWN_METRICS.index(RECON_SSE) + 1
+    return (*SHOWN_METRICS[:place], R2, *SHOWN_METRICS[place:])

@@ -60,12 +60,14 @@ class FigureKind:
     data: of a `Group`, or of an `Analysis` for a figure over all groups.
     interactive: its form on the page, a choice a metric or cost. The number is how many lines of single searches it may
         draw at most. None for a figure that stays an image.
+    of_rows: True for a figure of rows of a table alone, False for one of images alone; None for both.
     """
 
     caption: str
     data: Callable[[Any], FigureData | None]
     draw: Callable[[Any], Figure]
     interactive: Callable[[Any, int], Iterable[Choice]] | None = None
+    of_rows: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ def cost_data(group: Group) -> Strips:
     panels = [_panel(group, WALL_SECONDS, "wall-clock")]
     for kind in group.device_kinds or ("core",):
         panels.append(_panel(group, DEVICE_SECONDS, f"{'CPU' if kind == 'core' else kind} time", kind))
-    panels += [_panel(group, cost, cost.label) for cost in (TRAIN_FLOPS, IMAGES_SEEN)]
+    panels += [_panel(group, cost, cost.name(group.fid_features)) for cost in (TRAIN_FLOPS, IMAGES_SEEN)]
     notes = unfinished(group)
     done = group.done
     for cost in (WALL_SECONDS, DEVICE_SECONDS, TRAIN_FLOPS, IMAGES_SEEN):
         known = done[cost.column].notna()
         partly = known.groupby(done["searcher"]).transform("any")  # of the others a row says "no value"
-        notes += noted(f"Finished without {cost.label}", done.loc[partly & ~known, "searcher"])
+        notes += noted(f"Finished without {cost.name(group.fid_features)}", done.loc[partly & ~known, "searcher"])
     notes += time_notes(group)
     return Strips(f"Search cost: {group.title}", "mean", tuple(panels), tuple(notes))
 

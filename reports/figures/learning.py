@@ -88,7 +88,7 @@ def learning_data(group: Group) -> Learning | None:
     for panel in _PANELS:
         blank = trainings.groupby(["searcher", "search_id"])[panel.column].count() == 0
         if not blank.all():
-            notes += noted(f"Without {panel.label}", blank[blank].index.get_level_values("searcher"))
+            notes += noted(f"Without {panel.name(group.fid_features)}", blank[blank].index.get_level_values("searcher"))
     lengths = trainings.groupby(["searcher", "search_id"])["epoch"].max().groupby("searcher").nunique()
     if (lengths > 1).any():
         notes.append("Where trainings end at different epochs, a line goes on with those still running.")
@@ -178,7 +178,7 @@ def interactive_learning(data: Learning, most_runs: int) -> Iterable[Choice]:
         values = [*lines["low"], *lines["high"]] if metric.better == "lower" else []
         y = scaled_axis(f"{metric.heading(data.fid_features)} {metric.arrow}", values, SIDE_LETTERS // 2)
         yield choice(
-            metric.label,
+            metric.name(data.fid_features),
             [*_learning_lines(data, runs, metric.column), *sizes],
             xaxis=scaled_axis("epoch", []) | {"anchor": "y2"},
             yaxis=y | {"domain": [0.36, 1]},

@@ -346,7 +346,7 @@ def interactive_quality(data: Quality, most_runs: int) -> Iterable[Choice]:
             traces += _traces(rows, kind, "size", "value", style, hover)
         x = scaled_axis("latent size", []) | _power_axis(data.marks["size"])
         y = scaled_axis(f"{metric.heading(data.fid_features)} {metric.arrow}", [], SIDE_LETTERS)
-        yield choice(metric.label, traces, xaxis=x, yaxis=y, shapes=_shading(data))
+        yield choice(metric.name(data.fid_features), traces, xaxis=x, yaxis=y, shapes=_shading(data))
     plane = rate_distortion(data)
     if not plane.empty:
         hover = "<br>KL %{x:.4~g}, reconstruction NLL %{y:.5~g}"

@@ -12,6 +12,8 @@ from reports.figures.learning import draw_learning, interactive_learning, learni
 from reports.figures.quality import draw_quality, interactive_quality, quality_data
 from reports.figures.ranks import draw_ranks, ranks_data
 from reports.figures.regret import draw_regret, interactive_regret, regret_data
+from reports.figures.rows.codes import codes_data, draw_codes
+from reports.figures.rows.values import draw_values, values_data
 from reports.figures.tradeoff import draw_tradeoff, interactive_tradeoff, tradeoff_data
 from reports.figures.trainings import draw_trainings, trainings_data
 
@@ -89,6 +91,21 @@ GROUP_FIGURES = {
         "finished seed; of a video the middle frame.",
         images_data,
         draw_images,
+        of_rows=False,
+    ),
+    "codes": FigureKind(
+        "Rows of the test split by the two latents of the highest KL (posterior means) of the chosen model of each "
+        "searcher's first finished seed; a colour a label.",
+        codes_data,
+        draw_codes,
+        of_rows=True,
+    ),
+    "values": FigureKind(
+        "Some columns of rows of the test split, in the data's own units, and what the first searcher's chosen model "
+        "makes of them from the posterior mean; on the line the two are equal.",
+        values_data,
+        draw_values,
+        of_rows=True,
     ),
 }
 

@@ -62,7 +62,7 @@ def regret_data(group: Group) -> Marks | None:
             seeds = paired.assign(metric=metric.heading(group.fid_features), regret=regret, mark="seed")
             parts.append(_with_means(seeds.dropna(subset=["regret"]), trainings))
             lost = seeds.loc[seeds["regret"].isna(), "searcher"]
-            notes += noted(f"Without {metric.label}, their own or their grid's", lost)
+            notes += noted(f"Without {metric.name(group.fid_features)}, their own or their grid's", lost)
     if not parts:
         return None
     marks = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"seed": "Int64"})
@@ -185,4 +185,4 @@ def interactive_regret(data: Marks, most_runs: int) -> Iterable[Choice]:
                 | {"error_x": {"type": "data", "symmetric": False, "thickness": 1.5, **bars}}
             )
         x = scaled_axis(f"regret: {metric.heading(data.fid_features)}", [])
-        yield choice(metric.label, traces, xaxis=x, yaxis=y, shapes=[*bands, zero], showlegend=False)
+        yield choice(metric.name(data.fid_features), traces, xaxis=x, yaxis=y, shapes=[*bands, zero], showlegend=False)

@@ -55,7 +55,7 @@ def tradeoff_data(group: Group) -> Marks | None:
         ).dropna(subset=["cost", "quality"])
         parts.append(_with_means(seeds, metric))
         lost = done.loc[~done.index.isin(seeds.index) & done[metric.tested].notna().any(), "searcher"]
-        notes += noted(f"Finished without {metric.label} or FLOPs", lost)
+        notes += noted(f"Finished without {metric.name(group.fid_features)} or FLOPs", lost)
     marks = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"seed": "Int64"})
     if marks.empty:
         return None
@@ -145,7 +145,7 @@ def interactive_tradeoff(data: Marks, most_runs: int) -> Iterable[Choice]:
             continue
         front = metric_marks[(metric_marks["mark"] == "mean") & metric_marks["on_front"]].sort_values("cost")
         traces = [dashed(front, "cost", "quality", GREY, "Pareto front of the means")]
-        hover = f"<br>%{{x:.4~g}} {unit}, {metric.label} %{{y:.5~g}}"
+        hover = f"<br>%{{x:.4~g}} {unit}, {metric.name(data.fid_features)} %{{y:.5~g}}"
         for name, style in drawn_styles(data.searchers, metric_marks["searcher"]).items():
             seeds, mean = (
                 metric_marks[(metric_marks["searcher"] == name) & (metric_marks["mark"] == mark)]
@@ -157,4 +157,4 @@ def interactive_tradeoff(data: Marks, most_runs: int) -> Iterable[Choice]:
                 traces.append(trace | {"legendgroup": name, "showlegend": rows is mean})
         values = metric_marks["quality"].tolist() if metric.better == "lower" else []
         y = scaled_axis(f"{metric.heading(data.fid_features)} {metric.arrow}", values, SIDE_LETTERS)
-        yield choice(metric.label, traces, xaxis=x, yaxis=y)
+        yield choice(metric.name(data.fid_features), traces, xaxis=x, yaxis=y)

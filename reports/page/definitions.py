@@ -16,8 +16,10 @@ DEFINITIONS = {
     "elbo": "Lower bound of the log-likelihood: minus the reconstruction NLL minus the KL, mean over the draws of z. "
     "Methods are compared by it: it sees what a method pays in KL for its reconstructions.",
     "iwae": "Importance-weighted bound of 50 draws of z an image, tighter than the ELBO; on the test split only.",
-    "recon_nll": "Bernoulli negative log-likelihood of an image given a sampled z, mean over the draws.",
+    "recon_nll": "Negative log-likelihood of an image given a sampled z, mean over the draws; by the likelihood of the "
+    "protocol, which is a Bernoulli for images where it says nothing else.",
     "recon_sse": "Squared error of the reconstruction from a sampled z.",
+    "r2": "Share of the rows’ variance about the training mean that the reconstruction from a sampled z explains.",
     "kl": "Divergence of the posterior of z from the prior, summed over the latents.",
     "fid_recon": "Fréchet distance between the features of real images and of their reconstructions.",
     "fid_gen": "Fréchet distance between the features of real images and of samples from the prior. Few images make "

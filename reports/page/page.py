@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmark.text import features_kind, of_data
 from reports.analysis.answer import against_grid
 from reports.data.groups import Group
 from reports.data.measured import measured
@@ -110,6 +111,8 @@ def page(report: Report) -> str:
     plotly = _plotly() if any(section.plots for section in (*quality, *sections)) else ""
     searches = pd.concat([group.searches for group in groups])
     table = searches_table(groups)
+    kinds = {features_kind(group.fid_features) for group in groups}
+    kind = kinds.pop() if len(kinds) == 1 else ""
     return jinja.get_template("index.html").render(
         policy=_policy([source["page.js"], plotly], [css, ""]),
         css=css,
@@ -140,7 +143,8 @@ def page(report: Report) -> str:
         settings=settings_table(groups),
         methods=methods_table(groups),
         environment=environment_table(groups),
-        definitions=definitions_table(),
+        definitions=definitions_table(kind),
+        said=lambda text: of_data(text, kind),
         most_runs=runs,
     )
 
@@ -179,14 +183,15 @@ def _sections(
 def _figure(written: Written, choices: tuple[Choice, ...], embedded: set[Path], full: set[Path]) -> Figure:
     where = written.group.title if written.group else "all groups"
     title = written.data.title.removesuffix(f": {where}")
-    alt = f"{title}: {where}. {written.kind.caption}"
+    caption = of_data(written.kind.caption, written.group.fid_features) if written.group else written.kind.caption
+    alt = f"{title}: {where}. {caption}"
     links = tuple(_link(path, embedded) for path in written.files)
     if choices:
-        return Figure(title, alt, written.kind.caption, links, choices, written.data.notes, json_text(choices))
+        return Figure(title, alt, caption, links, choices, written.data.notes, json_text(choices))
     data = written.png.read_bytes()
     is_wide = int.from_bytes(data[16:20], "big") > 1000  # pixels, from the PNG's header
     image = _data_uri("image/png", data) if written.png in full else _data_uri("image/webp", _halved(data))
-    return Figure(title, alt, written.kind.caption, links, image=image, is_wide=is_wide)
+    return Figure(title, alt, caption, links, image=image, is_wide=is_wide)
 
 
 def _halved(png: bytes) -> bytes:

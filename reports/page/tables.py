@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.store.doubts import doubts
-from benchmark.text import features_kind
+from benchmark.text import features_kind, of_data
 from reports.analysis.analysis import GroupAnalysis
 from reports.analysis.answer import HEADINGS, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
@@ -21,10 +21,10 @@ from reports.data.quantities import (
     DEVICE_SECONDS,
     IMAGES_SEEN,
     SHOWN_COSTS,
-    SHOWN_METRICS,
     TRAIN_FLOPS,
     WALL_SECONDS,
     Quantity,
+    shown_metrics,
 )
 from reports.page.definitions import DEFINITIONS, IN_USE
 from searchers import KINDS, SEARCHERS
@@ -115,11 +115,12 @@ def searches_table(groups: Sequence[Group]) -> Table:
     protocols = len({group.protocol_hash for group in groups}) > 1
     features = {features_kind(group.fid_features) for group in groups}
     common = next(iter(features)) if len(features) == 1 else "given"
+    metrics = max((shown_metrics(kind) for kind in features), key=len)
     columns = [Column("dataset"), Column("backbone"), *([Column("protocol")] if protocols else [])]
     columns += [Column("searcher"), Column("seed", True), Column("status"), Column("latent size", True)]
     columns += [Column("latents in use", True), Column("rule of choice")]
-    columns += [Column(cost.label, True) for cost in _TABLE_COSTS]
-    columns += [Column(f"{metric.heading(common)} {metric.arrow}", True) for metric in SHOWN_METRICS]
+    columns += [Column(cost.name(common), True) for cost in _TABLE_COSTS]
+    columns += [Column(f"{metric.heading(common)} {metric.arrow}", True) for metric in metrics]
     columns += [*([Column("FID features")] if len(features) > 1 else []), Column("doubts"), Column("error")]
     rows = []
     for group, search in _all(groups):
@@ -129,7 +130,7 @@ def searches_table(groups: Sequence[Group]) -> Table:
         cells += [Cell(search["status"], status=search["status"]), number_cell(search["latent_dim"])]
         cells += [number_cell(search["test_active_units"]), Cell(search["rule"] or DASH)]
         cells += [cost_cell(cost, search[cost.column]) for cost in _TABLE_COSTS]
-        cells += [metric_cell(metric, search) for metric in SHOWN_METRICS]
+        cells += [metric_cell(metric, search) for metric in metrics]
         cells += [Cell(features_kind(group.fid_features) or "unknown")] if len(features) > 1 else []
         cells += [Cell("; ".join(doubts(search.to_dict())))]
         lines = search["error"].strip().splitlines()
@@ -139,7 +140,10 @@ def searches_table(groups: Sequence[Group]) -> Table:
 
 def answer_table(of: GroupAnalysis) -> Table:
     """A row a method: its verdict against the grid search; empty where there is none."""
-    columns = [Column("searcher"), *(Column(heading, heading != "verdict") for heading in HEADINGS)]
+    columns = [
+        Column("searcher"),
+        *(Column(of_data(heading, of.group.fid_features), heading != "verdict") for heading in HEADINGS),
+    ]
     rows = []
     for row in answer_rows(of):
         cells = [
@@ -155,8 +159,9 @@ def summary_table(of: GroupAnalysis) -> Table:
     columns = [Column("searcher")]
     columns += [Column("done / failed / running", True), Column("latent size, median (min–max)", True)]
     columns += [Column("latents in use", True)]
+    metrics = shown_metrics(of.group.fid_features)
     columns += [Column(cost.label, True) for cost in (TRAIN_FLOPS, WALL_SECONDS)]
-    columns += [Column(f"{metric.heading(of.group.fid_features)} {metric.arrow}", True) for metric in SHOWN_METRICS]
+    columns += [Column(f"{metric.heading(of.group.fid_features)} {metric.arrow}", True) for metric in metrics]
     table = [
         (
             searcher_cell(row["searcher"]),
@@ -164,7 +169,7 @@ def summary_table(of: GroupAnalysis) -> Table:
             Cell(size_range(row)),
             Cell(active_range(row)),
             *(Cell(mean_and_ratio(row, cost)) for cost in (TRAIN_FLOPS, WALL_SECONDS)),
-            *(Cell(plus_minus(row, metric)) for metric in SHOWN_METRICS),
+            *(Cell(plus_minus(row, metric)) for metric in metrics),
         )
         for _, row in of.rows.iterrows()
     ]
@@ -239,7 +244,7 @@ def failures(groups: Sequence[Group]) -> list[tuple[str, str, str]]:
 
 def protocol_table(groups: Sequence[Group]) -> Table:
     """One row a group: the conditions that its searches share."""
-    names = ("group", "dataset", "backbone", "protocol", "protocol hash", "epochs a training", "scale", "FID features")
+    names = ("group", "dataset", "backbone", "protocol", "protocol hash", "epochs a training", "scale", "features")
     rows = []
     for group in groups:
         of = group.searches
@@ -277,13 +282,17 @@ def environment_table(groups: Sequence[Group]) -> Table:
     return Table((Column("what"), Column("recorded")), tuple(rows))
 
 
-def definitions_table() -> Table:
-    """One row a measured quantity: unit, better direction, meaning; then the latents in use."""
+def definitions_table(features: str) -> Table:
+    """One row a measured quantity: unit, better direction, meaning; then the latents in use.
+
+    features: those of all groups, empty where there are several kinds.
+    """
     rows = [
-        (Cell(q.label), Cell(q.unit or "–"), Cell(f"{q.better} {q.arrow}"), Cell(DEFINITIONS[q.column]))
-        for q in (*SHOWN_METRICS, *SHOWN_COSTS)
+        (Cell(q.name(features)), Cell(of_data(q.unit, features) or "–"), Cell(f"{q.better} {q.arrow}"), Cell(meaning))
+        for q in (*shown_metrics(features), *SHOWN_COSTS)
+        for meaning in [of_data(DEFINITIONS[q.column], features)]
     ]
-    rows.append((Cell("latents in use"), Cell("–"), Cell("–"), Cell(IN_USE)))
+    rows.append((Cell("latents in use"), Cell("–"), Cell("–"), Cell(of_data(IN_USE, features))))
     return Table(tuple(Column(name) for name in ("quantity", "unit", "better", "meaning")), tuple(rows))
 
 

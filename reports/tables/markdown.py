@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from benchmark.text import of_data
 from reports.analysis.analysis import Analysis, GroupAnalysis
 from reports.analysis.answer import HEADINGS, against_grid, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
 from reports.data.groups import Group
 from reports.data.measured import measured
-from reports.data.quantities import SHOWN_COSTS, SHOWN_METRICS
+from reports.data.quantities import SHOWN_COSTS, shown_metrics
 
 _ERROR_LENGTH = 300
 
@@ -56,15 +57,24 @@ def _group(of: GroupAnalysis) -> list[str]:
         ]
         for row in rows
     ]
-    quality = [[row["searcher"], *(plus_minus(row, metric) for metric in SHOWN_METRICS)] for row in rows]
+    quality = [
+        [row["searcher"], *(plus_minus(row, metric) for metric in shown_metrics(group.fid_features))] for row in rows
+    ]
     cost_header = ["searcher", "done/failed/running", "latent size: median (min–max)", "latents in use"]
-    cost_header += [cost.label for cost in SHOWN_COSTS]
-    quality_header = ["searcher", *(f"{m.heading(group.fid_features)} {m.arrow}" for m in SHOWN_METRICS)]
+    cost_header += [cost.name(group.fid_features) for cost in SHOWN_COSTS]
+    quality_header = [
+        "searcher",
+        *(f"{m.heading(group.fid_features)} {m.arrow}" for m in shown_metrics(group.fid_features)),
+    ]
     parts = [f"## {escape(group.title)}", escape(group.conditions), escape(of.headline.lead)]
     against = answer_rows(of)
     if against:
         lines = [[row.searcher, *row.cells] for row in against]
-        parts += ["### Against the grid search", table(["searcher", *HEADINGS], lines), against_grid(of)]
+        parts += [
+            "### Against the grid search",
+            table(["searcher", *(of_data(heading, group.fid_features) for heading in HEADINGS)], lines),
+            against_grid(of),
+        ]
     parts.append("### Latent size and cost")
     parts += [table(cost_header, costs), "### Quality on the test split", *map(escape, measured(group))]
     parts.append(table(quality_header, quality))

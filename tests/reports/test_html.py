@@ -20,7 +20,7 @@ from report_frames import Frames, epochs, group, search, write_store
 from benchmark.store import ResultsStore
 from reports.analysis.analysis import analyse
 from reports.data.groups import read_groups
-from reports.data.quantities import SHOWN_COSTS, SHOWN_METRICS
+from reports.data.quantities import SHOWN_COSTS, shown_metrics
 from reports.drawing.base import Report
 from reports.page.definitions import DEFINITIONS
 from reports.page.page import page
@@ -123,7 +123,7 @@ def test_methods_stand_with_their_kind_and_paper() -> None:
 
 
 def test_every_quantity_is_defined() -> None:
-    assert set(DEFINITIONS) == {quantity.column for quantity in (*SHOWN_METRICS, *SHOWN_COSTS)}
+    assert set(DEFINITIONS) == {quantity.column for quantity in (*shown_metrics("data"), *SHOWN_COSTS)}
 
 
 # ---- the page

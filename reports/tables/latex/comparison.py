@@ -15,7 +15,7 @@ from reports.data.groups import Group
 from reports.data.measured import measured
 from reports.data.names import label
 from reports.data.numbers import mean_sd_text, scaled
-from reports.data.quantities import SHOWN_COSTS, SHOWN_METRICS, Quantity
+from reports.data.quantities import SHOWN_COSTS, Quantity, shown_metrics
 from reports.tables.latex.tabular import Column, floating, tabular
 from reports.tables.latex.text import escape, number, prose, shortened
 
@@ -77,10 +77,9 @@ def _has_multiples(rows: pd.DataFrame) -> bool:
 
 
 def _quality(group: Group, rows: pd.DataFrame) -> list[str]:
-    headings = [f"{metric.heading(group.fid_features)}\u00a0{metric.arrow}" for metric in SHOWN_METRICS]
-    metrics = [
-        Column(heading, "r", _mean_sd(rows, metric)) for heading, metric in zip(headings, SHOWN_METRICS, strict=True)
-    ]
+    shown = shown_metrics(group.fid_features)
+    headings = [f"{metric.heading(group.fid_features)}\u00a0{metric.arrow}" for metric in shown]
+    metrics = [Column(heading, "r", _mean_sd(rows, metric)) for heading, metric in zip(headings, shown, strict=True)]
     return tabular([*_searchers(rows), *metrics])
 
 

@@ -1,0 +1,1 @@
+"""Figures of rows of a table, where images would be: their codes, and their reconstructed values."""
