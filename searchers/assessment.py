@@ -15,14 +15,16 @@ class Assessment:
 
     All sizes and models of a seed are assessed with the same noise, so their differences are those of the models.
 
-    metrics: `FINAL_METRICS` of `searchers.quantities`. errors: the standard errors of `DRAWN_METRICS` over the draws.
-    losses: -ELBO of each image in nats, [N].
+    metrics: `FINAL_METRICS` of `searchers.quantities`, and others that the data or the user have. errors: the standard
+    errors of `DRAWN_METRICS` over the draws. losses: -ELBO of each image in nats, [N]. higher: the user's own metrics
+    of which higher values are better.
     """
 
     size: int
     metrics: dict[str, float]
     errors: dict[str, float]
     losses: NDArray[np.float64]
+    higher: frozenset[str] = frozenset()
 
     @property
     def loss(self) -> float:

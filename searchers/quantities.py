@@ -5,8 +5,8 @@ It loads neither torch nor pandas, so that the command line and the reports can 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from searchers.parts.ranges import NotNegative
@@ -34,19 +34,28 @@ HIGHER_IS_BETTER = frozenset({"elbo", "iwae", "silhouette", "silhouette_labels",
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each validation metric's rank counts in the choice ("favour one quality", 2312.06280, section 6)."""
+    """How much each validation metric's rank counts in the choice ("favour one quality", 2312.06280, section 6).
+
+    others: of a user's own metrics, by their names.
+    """
 
     fid_recon: NotNegative = 1.0
     fid_gen: NotNegative = 1.0
     recon_nll: NotNegative = 1.0
     silhouette: NotNegative = 1.0
+    others: Mapping[str, NotNegative] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not any(asdict(self).values()):
+        if not any(self.by_metric().values()):
             raise ValueError("weights are all 0; expected one above 0")
 
+    def by_metric(self) -> dict[str, float]:
+        """The weight of each metric by its name."""
+        own = {name: value for name, value in asdict(self).items() if name != "others"}
+        return {**own, **self.others}
 
-DECISION_METRICS = tuple(asdict(Weights()))  # what the choice among trainings weighs
+
+DECISION_METRICS = tuple(Weights().by_metric())  # what the choice among trainings weighs
 
 
 def is_stable(values: pd.Series[float]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
@@ -162,7 +161,7 @@ def _worse_samples(assessments: Sequence[Assessment], reference: int) -> NDArray
 
 def _table(assessments: Sequence[Assessment], weights: Weights) -> pd.DataFrame:
     """The weighed metrics, signed such that lower is better; without those that all lack. NaN where not finite."""
-    names = [name for name, weight in asdict(weights).items() if weight]
+    names = [name for name, weight in weights.by_metric().items() if weight]
     table = _signed(assessments, names).replace([np.inf, -np.inf], np.nan).dropna(axis=1, how="all")
     return table if len(table.columns) else table.assign(none=np.nan)
 
@@ -170,7 +169,8 @@ def _table(assessments: Sequence[Assessment], weights: Weights) -> pd.DataFrame:
 def _signed(assessments: Sequence[Assessment], names: Sequence[str]) -> pd.DataFrame:
     """One row per assessment and one column per metric, signed such that lower is better."""
     table = pd.DataFrame([one.metrics for one in assessments]).reindex(columns=list(names))
-    return table.assign(**{name: -table[name] for name in names if name in HIGHER_IS_BETTER})
+    higher = HIGHER_IS_BETTER.union(*(one.higher for one in assessments))
+    return table.assign(**{name: -table[name] for name in names if name in higher})
 
 
 def _tie_widths(table: pd.DataFrame, errors: pd.DataFrame) -> pd.Series:
@@ -187,7 +187,7 @@ def mean_ranks(costs: pd.DataFrame, weights: Weights, tie_widths: pd.Series | No
     """
     tied = costs if tie_widths is None else costs.apply(lambda column: _tied(column, tie_widths[column.name]))
     ranks = tied.rank(method="average", na_option="bottom")
-    w = pd.Series(asdict(weights))[list(costs.columns)]
+    w = pd.Series(weights.by_metric())[list(costs.columns)]
     mean: pd.Series = (ranks * w).sum(axis=1) / w.sum()
     return mean
 

@@ -86,12 +86,14 @@ class Evaluation:
     figure 1: 500). probe_images: of them, those whose posterior every epoch's row keeps (`ResultsStore.probes()`).
     draws: of z an image where a size is chosen or a result reported; fewer, at least 2, where images are many or large
     (`benchmark.metrics.assessment`). iwae_draws: for the importance-weighted bound, on the test split at the end.
+    metrics: your own, as module:function (`benchmark.metrics.own`); `choice.weights` may weigh them by their names.
     """
 
     features: FeaturesKind | ThisClassifier = "auto"
     max_images: Annotated[int, Ge(2)] = 10_000
     draws: Annotated[int, Ge(2)] = 20
     iwae_draws: Count = 50
+    metrics: tuple[str, ...] = ()
     silhouette_images: Annotated[int, Ge(2)] = 500
     probe_images: Annotated[int, Ge(0)] = 0
 
@@ -201,6 +203,7 @@ def _without_none(table: Table) -> Table:
 def _make_protocol(table: Table, name: str) -> Protocol:
     """name: the file's, unless the table has a name."""
     where = f"protocol {name}"
+    table = _with_own_weights(table)
     named = {key: _named(table, key, where) for key in ("dataset", "backbone")}
     protocol = from_mapping(Protocol, {"name": name, **table, **named}, where)
     for searcher in protocol.searchers:
@@ -208,6 +211,19 @@ def _make_protocol(table: Table, name: str) -> Protocol:
         if base not in SEARCHERS and ":" not in base:
             raise InputError(f"{where}: {unknown_name('searcher', base, SEARCHERS)}, or your own as module:Class")
     return protocol
+
+
+def _with_own_weights(table: Table) -> Table:
+    """The weights of a user's own metrics go to `choice.weights.others`."""
+    choice, evaluation = table.get("choice"), table.get("evaluation")
+    weights = choice.get("weights") if isinstance(choice, dict) else None
+    names = evaluation.get("metrics", ()) if isinstance(evaluation, dict) else ()
+    if not isinstance(choice, dict) or not isinstance(weights, dict) or not isinstance(names, (list, tuple)):
+        return table
+    own = {str(name).rpartition(":")[2] for name in names}
+    others = {**weights.get("others", {}), **{key: value for key, value in weights.items() if key in own}}
+    kept = {key: value for key, value in weights.items() if key not in (*own, "others")}
+    return {**table, "choice": {**choice, "weights": {**kept, **({"others": others} if others else {})}}}
 
 
 def _named(table: Table, key: str, where: str) -> Table:

@@ -23,6 +23,8 @@ from benchmark.metrics.latents import (
     noise_silhouette,
     posterior_stats,
 )
+from benchmark.metrics.own import higher_is_better
+from searchers.parts.likelihoods import GaussianOptimal
 from searchers.parts.objectives import VAE, kl_per_dim, noise_dim, prior_codes
 from searchers.quantities import DRAWN_METRICS, TEST_METRICS
 
@@ -74,11 +76,13 @@ def assess(
 
     draws = [_draw(evaluator, vae, posteriors, gate, seed, number) for number in range(n_draws)]
     nll = np.stack([draw.nll for draw in draws])  # [draws, N]
+    if isinstance(vae.likelihood, GaussianOptimal) and not is_open.all():
+        nll = _best_nll(vae.likelihood, evaluator, np.stack([draw.sse for draw in draws]))
     silhouettes = [
         _silhouettes(evaluator, draw.z[:, is_open], seed + number)
         for number, draw in enumerate(draws[:SILHOUETTE_DRAWS])
     ]
-    sse = np.array([draw.sse for draw in draws])
+    sse = np.array([draw.sse.mean() for draw in draws])
     values = {
         "fid_recon": np.array([draw.fid for draw in draws]),
         "silhouette": np.array([clusters for clusters, _ in silhouettes]),
@@ -93,6 +97,7 @@ def assess(
         "kid_gen_error": kid_error,
         "active_units": active_units(posterior_stats(mean, logvar).mean_variance[is_open]),
         "silhouette_excess": float(values["silhouette"].mean()) - noise,
+        **evaluator.own_metrics(*_first_draw(evaluator, vae, posteriors, gate, seed)),
         "iwae": _iwae(evaluator, vae, gate, seed, n_iwae) if with_iwae else math.nan,
     }
     return _row(evaluator, nll, sse, kl, values, metrics, size=int(is_open.sum()), fid_samples=n_samples)
@@ -125,7 +130,10 @@ def assess_losses(
             sse[i].append(torch.stack([likelihood.squared_error(of_draw, x) for of_draw in outputs]).cpu().double())
     rows = []
     for i, is_open in enumerate(open_latents):
-        of_each, of_draws = torch.cat(nll[i], 1).numpy(), torch.cat(sse[i], 1).mean(1).numpy()
+        of_each, errors = torch.cat(nll[i], 1).numpy(), torch.cat(sse[i], 1).numpy()  # [draws, N] each
+        if isinstance(likelihood, GaussianOptimal) and not is_open.all():
+            of_each = _best_nll(likelihood, evaluator, errors)
+        of_draws = torch.cat(sse[i], 1).mean(1).numpy()
         size = int(is_open.sum())
         rows.append(_row(evaluator, of_each, of_draws, torch.cat(kl[i]).numpy(), {}, {}, size=size, fid_samples=0))
     return rows
@@ -152,6 +160,8 @@ def _row(
     return {
         **{name: known.get(name, math.nan) for name in names},
         **evaluator.r2(known["recon_sse"]),
+        **{name: known[name] for name in evaluator.own if name in known},
+        **({"higher_is_better": higher} if (higher := higher_is_better(evaluator.own)) else {}),
         "size": size,
         "draws": len(nll),
         "fid_samples": fid_samples,
@@ -162,10 +172,10 @@ def _row(
 
 
 class _Draw(NamedTuple):
-    """One draw of z for every image: NLLs [N], mean squared error, FID of the reconstructions, z [N, n]."""
+    """One draw of z for every image: NLLs and squared errors [N], FID of the reconstructions, z [N, n]."""
 
     nll: np.ndarray
-    sse: float
+    sse: np.ndarray
     fid: float
     z: np.ndarray
 
@@ -184,7 +194,24 @@ def _draw(
         latents.append(z.cpu())
     fid = frechet_distance(evaluator.real_stats, feature_stats(torch.cat(features)))
     of_each = torch.cat(nll).double().numpy()
-    return _Draw(of_each, float(torch.cat(sse).double().mean()), fid, torch.cat(latents).numpy())
+    return _Draw(of_each, torch.cat(sse).double().numpy(), fid, torch.cat(latents).numpy())
+
+
+def _best_nll(likelihood: GaussianOptimal, evaluator: Evaluator, errors: np.ndarray) -> np.ndarray:
+    """The NLLs [draws, N] of a model with some latents only: it has a variance of its own, that of its errors."""
+    return likelihood.best_nll(torch.from_numpy(errors), evaluator.split.images[0].numel()).numpy()
+
+
+def _first_draw(
+    evaluator: Evaluator, vae: VAE, posteriors: list[tuple[Tensor, Tensor]], gate: Tensor, seed: int
+) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    """The reconstructions and z of the first draw, and the posteriors, in batches, for the user's own metrics."""
+    if not evaluator.own:
+        return [], [], [], []
+    noise = [(0.5 * logvar).exp() * common_noise(mean, seed, 0, i) for i, (mean, logvar) in enumerate(posteriors)]
+    z = [(mean + epsilon) * gate for (mean, _), epsilon in zip(posteriors, noise, strict=True)]
+    means, logvars = (list(values) for values in zip(*posteriors, strict=True))
+    return [vae.likelihood.mean(vae.decode(one)) for one in z], z, means, logvars
 
 
 def common_noise(like: Tensor, seed: int, draw: int, batch: int) -> Tensor:

@@ -15,9 +15,11 @@ from benchmark.metrics.features import Features
 from benchmark.metrics.frechet import FeatureStats, feature_stats, frechet_distance
 from benchmark.metrics.kid import MOST_REAL
 from benchmark.metrics.latents import active_units, kmeans_silhouette, label_silhouette, posterior_stats
+from benchmark.metrics.own import MOST_SAMPLES, Batch, load_metrics, measured
 from benchmark.stages import begin_stage
 from benchmark.text import features_kind
 from searchers.base import Posterior
+from searchers.parts.likelihoods import GaussianOptimal
 from searchers.parts.objectives import VAE, noise_dim, prior_codes, reparameterise
 
 MAX_BATCH, BATCH_BYTES = 500, 2**23  # a batch has at most so many images and so many bytes of uint8 pixels
@@ -40,6 +42,7 @@ class Evaluator:
         total_sse: float | None = None,
     ) -> None:
         self.features, self.total_sse = features, total_sse
+        self.own = load_metrics(settings.metrics)
         self.is_images = split.images.ndim > 2
         self.n_silhouette = min(settings.silhouette_images, len(split))
         n_clusters = n_classes if n_classes > 1 else DEFAULT_CLUSTERS
@@ -66,6 +69,17 @@ class Evaluator:
     def r2(self, sse: float) -> dict[str, float]:
         """The share of the rows' variance about the training mean that a model explains; empty for images."""
         return {} if self.total_sse is None else {"r2": 1 - sse / self.total_sse if self.total_sse > 0 else math.nan}
+
+    def own_metrics(
+        self, reconstructions: list[Tensor], z: list[Tensor], means: list[Tensor], logvars: list[Tensor]
+    ) -> dict[str, float]:
+        """The user's own metrics, from the batches of one draw; empty where there are none."""
+        if not self.own:
+            return {}
+        n = min(MOST_SAMPLES, len(self.split))
+        parts = (list(self.batches(n)), reconstructions, z, means, logvars)
+        x, made, codes, mean, logvar = (torch.cat(part)[:n].float().cpu() for part in parts)
+        return measured(self.own, Batch(x, made, codes, mean, logvar, torch.from_numpy(self.labels[:n])))
 
     @property
     def fid_counts(self) -> dict[str, int]:
@@ -100,12 +114,13 @@ class Evaluator:
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Returns the metrics of `ResultsStore.epochs()`, and arrays: latents' statistics [n] and probes' posteriors.
 
-        z is sampled from the posterior. open_latents: bool [n], the latents that the decoder may use; None means all.
-        generator: on the evaluator's device.
+        z is sampled from the posterior. The variance of a `GaussianOptimal` is set to what is best here. open_latents:
+        bool [n], the latents that the decoder may use; None means all. generator: on the evaluator's device.
         """
         n = vae.latent_dim
         gate = torch.ones(n, device=self.device) if open_latents is None else open_latents.float()
         means, logvars, latents, recon_features, sample_features = [], [], [], [], []
+        reconstructions: list[Tensor] = []
         nll, sse = torch.zeros(2, dtype=torch.float64, device=float64_device(self.device))
         for x in self.batches():
             mean, logvar = vae.encode(x)
@@ -120,6 +135,12 @@ class Evaluator:
             means.append(mean)
             logvars.append(logvar)
             latents.append(z)
+            if self.own:
+                reconstructions.append(vae.likelihood.mean(outputs))
+        if isinstance(vae.likelihood, GaussianOptimal):
+            error, n_values = sse / len(self.split), self.split.images[0].numel()
+            vae.likelihood.variance.copy_(error / n_values)
+            nll = len(self.split) * vae.likelihood.best_nll(error, n_values)
         stats = posterior_stats(torch.cat(means), torch.cat(logvars))
         is_open = gate.bool().cpu().numpy()
         seed = int(torch.randint(2**31, (), generator=generator, device=self.device))
@@ -137,6 +158,7 @@ class Evaluator:
             "fid_features": self.features.name,
             "silhouette": kmeans_silhouette(points, self.n_clusters, seed),
             "silhouette_labels": label_silhouette(points, self.labels[chosen]),
+            **self.own_metrics(reconstructions, latents, means, logvars),
         }
         arrays = {
             "latent_mean_variance": stats.mean_variance,

@@ -40,7 +40,7 @@ FINAL_FILES = ("model.pt", "images.npz", "rows.npz", "curves.arrow")
 TRIAL_FILES = ("epochs.arrow", "model.pt", "curves.arrow")
 DIGESTED = (*TRIAL_FILES, *FINAL_FILES, "study.journal")  # the last one in results of 0.2
 ARRAY_TYPES = dict(zip(ARRAYS, ("int64", *3 * ["float64"], "int64", "object", "object"), strict=True))  # of one element
-CURVE_EXTRAS = ("losses", "keep", "wall_seconds")  # of the files of those rows
+CURVE_EXTRAS = ("losses", "keep", "wall_seconds", "higher_is_better")  # of the files of those rows
 CURVE_COLUMNS = (
     *("trial", "epoch", "split", "size", *TEST_METRICS, *(f"{metric}_error" for metric in DRAWN_METRICS)),
     *("draws", "fid_samples", "images", "fid_features", "eval_seconds"),

@@ -234,6 +234,7 @@ def assessment_of(row: Mapping[str, Any]) -> Assessment:
         metrics={name: row[name] for name in (*FINAL_METRICS, *other_metrics(row))},
         errors={name: row[f"{name}_error"] for name in DRAWN_METRICS},
         losses=np.array(row["losses"], dtype=np.float64),
+        higher=frozenset(row.get("higher_is_better") or ()),
     )
 
 

@@ -17,7 +17,7 @@ from searchers.base import ChoiceRule, Expected, Searcher, SearchSpace
 from searchers.registry import Entry, unknown_name
 
 DEFAULT_LIKELIHOOD = "bernoulli"
-LATER = ("iwae_draws",)  # settings that came after hashes of results: they count where they differ from the default
+LATER = ("iwae_draws", "metrics")  # settings younger than the hash: they count where they differ from the default
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,10 @@ class SearchSpec:
 
         Only the content of a user's folder counts: not its place, nor how its path and options are written.
         """
-        return short_hash([*self._conditions(), self.space, self.choice])
+        choice = asdict(self.choice)
+        if not self.choice.weights.others:
+            del choice["weights"]["others"]
+        return short_hash([*self._conditions(), self.space, choice])
 
     def _conditions(self) -> list[Any]:
         dataset = Named("folder") if self._is_folder else self.dataset

@@ -30,6 +30,7 @@ from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import Features, load_features, resolve_features
 from benchmark.metrics.frechet import frechet_distance
 from benchmark.metrics.gallery import save_gallery
+from benchmark.metrics.own import load_metrics
 from benchmark.paths import cache_root, data_root
 from benchmark.provenance import code_digest, environment
 from benchmark.stages import listening
@@ -70,6 +71,7 @@ def _prepared(connection: Sender, protocol: Protocol, device_name: str, with_fea
     device = resolve_device(device_name)
     limit_threads(protocol.training.threads)
     dataset = load_dataset(protocol.dataset.name, **protocol.dataset.options)
+    load_metrics(protocol.evaluation.metrics)
     likelihood = resolved_likelihood(protocol.likelihood, dataset)
     dataset = for_likelihood(dataset, likelihood)
     fewest = min(len(split) for split in (dataset.train, dataset.val, dataset.test))

@@ -25,6 +25,7 @@ from benchmark.training.model_view import ModelView, as_evaluated, fold_in
 from benchmark.training.rng import Purpose, stream
 from benchmark.training.state import TrainingState
 from searchers.base import KEEP_ALL, FixedSize
+from searchers.parts.likelihoods import GaussianOptimal
 
 CHUNK_BYTES = 2**26  # of stored images that are gathered at a time
 WARM_UP, LAST_RATE = 0.05, 0.01  # of the cosine schedule: share of the steps, share of the learning rate
@@ -102,6 +103,8 @@ def end_epoch(
         vae = as_evaluated(state.vae, state.controller)
         noise = stream(Purpose.EVALUATION, *streams, epoch, clock.device)
         metrics, latents = evaluator.evaluate(vae, open_latents, noise)
+        if isinstance(vae.likelihood, GaussianOptimal):  # the evaluation has set its variance
+            state.vae.likelihood.load_state_dict(vae.likelihood.state_dict())
     row = {
         "trial": state.number,
         "epoch": epoch,

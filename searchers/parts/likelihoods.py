@@ -19,7 +19,6 @@ MEAN_MARGIN = 0.01  # keeps mean values in [0, 1] away from 0 and 1, whose logit
 LOWEST_LOG_VARIANCE = -12.0  # of a Gaussian: a standard deviation of 0.0025 (sigma-VAE's code, 2006.13202)
 HIGHEST_LOG_RATE = 20.0  # of a count: its exponential is far inside of float32
 HIGHEST_LOG_DISPERSION = 9.0  # beyond it a negative binomial is a Poisson, but for float32's rounding
-FORGETTING = 0.05  # of the running variance, a training step
 SECTIONS, GOLDEN = 25, (5**0.5 - 1) / 2  # of the search for a dispersion
 
 
@@ -151,30 +150,27 @@ class Gaussian(_Normal):
 class GaussianOptimal(_Normal):
     """One variance for all values (sigma-VAE, 2006.13202, equation 5): in training the mean squared error of the batch.
 
-    In evaluation it is a running average of those, so that data are scored by a model that does not depend on them.
+    In evaluation it is a number: the bench sets it to the mean squared error on validation data, on which no gradient
+    is taken. By its training errors a network that knows the training data by heart would be far too sure of others.
     """
 
     name = "gaussian-optimal"
-    learns = True
     variance: Tensor
-    steps: Tensor
 
     def __init__(self, shape: Shape = ()) -> None:
         super().__init__(shape)
         self.register_buffer("variance", torch.tensor(1.0))
-        self.register_buffer("steps", torch.tensor(0.0))
 
     def log_variance(self, squared_errors: Tensor) -> Tensor:
-        if not self.training:
-            return self.variance.log().clamp(min=LOWEST_LOG_VARIANCE)
-        optimum = squared_errors.mean()
-        if torch.is_grad_enabled():
-            self.steps += 1
-            self.variance.lerp_(optimum.detach(), (1 / self.steps).clamp(min=FORGETTING))
-        return optimum.log().clamp(min=LOWEST_LOG_VARIANCE)
+        variance = squared_errors.mean() if self.training else self.variance
+        return variance.log().clamp(min=LOWEST_LOG_VARIANCE)
 
     def fit(self, variance: Tensor, sample: Tensor) -> None:
         self.variance.copy_(variance.mean())
+
+    def best_nll(self, errors: Tensor, n_values: int) -> Tensor:
+        """The NLL of samples, by their squared errors over so many values, under the variance that is best for them."""
+        return normal_nll(errors, n_values, (errors.mean() / n_values).log().clamp(min=LOWEST_LOG_VARIANCE))
 
 
 class GaussianLearned(_Normal):

@@ -1,0 +1,71 @@
+"""A user's own metrics: functions of what a model makes of a split's images or rows, named in `evaluation.metrics`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from benchmark.errors import InputError
+from benchmark.store.columns import CURVE_COLUMNS, CURVE_EXTRAS
+from benchmark.store.rows import ARRAYS, EPOCH_COLUMNS
+from searchers.registry import Entry
+
+MOST_SAMPLES = 2_000  # of a split, that a metric sees
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The first samples of a split, 2,000 at most, and what a model makes of them; tensors on the CPU, float32.
+
+    x: what the network sees, [N, *shape]: images in [0, 1], scaled rows, counts. reconstruction: the likelihood's mean
+    for z, in the same units. z: drawn from the posterior, [N, n], 0 in latents that the decoder may not use. mean,
+    logvar: of the posterior, [N, n]. labels: int64 [N].
+    """
+
+    x: Tensor
+    reconstruction: Tensor
+    z: Tensor
+    mean: Tensor
+    logvar: Tensor
+    labels: Tensor
+
+
+Metric = Callable[[Batch], float]
+"""Lower is better, unless the function has an attribute `higher_is_better` that is true."""
+
+
+def load_metrics(names: Sequence[str]) -> dict[str, Metric]:
+    """Imports the metrics `module:function`, by the functions' names. Raises InputError where that cannot be."""
+    found: dict[str, Metric] = {}
+    taken = {*CURVE_COLUMNS, *CURVE_EXTRAS, *EPOCH_COLUMNS, *ARRAYS}
+    for name in names:
+        try:
+            function = Entry(name, "").load()
+        except (Exception, SystemExit) as error:  # importing a module runs it
+            reason = f"{type(error).__name__}: {error}"
+            expected = "expected an importable module:function"
+            raise InputError(f"cannot load metric {name!r}: {reason}; {expected}") from error
+        column = getattr(function, "__name__", "")
+        if not callable(function) or not column.isidentifier():
+            raise InputError(f"metric {name!r} is {function!r}; expected a function of a benchmark.metrics.own.Batch")
+        if column in taken or column.startswith("ctl_") or column in found:
+            raise InputError(f"metric {name!r} would be the column {column}, which is taken; rename the function")
+        found[column] = function
+    return found
+
+
+def higher_is_better(metrics: Mapping[str, Metric]) -> list[str]:
+    """Those of which higher values are better."""
+    return [name for name, function in metrics.items() if getattr(function, "higher_is_better", False)]
+
+
+def measured(metrics: Mapping[str, Metric], batch: Batch) -> dict[str, float]:
+    """Their values. Raises ValueError, in one line, where one fails."""
+    values = {}
+    for name, function in metrics.items():
+        try:
+            values[name] = float(function(batch))
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(f"metric {name} failed: {reason}; expected a number for a Batch") from error
+    return values
