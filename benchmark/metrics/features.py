@@ -29,7 +29,7 @@ class Features(Protocol):
 
 FEATURES: dict[str, Entry] = {
     "classifier": Entry("benchmark.metrics.classifier:load", "a small network trained on the dataset's labels"),
-    "data": Entry("benchmark.metrics.data_space:load", "the scaled values of the rows of a table"),
+    "data": Entry("benchmark.metrics.by_kind.data_space:load", "the scaled values of the rows of a table"),
     "inception": Entry("benchmark.metrics.inception:load", "the papers' FID; its weights are downloaded once (96 MB)"),
 }
 

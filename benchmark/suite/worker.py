@@ -25,11 +25,11 @@ from benchmark.datasets.likelihoods import for_likelihood, resolved_likelihood
 from benchmark.errors import InputError
 from benchmark.machine import limit_threads, reset_peak_memory, resolve_device, set_determinism
 from benchmark.metrics.baselines import Baseline, baselines_file, late_gain, load_baselines
+from benchmark.metrics.by_kind.gallery import save_gallery
 from benchmark.metrics.classifier import classifier_file
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import Features, load_features, resolve_features
 from benchmark.metrics.frechet import frechet_distance
-from benchmark.metrics.gallery import save_gallery
 from benchmark.metrics.own import load_metrics
 from benchmark.paths import cache_root, data_root
 from benchmark.provenance import code_digest, environment

@@ -24,7 +24,7 @@ from benchmark.datasets.scaling import UNSCALED
 from benchmark.errors import InputError
 from benchmark.metrics.assessment import assess
 from benchmark.metrics.baselines import constant_nll, late_gain, load_baselines, pca_sse
-from benchmark.metrics.data_space import MOST_VALUES
+from benchmark.metrics.by_kind.data_space import MOST_VALUES
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features, resolve_features
 from benchmark.metrics.frechet import feature_stats, frechet_distance
