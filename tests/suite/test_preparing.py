@@ -65,7 +65,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` means what it does on a GPU."""
-    monkeypatch.setattr(worker, "resolve_features", lambda name, _: "inception" if name == "auto" else name)
+    monkeypatch.setattr(worker, "resolve_features", lambda name, *_: "inception" if name == "auto" else name)
 
 
 @pytest.fixture
