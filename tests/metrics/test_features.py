@@ -58,7 +58,7 @@ def threads() -> Iterator[None]:
 
 
 def test_unknown_features() -> None:
-    with pytest.raises(InputError, match="unknown features 'vgg'; expected one of classifier, inception$"):
+    with pytest.raises(InputError, match="unknown features 'vgg'; expected one of classifier, data, inception$"):
         load_features("vgg", _toy(), CPU)
 
 
