@@ -1,11 +1,17 @@
-"""Which processes are alive on this machine."""
+"""Which processes are alive on this machine, and how this one ends."""
 
+import _thread
 import os
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 
 import psutil
 
+_is_guest: ContextVar[bool] = ContextVar("is_guest", default=False)
 STARTS_ARE_EXACT = Path("/proc/self/stat").exists()  # elsewhere a start is a time of day and shifts with the clock
 
 
@@ -31,3 +37,23 @@ def started(pid: int) -> str | None:
         return None
     except psutil.AccessDenied:  # the process of another user
         return "unknown"
+
+
+@contextmanager
+def as_guest() -> Iterator[None]:
+    """Within the block the process is the user's own, a notebook perhaps, and must not be ended."""
+    token = _is_guest.set(True)
+    try:
+        yield
+    finally:
+        _is_guest.reset(token)
+
+
+def is_guest() -> bool:
+    """Whether this is the user's own process, in which our work is a guest."""
+    return _is_guest.get()
+
+
+def how_to_leave(exit_code: int) -> Callable[[], object]:
+    """A function that ends this process from any thread, or, in the user's own, interrupts its main thread."""
+    return _thread.interrupt_main if is_guest() else partial(os._exit, exit_code)

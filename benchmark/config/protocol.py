@@ -32,7 +32,7 @@ LikelihoodName = Literal[
 ]
 Precision = Literal["float32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-EXECUTORS = ("local", "ray")
+EXECUTORS = ("local", "here", "ray")  # a pool of processes; one search after another in this process; a cluster
 EXECUTIONS = ("sequential", "spread", "stacked")  # one training after another; on several workers; as one model
 FeaturesKind = Literal["auto", "classifier", "inception", "data"]
 FEATURES: tuple[FeaturesKind, ...] = get_args(FeaturesKind)

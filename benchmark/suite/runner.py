@@ -23,6 +23,7 @@ from benchmark.store.remote import Results
 from benchmark.suite.dispatch import Dispatch
 from benchmark.suite.display import Screen
 from benchmark.suite.estimate import item_flops
+from benchmark.suite.executors.here import run_tasks_here
 from benchmark.suite.executors.local_pool import Death, RunTasks, Task, run_tasks, warm_up
 from benchmark.suite.executors.ray_pool import Cluster, connect
 from benchmark.suite.forecast import long_suite, longest_first
@@ -119,13 +120,19 @@ def plan_suite(suite: Suite, screen: Screen) -> Plan:
         return Plan(planned.specs, items, planned.prepared, done, searches, workers)
 
 
-def prepare(protocol: Protocol, device: str, screen: Screen) -> Prepared:
+def prepare(protocol: Protocol, device: str, screen: Screen, executor: str = "local") -> Prepared:
     """Makes what all suites of the protocol share on this machine: downloads, decoded images, features.
 
-    Raises InputError where that fails.
+    executor: local or here. Raises InputError where that fails.
     """
+    return _prepare(protocol, device, _run_on_this_machine(executor), screen)
+
+
+def _run_on_this_machine(executor: str) -> RunTasks:
+    if executor == "here":
+        return run_tasks_here
     warm_up()
-    return _prepare(protocol, device, run_tasks, screen)
+    return run_tasks
 
 
 def _known_searches(results: Results) -> pd.DataFrame:
@@ -177,9 +184,8 @@ def _planned(suite: Suite, screen: Screen, dry_run: bool = False) -> Iterator[_P
 @contextmanager
 def _executor(suite: Suite, screen: Screen) -> Iterator[tuple[RunTasks, str, Cluster | None]]:
     """Yields what runs the tasks, the device, and the cluster if there is one."""
-    if suite.executor == "local":
-        warm_up()
-        yield run_tasks, suite.device, None
+    if suite.executor != "ray":
+        yield _run_on_this_machine(suite.executor), suite.device, None
         return
     with ExitStack() as stack:
         with screen.waiting("connecting to the Ray cluster"):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import Damaged
+from benchmark.processes import how_to_leave
 from benchmark.store.atomic_files import is_temporary, remove_folder, replacing
 from benchmark.store.claims import Watch, claim, clear
 from benchmark.store.folders import TrialFolder
@@ -64,7 +65,7 @@ class SharedFolder:
         """Claims the training while the block runs; yields False if another process is at it."""
         path = self.files.path
         number = self._watch.next_number(path)
-        own = None if number is None else claim(path, number, on_lost=lambda: os._exit(TAKEN_OVER))
+        own = None if number is None else claim(path, number, on_lost=how_to_leave(TAKEN_OVER))
         try:
             if own is not None:
                 self.mend()

@@ -32,6 +32,7 @@ from benchmark.metrics.features import Features, load_features, resolve_features
 from benchmark.metrics.frechet import frechet_distance
 from benchmark.metrics.own import load_metrics
 from benchmark.paths import cache_root, data_root
+from benchmark.processes import how_to_leave, is_guest
 from benchmark.provenance import code_digest, environment
 from benchmark.stages import listening
 from benchmark.store.claims import claim
@@ -178,6 +179,8 @@ def _reported(connection: Sender) -> Iterator[None]:
         with listening(lambda stage: connection.send(("stage", stage))):
             yield
     except BrokenPipeError:  # the parent is gone: not this search's failure
+        if is_guest():
+            raise
         os._exit(1)
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
@@ -188,7 +191,7 @@ def _reported(connection: Sender) -> Iterator[None]:
 @contextmanager
 def _claimed(task: SearchTask) -> Iterator[bool]:
     """Claims the search while the block runs; yields False if another process holds it or has finished it."""
-    own = claim(task.path, task.claim_number, on_lost=lambda: os._exit(TAKEN_OVER))
+    own = claim(task.path, task.claim_number, on_lost=how_to_leave(TAKEN_OVER))
     folder = SearchFolder(task.path)
     try:
         yield own is not None and not folder.is_complete(task.spec.size_only)
