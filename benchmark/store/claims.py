@@ -27,7 +27,7 @@ STALE_SECONDS = 180.0  # network file systems show other machines' changes up to
 class Claim:
     """A claim that this process holds; a thread touches its file until it is released."""
 
-    def __init__(self, path: Path, on_lost: Callable[[], None]) -> None:
+    def __init__(self, path: Path, on_lost: Callable[[], object]) -> None:
         self.path = path
         self._released = threading.Event()
         self._on_lost = on_lost
@@ -49,7 +49,7 @@ class Claim:
             _write(temporary_path(self.path), {}).replace(self.path)
 
 
-def claim(folder: Path, number: int, on_lost: Callable[[], None]) -> Claim | None:
+def claim(folder: Path, number: int, on_lost: Callable[[], object]) -> Claim | None:
     """Claims the search in `folder` under a number from `Watch.next_number`; None if another process was faster.
 
     on_lost: another thread calls it if another process takes the search over because this one seemed dead.
