@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.config.settings import checked_arguments
+from benchmark.datasets.arrays.path import array_file
 from benchmark.datasets.folders.image_files import list_images
 from benchmark.errors import InputError
 from benchmark.text import is_unicode
@@ -49,11 +50,16 @@ DATASETS: dict[str, Entry] = {
     "folder": Entry(
         "benchmark.datasets.folders.folder:load", "folder:PATH, your own images in class subfolders or flat"
     ),
+    "array": Entry(
+        "benchmark.datasets.arrays.array:load", "array:PATH, your own rows of numbers or images: .npy .csv .parquet ..."
+    ),
 }
+_CHECKS: dict[str, Callable[[str], object]] = {"folder": list_images, "array": array_file}  # of those with a path
+_EXAMPLES = {"folder": "folder:/data/faces", "array": "array:spectra.csv"}
 
 
 def load_dataset(name: str, **options: object) -> Dataset:
-    """Loads the dataset `name`: a key of DATASETS, or `folder:PATH`.
+    """Loads the dataset `name`: a key of DATASETS, `folder:PATH` or `array:PATH`.
 
     `options` are the loader's parameters as a protocol's `[dataset]` table gives them (manifold: `latent_dim`,
     folder: `size`). Raises InputError for an unknown name, an option that does not fit and data that are missing.
@@ -65,23 +71,25 @@ def load_dataset(name: str, **options: object) -> Dataset:
 
 
 def check_dataset_name(name: str) -> None:
-    """Raises InputError as load_dataset does for a wrong name or a folder without images, but loads nothing."""
-    _, path = _split_name(name)
+    """Raises InputError as load_dataset does for a wrong name, a folder without images or a missing file, but loads nothing."""
+    kind, path = _split_name(name)
     if path is not None:
-        list_images(path)
+        _CHECKS[kind](path)
 
 
 def _split_name(name: str) -> tuple[str, str | None]:
-    """Splits a name into a key of DATASETS and, for `folder:PATH`, the path."""
+    """Splits a name into a key of DATASETS and, for `folder:PATH` and `array:PATH`, the path."""
     kind, _, path = name.partition(":")
-    if kind == "folder":
+    if kind in _CHECKS:
         if not path:
-            raise InputError(f"dataset {name!r} lacks a path; write folder:PATH, such as folder:/data/faces")
+            raise InputError(f"dataset {name!r} lacks a path; write {kind}:PATH, such as {_EXAMPLES[kind]}")
         if not is_unicode(name):
-            raise InputError(f"dataset {name!r} is no Unicode text; rename the folder, or give a link to it")
+            what = "folder" if kind == "folder" else "file"
+            raise InputError(f"dataset {name!r} is no Unicode text; rename the {what}, or give a link to it")
         return kind, path
     if name in DATASETS:
         return name, None
-    known = ["folder:PATH" if key == "folder" else key for key in DATASETS]
-    hint = f"did you mean folder:{name}? " if name and Path(name).is_dir() else ""
+    known = [f"{key}:PATH" if key in _CHECKS else key for key in DATASETS]
+    meant = {"folder": Path(name).is_dir(), "array": Path(name).is_file()} if name else {}
+    hint = "".join(f"did you mean {kind}:{name}? " for kind, is_meant in meant.items() if is_meant)
     raise InputError(hint + unknown_name("dataset", name, known))

@@ -50,7 +50,7 @@ class SearchSpec:
     def protocol_hash(self) -> str:
         """A hash of what comparable searches share: data, partitions, backbone, training, evaluation, space and rule.
 
-        Only the content of a user's folder counts: not its place, nor how its path and options are written.
+        Only the content of a user's folder or array counts: not its place, nor how its path and options are written.
         """
         choice = asdict(self.choice)
         if not self.choice.weights.others:
@@ -58,7 +58,7 @@ class SearchSpec:
         return short_hash([*self._conditions(), self.space, choice])
 
     def _conditions(self) -> list[Any]:
-        dataset = Named("folder") if self._is_folder else self.dataset
+        dataset = Named(self._kind) if self._is_own else self.dataset
         other = [] if self.likelihood == DEFAULT_LIKELIHOOD else [self.likelihood]
         evaluation = without_defaults(self.evaluation, LATER)
         return [dataset, self.data_fingerprint, N_PARTITIONS, self.backbone, self.training, evaluation, *other]
@@ -70,13 +70,18 @@ class SearchSpec:
         return short_hash([*self._conditions(), self.seed, self.device, execution, latent_dim, epochs])
 
     @property
-    def _is_folder(self) -> bool:
-        return self.dataset.name.startswith("folder:")
+    def _kind(self) -> str:
+        return self.dataset.name.partition(":")[0]
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether the data are the user's, at a path of theirs."""
+        return self._kind in ("folder", "array")
 
     @property
     def search_id(self) -> str:
         """A readable folder name that changes with everything that the result depends on."""
-        dataset = "folder" if self._is_folder else self.dataset.name
+        dataset = self._kind if self._is_own else self.dataset.name
         parts = (dataset, self.backbone.name, self.searcher, f"s{self.seed}")
         stacked = ["stacked"] if self.execution == "stacked" else []  # its numbers differ in the last digits
         items = [self.protocol_hash, self.searcher, self.settings, self.seed, self.device, *stacked]

@@ -216,8 +216,8 @@ def read_groups(store: Store, where: str) -> list[Group]:
 
 
 def _datasets(searches: pd.DataFrame) -> pd.Series[str]:
-    """Names each search's dataset; folders with the same content share the first of their names, wherever they lie."""
-    is_folder = searches["dataset"].str.startswith("folder:") & (searches["data_fingerprint"] != "")
+    """Names each search's dataset; folders and arrays with the same content share the first of their names."""
+    is_folder = searches["dataset"].str.startswith(("folder:", "array:")) & (searches["data_fingerprint"] != "")
     first = searches[is_folder].groupby("data_fingerprint")["dataset"].min().to_dict()
     return searches["dataset"].where(~is_folder, searches["data_fingerprint"].map(first))
 

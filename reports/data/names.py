@@ -90,5 +90,6 @@ def noted(what: str, searchers: Iterable[str]) -> list[str]:
 
 
 def dataset_label(dataset: str) -> str:
-    """A dataset's name; of `folder:PATH` the folder's own."""
-    return f"folder {Path(dataset.removeprefix('folder:')).name}" if dataset.startswith("folder:") else dataset
+    """A dataset's name; of `folder:PATH` and `array:PATH` the folder's or file's own."""
+    kind, _, path = dataset.partition(":")
+    return f"{kind} {Path(path).name}" if kind in ("folder", "array") else dataset

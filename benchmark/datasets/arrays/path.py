@@ -1,0 +1,23 @@
+"""Checks the path of `array:PATH`, without reading the file or importing what reads it."""
+
+from pathlib import Path
+
+from benchmark.errors import InputError
+
+FORMATS = (".npy", ".npz", ".csv", ".parquet", ".h5ad")
+
+
+def array_file(path: str) -> Path:
+    """The file behind a path. Raises InputError unless it is a file of one of the FORMATS."""
+    try:
+        file = Path(path).expanduser()
+    except RuntimeError as error:  # no home folder, or no such user
+        raise InputError(f"array:{path}: no home folder is known for it; give a full path") from error
+    if not file.is_file():
+        got = "is not a file" if file.exists() else "does not exist"
+        hint = f"; folder:{path} reads a folder of images" if file.is_dir() else ""
+        raise InputError(f"array:{path}: {file.absolute()} {got}; give a file ending in {', '.join(FORMATS)}{hint}")
+    if file.suffix.lower() not in FORMATS:
+        got = f"ends in {file.suffix}" if file.suffix else "has no ending"
+        raise InputError(f"array:{path}: the file {got}; expected one of {', '.join(FORMATS)}: convert it")
+    return file
