@@ -1,4 +1,4 @@
-"""The command line: suggest, run, prepare, list, show, watch, report, verdict, export, choose, check."""
+"""The command line: suggest, inspect, run, prepare, list, show, watch, report, verdict, export, choose, check."""
 
 import argparse
 import math
@@ -53,6 +53,7 @@ SHORT_FORMS = {  # options that set one value of the protocol
 REPORT = "reports.__main__:report"  # by name: reports import this package, never the other way round
 PAGE = "reports.__main__:write_page"
 VERDICT = "reports.claims.command:print_verdict"
+INSPECT = "latentbench.inspection:command"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -86,14 +87,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"latentbench {__version__}")
     shtab.add_argument_to(parser, "--print-completion", help="print a completion script for this shell")
     commands = parser.add_subparsers(
-        required=True, metavar="suggest|run|prepare|list|show|watch|report|verdict|export|choose|check"
+        required=True, metavar="suggest|inspect|run|prepare|list|show|watch|report|verdict|export|choose|check"
     )
-    suggest = commands.add_parser("suggest", help="a latent size for a dataset or your own images, in plain words")
+    suggest = commands.add_parser("suggest", help="a latent size for a dataset or your own data, in plain words")
     add_options(suggest)
     suggest.set_defaults(command=_suggest)
+    inspect = commands.add_parser("inspect", help="how many latents of a model are in use, by several readings")
+    inspect.add_argument("model", type=path_argument, help="a model.pt of a finished search")
+    inspect.add_argument("data", help="a dataset's name, folder:PATH or array:PATH; its test split is looked at")
+    inspect.add_argument("--figure", type=path_argument, help="a file to draw each latent's KL and variances to")
+    inspect.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as dataset.key=X")
+    inspect.set_defaults(command=lambda options: Entry(INSPECT, "").load()(options))
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
-    run.add_argument("--dataset", help="a dataset's name, or folder:PATH (default: digits)")
+    run.add_argument("--dataset", help="a dataset's name, folder:PATH or array:PATH (default: digits)")
     run.add_argument(
         "--searchers",
         nargs="+",
@@ -129,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--results", type=results_argument, default="results", help="a folder, or a URL such as s3://...")
     run.set_defaults(command=_run)
     prepare = commands.add_parser("prepare", help="download and decode a dataset and make its features beforehand")
-    prepare.add_argument("dataset", help="a dataset's name, or folder:PATH")
+    prepare.add_argument("dataset", help="a dataset's name, folder:PATH or array:PATH")
     prepare.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     prepare.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
     prepare.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (Apple's)")

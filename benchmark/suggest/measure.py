@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +15,7 @@ from benchmark.machine import n_cpus
 from benchmark.stages import Stage
 from benchmark.store import ResultsStore
 from benchmark.suggest.budget import REPORT_SECONDS, Speed
-from benchmark.suite.display import Display, Screen, Waiting
+from benchmark.suite.display import Quiet, Screen
 from benchmark.suite.estimate import measured_rate
 from benchmark.suite.plan import SearchSpec
 from benchmark.suite.runner import Suite, run_suite
@@ -40,18 +38,23 @@ def fastest_threads(spec: SearchSpec, image_shape: tuple[int, ...]) -> int:
     return best
 
 
-def measured_speed(protocol: Protocol, n_images: int, device: str, screen: Screen) -> Speed:
+def measured_speed(protocol: Protocol, n_images: int, device: str, screen: Screen, executor: str = "local") -> Speed:
     """Runs the protocol's search with few short epochs and every evaluation, and returns what a whole one will cost.
 
-    n_images: in the training split. Raises InputError where that search fails.
+    n_images: in the training split. executor: see `benchmark.suite.runner.Suite`. Raises InputError where that search fails.
     """
     steps = protocol.training.steps_per_epoch(n_images)
     batches = min(BATCHES, steps)
     short = replace(protocol.training, epochs=EPOCHS, batches=None, scale=1.0, epoch_batches=batches)
     start = time.monotonic()
     with TemporaryDirectory(prefix="latentbench-") as folder, screen.waiting(MEASURING) as waiting:
-        suite = Suite(replace(protocol, training=short), protocol.run, protocol.seeds, Path(folder), device, jobs=1)
-        search = run_suite(suite, _Quiet(waiting)).iloc[0]
+        measured, seeds = replace(protocol, training=short), protocol.seeds[:1]
+        suite = Suite(measured, protocol.run, seeds, Path(folder), device, jobs=1, executor=executor)
+
+        def show(training: int, epoch: int, epochs: int) -> None:
+            waiting.show(Stage(f"{MEASURING}: training {training + 1}, epoch {epoch} of {epochs}"))
+
+        search = run_suite(suite, Quiet(show)).iloc[0]
         if search["status"] != "done":
             raise InputError(
                 f"a short search failed: {one_line(search['error'])}; see `latentbench run` and correct it"
@@ -70,45 +73,3 @@ def speed_of(epochs: pd.DataFrame, seconds: float, lengthening: float) -> Speed:
     evaluation = len(epochs) * float(epochs["eval_seconds"].median())
     other = max(0.0, seconds - training - evaluation) + REPORT_SECONDS
     return Speed((lengthening * training + evaluation) / EPOCHS, other)
-
-
-class _Quiet:
-    """A screen, and the display of its search, of which only the epochs are shown, as stages."""
-
-    def __init__(self, shown: Waiting) -> None:
-        self._shown = shown
-
-    def waiting(self, doing: str) -> AbstractContextManager[Waiting]:
-        return nullcontext(self)
-
-    def searches(
-        self, specs: Sequence[SearchSpec], n_trainings: Sequence[int], done_before: int
-    ) -> AbstractContextManager[Display]:
-        return nullcontext(self)
-
-    def line(self, text: str) -> None:
-        return None
-
-    def show(self, stage: Stage) -> None:
-        return None
-
-    def notice(self, line: str) -> None:
-        return None
-
-    def epoch(self, index: int, trial: int, epoch: int, epochs: int, latent_dim: int) -> None:
-        self._shown.show(Stage(f"{MEASURING}: training {trial + 1}, epoch {epoch} of {epochs}"))
-
-    def stacked(self, index: int, members: Sequence[int], trainings: int, epoch: int, epochs: int) -> None:
-        return None
-
-    def stage(self, index: int, stage: Stage) -> None:
-        return None
-
-    def started(self, index: int, node: str) -> None:
-        return None
-
-    def status(self, status: str) -> None:
-        return None
-
-    def ended(self, index: int, outcome: str) -> None:
-        return None

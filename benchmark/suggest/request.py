@@ -18,9 +18,11 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for. protocol: it runs one searcher with one seed. limit: seconds, None without one.
+    """What was asked for. protocol: with what is to run, for `suggest` one searcher with one seed.
 
-    started: when the command began, by `time.monotonic`. asked_threads: where the user chose their number.
+    limit: seconds for all of it, None without one. started: when the command began, by `time.monotonic`. asked_threads:
+    where the user chose their number. asks_space: the user chose the sizes; else a small table has fewer. executor,
+    jobs: see `benchmark.suite.runner.Suite`.
     """
 
     protocol: Protocol
@@ -29,11 +31,14 @@ class Request:
     limit: float | None
     started: float
     asked_threads: int | None = None
+    asks_space: bool = False
+    executor: str = "local"
+    jobs: int = 1
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `latentbench suggest`."""
-    parser.add_argument("data", help="a dataset's name, or folder:PATH")
+    parser.add_argument("data", help="a dataset's name, folder:PATH or array:PATH")
     limit = "such as 90s, 30m or 2h: fewer epochs, so that the answer is there in time (default: the protocol's epochs)"
     parser.add_argument("--time-limit", type=duration_argument, metavar="TIME", help=limit)
     parser.add_argument("--searcher", default="nested", help="a name (see list), or your own as module:Class")
@@ -55,7 +60,8 @@ def read_request(options: argparse.Namespace, started: float) -> Request:
     protocol = override(dataset_protocol(options.data), *changes)
     asks_threads = any("threads" in change.get("training", {}) for change in changes)
     threads = protocol.training.threads if asks_threads else None
-    return Request(protocol, options.results, options.device, options.time_limit, started, threads)
+    asks_space = any("space" in change for change in changes)
+    return Request(protocol, options.results, options.device, options.time_limit, started, threads, asks_space)
 
 
 def duration_argument(argument: str) -> float:

@@ -12,23 +12,24 @@ NEAR = math.sqrt(2)  # an assessed size stands for one that is at most so many t
 AMOUNTS = {0.01: "hardly anything", 0.05: "a little", 0.15: "a fair part", math.inf: "much"}  # by parts of the gap
 
 
-def dimension_sentence(dimension: float | None, n_images: int) -> str:
-    """The images' intrinsic dimension in a line; None where it cannot be estimated."""
-    by = f"TwoNN on {n_images:,} training images"
+def dimension_sentence(dimension: float | None, n_samples: int, sample: str = "image") -> str:
+    """The data's intrinsic dimension in a line; None where it cannot be estimated. sample: image or row."""
+    by = f"TwoNN on {n_samples:,} training {sample}s"
     if dimension is None:
-        return f"How many dimensions the images have, {by} cannot tell: too many are equal, or equally far apart."
-    return f"The images have about {dimension:.0f} dimensions by {by}; a VAE may need more latents or fewer."
+        return f"How many dimensions the {sample}s have, {by} cannot tell: too many are equal, or equally far apart."
+    return f"The {sample}s have about {dimension:.0f} dimensions by {by}; a VAE may need more latents or fewer."
 
 
-def answer(search: Row, curves: Iterable[Row]) -> list[str]:
+def answer(search: Row, curves: Iterable[Row], sample: str = "image") -> list[str]:
     """Three sentences: the size, which others are as good, what half and twice as many would change. Then the doubts.
 
-    search: a finished row of `ResultsStore.searches()`. curves: its rows of `ResultsStore.curves()`.
+    search: a finished row of `ResultsStore.searches()`. curves: its rows of `ResultsStore.curves()`. sample: what the
+    data are of, image or row.
     """
     return [
-        _size(search),
-        _as_good(search),
-        _other_sizes(search, size_curve(curves, search.get("chosen_trial"))),
+        _size(search, sample),
+        _as_good(search, sample),
+        _other_sizes(search, size_curve(curves, search.get("chosen_trial")), sample),
         *_doubts(search),
     ]
 
@@ -48,7 +49,7 @@ def size_curve(curves: Iterable[Row], chosen_trial: float | None) -> dict[int, f
     return dict(sorted(by_epoch[max(epochs)].items())) if epochs else {}
 
 
-def _size(search: Row) -> str:
+def _size(search: Row, sample: str) -> str:
     size, loss, limit, gap = (
         known_value(search, name) for name in ("latent_dim", "choice_loss", "choice_limit", "choice_gap")
     )
@@ -56,14 +57,14 @@ def _size(search: Row) -> str:
     if gap is None:
         return f"{take}: {search['searcher']} ended with them and has compared no sizes."
     if loss is None or limit is None:
-        return f"{take}, though no size that was tried is better on validation images than no latents at all."
+        return f"{take}, though no size that was tried is better on validation {sample}s than no latents at all."
     behind = f"they are {_percent(loss)} behind the best size tried, at most {_percent(limit)} with 95 % confidence"
     found = behind if loss > 0 else "no size that was tried is better"
-    worth = f"100 % is what latents are worth, {gap:.3g} nats an image"
-    return f"{take}: on images that training does not see {found} ({worth})."
+    worth = f"100 % is what latents are worth, {gap:.3g} nats {_each(sample)}"
+    return f"{take}: on {sample}s that training does not see {found} ({worth})."
 
 
-def _as_good(search: Row) -> str:
+def _as_good(search: Row, sample: str) -> str:
     sizes = search.get("as_good")
     others = sorted(int(size) for size in sizes) if isinstance(sizes, Sequence) else []
     if known_value(search, "choice_gap") is not None and known_value(search, "choice_loss") is None:
@@ -71,13 +72,13 @@ def _as_good(search: Row) -> str:
     if not others:
         return f"Which other sizes are as good it cannot say: {CURVES} can, given enough epochs."
     if len(others) == 1:
-        return "Validation images drawn anew choose no other size; larger ones may do as well, but are not needed."
+        return f"Validation {sample}s drawn anew choose no other size; larger ones may do as well, but are not needed."
     few = f"{', '.join(map(str, others[:-1]))} and {others[-1]}"
     named = few if len(others) < 5 else f"{others[0]} to {others[-1]}"
-    return f"Sizes {named} are as good: which one is chosen depends on the validation images that were drawn."
+    return f"Sizes {named} are as good: which one is chosen depends on the validation {sample}s that were drawn."
 
 
-def _other_sizes(search: Row, curve: Mapping[int, float]) -> str:
+def _other_sizes(search: Row, curve: Mapping[int, float], sample: str) -> str:
     size, no_latents = int(search["latent_dim"]), known_value(search, "val_no_latents_nll")
     worth = no_latents + max(curve.values()) if curve and no_latents is not None else 0.0
     if size not in curve or worth <= 0:
@@ -90,7 +91,7 @@ def _other_sizes(search: Row, curve: Mapping[int, float]) -> str:
             continue
         gain = curve[near] - curve[size]
         amount = next(amount for most, amount in AMOUNTS.items() if abs(gain) / worth < most)
-        nats = f"{_percent(abs(gain) / worth)} of what latents are worth, {abs(gain):.2g} nats an image"
+        nats = f"{_percent(abs(gain) / worth)} of what latents are worth, {abs(gain):.2g} nats {_each(sample)}"
         parts.append(f"about {words} as many ({near}) would {'gain' if gain > 0 else 'lose'} {amount} ({nats})")
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."
@@ -109,6 +110,10 @@ def _doubts(search: Row) -> list[str]:
         lines.append(f"A short training: {epochs}, {share}. More may give another size.")
     seed = f"--seed {search['seed'] + 1} tries one"
     return [*lines, f"Another seed may give another size, which one training cannot show: {seed}."]
+
+
+def _each(sample: str) -> str:
+    return f"an {sample}" if sample == "image" else f"a {sample}"
 
 
 def _percent(share: float) -> str:

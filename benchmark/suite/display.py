@@ -1,7 +1,7 @@
 """What a suite tells whoever shows its progress; the terminal's is `benchmark.terminal.screen`."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from benchmark.stages import Stage
@@ -56,3 +56,49 @@ class Screen(Protocol):
 
     def line(self, text: str) -> None:
         """A line of its own."""
+
+
+class Quiet:
+    """Implements Screen, Display and Waiting, and shows nothing. on_epoch: gets the training, its epoch and epochs."""
+
+    def __init__(self, on_epoch: Callable[[int, int, int], None] | None = None) -> None:
+        self._on_epoch = on_epoch
+
+    def waiting(self, doing: str) -> AbstractContextManager[Waiting]:
+        """Itself."""
+        return nullcontext(self)
+
+    def searches(
+        self, specs: Sequence[SearchSpec], n_trainings: Sequence[int], done_before: int
+    ) -> AbstractContextManager[Display]:
+        """Itself."""
+        return nullcontext(self)
+
+    def line(self, text: str) -> None:
+        """Shows nothing."""
+
+    def show(self, stage: Stage) -> None:
+        """Shows nothing."""
+
+    def notice(self, line: str) -> None:
+        """Shows nothing."""
+
+    def epoch(self, index: int, trial: int, epoch: int, epochs: int, latent_dim: int) -> None:
+        """Hands the epoch on."""
+        if self._on_epoch is not None:
+            self._on_epoch(trial, epoch, epochs)
+
+    def stacked(self, index: int, members: Sequence[int], trainings: int, epoch: int, epochs: int) -> None:
+        """Shows nothing."""
+
+    def stage(self, index: int, stage: Stage) -> None:
+        """Shows nothing."""
+
+    def started(self, index: int, node: str) -> None:
+        """Shows nothing."""
+
+    def status(self, status: str) -> None:
+        """Shows nothing."""
+
+    def ended(self, index: int, outcome: str) -> None:
+        """Shows nothing."""

@@ -158,13 +158,7 @@ class Group:
         A search's range is that of the sizes that it chose or calls as good as the chosen one. Of more searches the
         union of all ranges would only be wider.
         """
-        done = self.of(searcher, "done").reindex(columns=["as_good", "latent_dim"]).dropna(subset=["latent_dim"])
-        listed = [[int(size) for size in sizes] if isinstance(sizes, Iterable) else [] for sizes in done["as_good"]]
-        if not any(listed):
-            return ()
-        ranges = [sorted({int(chosen), *sizes}) for chosen, sizes in zip(done["latent_dim"], listed, strict=True)]
-        sizes = sorted({size for one in ranges for size in one})
-        return tuple(size for size in sizes if 2 * sum(one[0] <= size <= one[-1] for one in ranges) > len(ranges))
+        return sizes_as_good(self.of(searcher, "done"))
 
     def unfinished(self, searcher: str) -> str:
         """Counts a searcher's searches without a result: `1 failed, 2 running`; empty where all are finished."""
@@ -175,6 +169,17 @@ class Group:
     def device_kinds(self) -> tuple[str, ...]:
         """What the finished searches ran on, `core` (of a CPU) or `GPU`: with several, device times do not compare."""
         return tuple(kind for kind in ("core", "GPU") if kind in set(self.done["device_kind"]))
+
+
+def sizes_as_good(done: pd.DataFrame) -> tuple[int, ...]:
+    """See `Group.as_good`; done: finished searches of one searcher."""
+    done = done.reindex(columns=["as_good", "latent_dim"]).dropna(subset=["latent_dim"])
+    listed = [[int(size) for size in sizes] if isinstance(sizes, Iterable) else [] for sizes in done["as_good"]]
+    if not any(listed):
+        return ()
+    ranges = [sorted({int(chosen), *sizes}) for chosen, sizes in zip(done["latent_dim"], listed, strict=True)]
+    sizes = sorted({size for one in ranges for size in one})
+    return tuple(size for size in sizes if 2 * sum(one[0] <= size <= one[-1] for one in ranges) > len(ranges))
 
 
 def read_groups(store: Store, where: str) -> list[Group]:

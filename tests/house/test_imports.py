@@ -16,9 +16,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FORBIDDEN = {
     # no bench, no disk, no clock, no dataset
-    "searchers": {"benchmark", "reports", "pathlib", "os", "io", "time", "datetime", "sklearn", "torchvision"},
-    "benchmark": {"reports", "matplotlib"},
-    "reports": set(),
+    "searchers": {"benchmark", "reports", "latentbench", "pathlib", "os", "io", "time", "datetime", "sklearn"}
+    | {"torchvision"},
+    "benchmark": {"reports", "matplotlib", "latentbench"},
+    "reports": {"latentbench"},
+    "latentbench": set(),
 }
 # The rooms of each package, modules and folders, from the ground up. Those in one line do not import one another.
 ROOMS = {
@@ -55,6 +57,11 @@ ROOMS = {
         {"papers", "write"},
         {"terminal"},
         {"__main__"},
+    ],
+    "latentbench": [
+        {"data", "progress", "per_latent", "result"},
+        {"calls", "inspection"},
+        {"estimator"},
     ],
 }
 MOST_FILES = 12  # in a folder

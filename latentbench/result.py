@@ -1,0 +1,117 @@
+"""What a search for the latent size has found."""
+
+import base64
+import html
+import io
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from benchmark.backbones.model_file import load_model
+from benchmark.backbones.vae import VAE
+from benchmark.store import ResultsStore
+from benchmark.store.doubts import doubts
+from benchmark.suggest.command import Searched
+from benchmark.text import one_line
+from reports.data.groups import read_groups, sizes_as_good
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_CURVE = ["seed", "size", "split", "trial", "epoch", "elbo", "recon_nll", "kl", "recon_sse", "active_units"]
+
+
+class Result:
+    """The answer of `find_latent_size`.
+
+    Attributes
+    ----------
+    size : int
+        The latent size; of several seeds the median, as one of them found it.
+    as_good : tuple of int
+        Sizes that are as good in most seeds, the chosen one among them; empty where the searcher compares no sizes.
+    sizes : dict
+        The size by seed, for those that did not fail.
+    doubts : list of str
+        What speaks against the size.
+    sentences : list of str
+        The answer in plain words, as `latentbench suggest` prints it.
+    curve : DataFrame
+        Quality against size: a row for each assessed model, with `seed`, `size`, `split`, `elbo` (nats a sample) and
+        other metrics.
+    model : VAE
+        The trained model of that size: `embed(data)` gives the posterior's mean and log-variance, `generate(z)` data in
+        their own units.
+    searches : DataFrame
+        A row for each seed with all that is known; see `ResultsStore.searches`.
+    """
+
+    def __init__(self, found: Searched, folder: "tempfile.TemporaryDirectory[str] | None" = None) -> None:
+        self._folder = folder  # deleted with the result
+        self._path = found.store.path
+        self.searches = found.searches.sort_values("seed").reset_index(drop=True)
+        done = self.searches[self.searches["status"] == "done"]
+        if done.empty:
+            raise RuntimeError(f"the search failed: {one_line(self.searches['error'].iloc[0])}")
+        self.sizes = {int(seed): int(size) for seed, size in zip(done["seed"], done["latent_dim"], strict=True)}
+        self.size = sorted(self.sizes.values())[(len(self.sizes) - 1) // 2]
+        chosen = done[done["latent_dim"] == self.size].iloc[0].to_dict()
+        self.doubts = doubts(chosen)
+        self.sentences = found.sentences(chosen)
+        self.as_good = sizes_as_good(done)
+        curves = found.store.curves()
+        own = curves[curves["search_id"].isin(done["search_id"])]
+        self.curve = own[[name for name in _CURVE if name in own]].sort_values(["seed", "size"]).reset_index(drop=True)
+        self.model: VAE = load_model(found.store.folder(chosen["search_id"]).path / "model.pt")
+
+    @property
+    def store(self) -> ResultsStore:
+        """The results as frames; a temporary folder is gone after the result was pickled elsewhere."""
+        return ResultsStore(self._path)
+
+    def figure(self) -> "Figure":
+        """Quality against latent size with the chosen sizes and those that are as good, as the report draws it."""
+        from reports.drawing.style import paper_style
+        from reports.figures.quality import draw_quality, quality_data
+
+        ids = set(self.searches["search_id"])
+        groups = read_groups(self.store, str(self._path))
+        group = next(group for group in groups if ids & set(group.searches["search_id"]))
+        data = quality_data(group)
+        if data is None:
+            raise ValueError("no model has been assessed; expected a finished search")
+        with paper_style():
+            return draw_quality(data)
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write the page with all figures and tables, and return its path. out: a folder (default: beside the results).
+
+        A temporary folder of results goes with the result: give `out` then.
+        """
+        from reports.write import write_report
+
+        target = self._path / "report" if out is None else Path(out)
+        return write_report(read_groups(self.store, str(self._path)), target, self._path).page
+
+    def __repr__(self) -> str:
+        others = [size for size in self.as_good if size != self.size]
+        alike = f", as good: {', '.join(map(str, others))}" if others else ""
+        spread = f", by seed: {self.sizes}" if len(self.sizes) > 1 else ""
+        return "\n  ".join([f"Result(size={self.size}{alike}{spread})", *self.sentences])
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.sentences)
+        return f"<div><h4>{self.size} latents</h4><ul>{lines}</ul>{figure_html(self.figure())}</div>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_folder": None}
+
+
+def figure_html(figure: "Figure") -> str:
+    """A figure as an <img> that needs no other file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" style="max-width:100%">'
+
