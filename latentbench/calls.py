@@ -166,8 +166,11 @@ def _search(
         raise InputError(f"results is {results}; expected a folder on this machine")
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; expected at least 1")
-    folder = tempfile.TemporaryDirectory(prefix="latentbench-") if results is None else None
-    path = Path(results if folder is None else folder.name).expanduser()
+    folder = None
+    if results is None:
+        folder = tempfile.TemporaryDirectory(prefix="latentbench-")
+        results = folder.name
+    path = Path(results).expanduser()
     named = named_data(data, labels, path)
     own = {"seeds": [seeds] if isinstance(seeds, int) else list(seeds)}
     tables = [assigned(key, value) for key, value in {**changes, **own}.items()]

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike
 
 from benchmark.datasets import check_dataset_name
 from benchmark.errors import InputError
 from benchmark.store.atomic_files import replacing
 
-Data: TypeAlias = ArrayLike | pd.DataFrame | str | Path
+Data: TypeAlias = ArrayLike | torch.Tensor | pd.DataFrame | str | Path
 """An array [N, D] or [N, C, H, W], a table, or a dataset's name, such as `digits`, `folder:PATH` or `array:PATH`."""
 
 LABELS = "labels"
@@ -44,7 +45,7 @@ def named_data(data: Data, labels: Sequence[Any] | str | None, results: Path) ->
         return _table(data, labels, results)
     if isinstance(labels, str):
         raise InputError(f"labels is {labels!r}, and X has no columns with names; expected the class of each row")
-    values = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
+    values = np.asarray(data.detach().cpu() if isinstance(data, torch.Tensor) else data)
     if values.dtype == object:
         raise InputError("X holds Python objects; expected numbers")
     own = None if labels is None else np.asarray(labels)

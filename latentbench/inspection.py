@@ -59,8 +59,8 @@ READINGS = (
         "sparsity",
         f"not both: mean's variance below {Sparsity.max_mean_variance}, mean variance above "
         f"{Sparsity.min_variance_mean} (1812.07238)",
-        lambda stats: ~(
-            (stats.mean_variance < Sparsity.max_mean_variance) & (stats.variance_mean > Sparsity.min_variance_mean)
+        lambda stats: (
+            ~((stats.mean_variance < Sparsity.max_mean_variance) & (stats.variance_mean > Sparsity.min_variance_mean))
         ),
     ),
     Reading(
@@ -210,13 +210,17 @@ def _encoded(encode: Encode, values: Any) -> Iterator[tuple[torch.Tensor, torch.
         batch = values[start : start + BATCH]
         found = encode(batch)
         if not isinstance(found, (tuple, list)) or len(found) != 2:
-            raise InputError(f"encode returned a {type(found).__name__}; expected a mean and a log-variance, [B, n] each")
+            raise InputError(
+                f"encode returned a {type(found).__name__}; expected a mean and a log-variance, [B, n] each"
+            )
         mean, logvar = (torch.as_tensor(part).detach().cpu().double() for part in found)
         if mean.ndim != 2 or mean.shape != logvar.shape or len(mean) != len(batch):
             got = f"a mean {list(mean.shape)} and a log-variance {list(logvar.shape)} for {len(batch)} rows"
             raise InputError(f"encode returned {got}; expected [{len(batch)}, n] for both")
         if not (mean.isfinite().all() and logvar.isfinite().all()):
-            raise InputError("encode returned values that are not finite; expected a mean and the logarithm of a variance")
+            raise InputError(
+                "encode returned values that are not finite; expected a mean and the logarithm of a variance"
+            )
         yield mean, logvar
 
 

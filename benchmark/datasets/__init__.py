@@ -71,7 +71,7 @@ def load_dataset(name: str, **options: object) -> Dataset:
 
 
 def check_dataset_name(name: str) -> None:
-    """Raises InputError as load_dataset does for a wrong name, a folder without images or a missing file, but loads nothing."""
+    """Raises InputError as load_dataset does for a wrong name and for data that are not there, but loads nothing."""
     kind, path = _split_name(name)
     if path is not None:
         _CHECKS[kind](path)

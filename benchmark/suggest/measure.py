@@ -41,7 +41,8 @@ def fastest_threads(spec: SearchSpec, image_shape: tuple[int, ...]) -> int:
 def measured_speed(protocol: Protocol, n_images: int, device: str, screen: Screen, executor: str = "local") -> Speed:
     """Runs the protocol's search with few short epochs and every evaluation, and returns what a whole one will cost.
 
-    n_images: in the training split. executor: see `benchmark.suite.runner.Suite`. Raises InputError where that search fails.
+    n_images: in the training split. executor: see `benchmark.suite.runner.Suite`. Raises InputError where that search
+    fails.
     """
     steps = protocol.training.steps_per_epoch(n_images)
     batches = min(BATCHES, steps)

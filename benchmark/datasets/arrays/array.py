@@ -66,10 +66,11 @@ def load(
     key: which array of an .npz. labels: the column of a table or of `obs` that holds each row's class, an array of the
     .npz, or a .npy beside the .npy; without them there is one class. layer: of an .h5ad, in place of X. drop: columns
     of a table to leave out. scale: of rows of numbers, `standard`, each column less its mean over the training rows,
-    divided by its standard deviation there, or `none`; counts, and 0 and 1 alone, are taken as they are by the
-    likelihoods for them. Constant columns are left out. Images of bytes are seen in [0, 1], others as they are if they
-    lie there, else from the smallest value to the largest. A tenth of the rows is the test split, a tenth of the rest is for validation. Raises InputError for
-    values that are missing, infinite or no numbers, and for files that are something else.
+    divided by its standard deviation there, or `none`; the likelihoods for counts and for 0 and 1 take them as they
+    are. Constant columns are left out. Images of bytes are seen in [0, 1], others as they are if they lie there, else
+    from the smallest value to the largest. A tenth of the rows is the test split, a tenth of the rest is for
+    validation. Raises InputError for values that are missing, infinite or no numbers, and for files that are something
+    else.
     """
     file = array_file(path)
     wanted = Wanted(f"array:{path}", key, labels, layer, tuple(drop))
@@ -125,8 +126,8 @@ def _cached(file: Path, cache: Path) -> Stored:
     order: Literal["F", "C"] = "F" if content.pop("fortran") else "C"
     values = np.memmap(where, dtype, "c", offset or 0, shape, order)
     labels = np.load(cache / "labels.npy")
-    texts = {name: tuple(content.pop(name)) for name in ("names", "classes", "notes")}
-    return Stored(values, labels, **texts, **content)
+    names, classes, notes = (tuple(content.pop(name)) for name in ("names", "classes", "notes"))
+    return Stored(values, labels, names, classes, notes, content["fingerprint"], *content["seen"])
 
 
 def _fill(cache: Path, where: str, source: Source) -> None:
@@ -135,7 +136,7 @@ def _fill(cache: Path, where: str, source: Source) -> None:
         target = cache / "values.bin"
         partial = None if mapped is not None else stack.enter_context(replacing(target))
         found = scan(where, source, partial)
-        values = mapped
+        values: NDArray[Any] | None = mapped
         if partial is not None:
             values = np.memmap(partial, source.dtype, "r", shape=(found.n_rows, *source.shape))
         assert values is not None
@@ -149,7 +150,7 @@ def _fill(cache: Path, where: str, source: Source) -> None:
                 found = replace(found, low=found.low[kept], high=found.high[kept])
         if found.low.min() == found.high.max():
             raise InputError(f"{where}: all values are {found.low.min():g}; expected values that differ")
-        labels, classes = np.zeros(found.n_rows, dtype=np.int64), ("",)
+        labels, classes = np.zeros(found.n_rows, dtype=np.int64), tuple([""])
         if found.labels is not None:
             labels, classes = encode_labels(where, found.labels)
         is_users = values is mapped
@@ -158,8 +159,7 @@ def _fill(cache: Path, where: str, source: Source) -> None:
             "fortran": bool(is_users and values.ndim > 1 and not values.flags.c_contiguous),
             **{"dtype": values.dtype.str, "shape": list(values.shape), "names": names, "classes": classes},
             **{"notes": notes, "fingerprint": _fingerprint(values, labels)},
-            **{"looks_like_counts": found.looks_like_counts},
-            **{"low": float(found.low.min()), "high": float(found.high.max())},
+            "seen": [found.looks_like_counts, float(found.low.min()), float(found.high.max())],
         }
         with replacing(cache / "labels.npy") as temporary, temporary.open("wb") as opened:
             np.save(opened, labels)

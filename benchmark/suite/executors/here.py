@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -69,6 +70,7 @@ def _death(task: Task, receive: Callable[[Any], None]) -> Death | None:
         assert stop.__cause__ is not None
         raise stop.__cause__ from None
     except Exception as error:
+        traceback.print_exc()  # as a worker's process does
         return Death(one_line(f"{type(error).__name__}: {error}"))
     return None
 
