@@ -101,11 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
     run.add_argument("--dataset", help="a dataset's name, folder:PATH or array:PATH (default: digits)")
-    run.add_argument(
-        "--searchers",
-        nargs="+",
-        help="names, all, fast, papers, or your own as module:Class (default: the papers' but tpe)",
-    )
+    searchers = "names, all, fast, papers, or your own as module:Class (default: the papers' but tpe)"
+    run.add_argument("--searchers", nargs="+", help=searchers)
     run.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2")
     run.add_argument("--epochs", type=int, help="of one full training (default: the protocol's)")
     run.add_argument("--scale", type=float, help="shrink the budget, such as 0.05 for a smoke run")

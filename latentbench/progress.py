@@ -46,7 +46,8 @@ class _Bar:
         self._specs = specs
         self._epochs: dict[tuple[int, int], int] = {}  # (search, training) -> epochs done
         total = sum(training.epochs for spec in specs for training in spec.planned())
-        self._bar: Any = tqdm(total=total, unit="epoch", disable=not specs, leave=False, file=sys.stdout)
+        is_seen = sys.stdout.isatty() or "ipykernel" in sys.modules
+        self._bar: Any = tqdm(total=total, unit="epoch", disable=not (specs and is_seen), leave=False, file=sys.stdout)
 
     def __enter__(self) -> Display:
         return self

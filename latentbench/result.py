@@ -37,8 +37,8 @@ class Result:
     sentences : list of str
         The answer in plain words, as `latentbench suggest` prints it.
     curve : DataFrame
-        Quality against size: a row for each assessed model, with `seed`, `size`, `split`, `elbo` (nats a sample) and
-        other metrics.
+        Quality against size: a row for each size that was assessed, when it was last assessed, with `seed`, `size`,
+        `split`, `elbo` (nats a sample) and other metrics.
     model : VAE
         The trained model of that size: `embed(data)` gives the posterior's mean and log-variance, `generate(z)` data in
         their own units.
@@ -57,11 +57,12 @@ class Result:
         self.size = sorted(self.sizes.values())[(len(self.sizes) - 1) // 2]
         chosen = done[done["latent_dim"] == self.size].iloc[0].to_dict()
         self.doubts = doubts(chosen)
-        self.sentences = found.sentences(chosen)
+        self.sentences = found.sentences(chosen, another="seeds=(0, 1, 2) tries three")
         self.as_good = sizes_as_good(done)
         curves = found.store.curves()
-        own = curves[curves["search_id"].isin(done["search_id"])]
-        self.curve = own[[name for name in _CURVE if name in own]].sort_values(["seed", "size"]).reset_index(drop=True)
+        own = curves[curves["search_id"].isin(done["search_id"])].sort_values(["seed", "size", "epoch"])
+        latest = own.drop_duplicates(["seed", "size", "split"], keep="last")
+        self.curve = latest.reindex(columns=_CURVE).reset_index(drop=True)
         self.model: VAE = load_model(found.store.folder(chosen["search_id"]).path / "model.pt")
 
     @property

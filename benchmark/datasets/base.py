@@ -14,6 +14,7 @@ from benchmark.datasets.scaling import BYTES, Scaling, standardised
 from benchmark.text import printable
 
 HELD_OUT_FRACTION = 0.1
+FEWEST_ROWS = 4  # of which two are held out
 SPLIT_SEED = 0  # of the partition that a loader draws, and of samples of a split
 COPY_BATCH = 4096  # images that are copied to a device at once
 MAX_NAMED = 10  # classes that a description names
@@ -313,7 +314,8 @@ def _check(name: str, images: Tensor, labels: Tensor, scaling: Rescaled) -> None
 
 
 def _tenth(n_rows: int) -> int:
-    return max(1, round(HELD_OUT_FRACTION * n_rows))
+    """A tenth of the rows; of few rows two, which metrics need, as far as two are left."""
+    return max(2 if n_rows >= FEWEST_ROWS else 1, round(HELD_OUT_FRACTION * n_rows))
 
 
 def _draw_rows(n_rows: int, sizes: list[int], seed: int = SPLIT_SEED) -> list[Tensor]:

@@ -41,11 +41,11 @@ class Searched:
     store: ResultsStore
     sample: str
 
-    def sentences(self, search: Row) -> list[str]:
-        """What a finished search says, in plain words."""
+    def sentences(self, search: Row, another: str = "") -> list[str]:
+        """What a finished search says, in plain words; another: how to try another seed."""
         curves = self.store.curves()
         own = curves[curves["search_id"] == search["search_id"]].to_dict("records")
-        return answer(search, own, self.sample)
+        return answer(search, own, self.sample, another)
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,17 @@ def dimension_sentence(dimension: float | None, n_samples: int, sample: str = "i
     return f"The {sample}s have about {dimension:.0f} dimensions by {by}; a VAE may need more latents or fewer."
 
 
-def answer(search: Row, curves: Iterable[Row], sample: str = "image") -> list[str]:
+def answer(search: Row, curves: Iterable[Row], sample: str = "image", another: str = "") -> list[str]:
     """Three sentences: the size, which others are as good, what half and twice as many would change. Then the doubts.
 
     search: a finished row of `ResultsStore.searches()`. curves: its rows of `ResultsStore.curves()`. sample: what the
-    data are of, image or row.
+    data are of, image or row. another: how to try another seed.
     """
     return [
         _size(search, sample),
         _as_good(search, sample),
         _other_sizes(search, size_curve(curves, search.get("chosen_trial")), sample),
-        *_doubts(search),
+        *_doubts(search, another),
     ]
 
 
@@ -97,7 +97,7 @@ def _other_sizes(search: Row, curve: Mapping[int, float], sample: str) -> str:
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
-def _doubts(search: Row) -> list[str]:
+def _doubts(search: Row, another: str) -> list[str]:
     """What speaks against the size, and what one training cannot show."""
     found = [(doubt, doubt.detail(search)) for doubt in DOUBTS]
     lines = [f"{doubt.title}: {detail}. {doubt.advice}" for doubt, detail in found if detail]
@@ -108,8 +108,8 @@ def _doubts(search: Row) -> list[str]:
         epochs = f"{search['epochs']:.0f} epoch{'' if search['epochs'] == 1 else 's'} at most"
         share = f"{_percent(scale)} of the protocol's budget"
         lines.append(f"A short training: {epochs}, {share}. More may give another size.")
-    seed = f"--seed {search['seed'] + 1} tries one"
-    return [*lines, f"Another seed may give another size, which one training cannot show: {seed}."]
+    another = another or f"--seed {search['seed'] + 1} tries one"
+    return [*lines, f"Another seed may give another size, which one training cannot show: {another}."]
 
 
 def _each(sample: str) -> str:

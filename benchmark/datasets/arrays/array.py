@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from benchmark.datasets.base import Dataset, Rescaled, split_dataset
 from benchmark.datasets.scaling import UNSCALED, Scaling
 from benchmark.errors import Damaged, InputError
 from benchmark.paths import cache_folder
-from benchmark.store.atomic_files import read_json, replacing, write_json
+from benchmark.store.atomic_files import read_json, replacing, temporary_path, write_json
 from searchers.registry import Entry
 
 CACHE_VERSION = 1  # raise it when reading changes
@@ -131,38 +132,41 @@ def _cached(file: Path, cache: Path) -> Stored:
 
 
 def _fill(cache: Path, where: str, source: Source) -> None:
+    """Reads the file, and writes its values to the cache unless they can be mapped in the file itself."""
     mapped = source.mapped if isinstance(source.mapped, np.memmap) else None
-    with contextlib.ExitStack() as stack:
-        target = cache / "values.bin"
-        partial = None if mapped is not None else stack.enter_context(replacing(target))
-        found = scan(where, source, partial)
-        values: NDArray[Any] | None = mapped
-        if partial is not None:
-            values = np.memmap(partial, source.dtype, "r", shape=(found.n_rows, *source.shape))
-        assert values is not None
+    target = cache / "values.bin"
+    whole, without = temporary_path(target), temporary_path(target)
+    try:
+        found = scan(where, source, whole if mapped is None else None)
+        shape = (found.n_rows, *source.shape)
+        values: NDArray[Any] = np.memmap(whole, source.dtype, "r", shape=shape) if mapped is None else mapped
         names, notes = source.names, list(source.notes)
-        if len(source.shape) == 1:
-            kept = np.flatnonzero(found.low < found.high)
-            if len(kept) < source.shape[0]:
-                notes.append(_constant_note(where, source, found, kept))
-                names = tuple(names[column] for column in kept) if names else ()
-                values = _without_columns(values, kept, stack.enter_context(replacing(target)))
-                found = replace(found, low=found.low[kept], high=found.high[kept])
+        kept = np.flatnonzero(found.low < found.high)
+        if len(source.shape) == 1 and len(kept) < len(found.low):
+            notes.append(_constant_note(where, source, found, kept))
+            names = tuple(names[column] for column in kept) if names else ()
+            values = _without_columns(values, kept, without)
+            found = replace(found, low=found.low[kept], high=found.high[kept])
         if found.low.min() == found.high.max():
             raise InputError(f"{where}: all values are {found.low.min():g}; expected values that differ")
         labels, classes = np.zeros(found.n_rows, dtype=np.int64), tuple([""])
         if found.labels is not None:
             labels, classes = encode_labels(where, found.labels)
-        is_users = values is mapped
+        is_users = mapped is not None and values is mapped
         content = {
-            "offset": int(mapped.offset) if is_users and mapped is not None else None,
-            "fortran": bool(is_users and values.ndim > 1 and not values.flags.c_contiguous),
+            "offset": int(mapped.offset) if mapped is not None and is_users else None,
+            "fortran": is_users and not values.flags.c_contiguous,
             **{"dtype": values.dtype.str, "shape": list(values.shape), "names": names, "classes": classes},
             **{"notes": notes, "fingerprint": _fingerprint(values, labels)},
             "seen": [found.looks_like_counts, float(found.low.min()), float(found.high.max())],
         }
+        if not is_users:
+            os.replace(without if without.exists() else whole, target)
         with replacing(cache / "labels.npy") as temporary, temporary.open("wb") as opened:
             np.save(opened, labels)
+    finally:
+        for path in (whole, without):
+            path.unlink(missing_ok=True)
     write_json(cache / "done.json", content)
 
 

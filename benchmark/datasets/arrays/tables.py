@@ -18,6 +18,7 @@ from benchmark.text import one_line
 
 UNNAMED = ("", "Unnamed: 0", "__index_level_0__")  # pandas writes a row index under these names
 DELIMITERS = (",", ";", "\t")
+BUFFER = 2**16  # bytes of a column that are read at once; else its whole part of the file
 FLOAT = np.dtype(np.float64)
 
 
@@ -53,7 +54,7 @@ def read_parquet(file: Path, wanted: Wanted) -> Source:
     """The columns of numbers, in the narrowest type that holds them all."""
     _refuse(wanted)
     try:
-        opened = pa.parquet.ParquetFile(file)
+        opened = pa.parquet.ParquetFile(file, pre_buffer=False, buffer_size=BUFFER)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{wanted.where}: cannot read it as a table ({one_line(error)}); correct the file") from error
     schema = opened.schema_arrow
