@@ -1,6 +1,7 @@
 """The calls that search: `find_latent_size` for an answer, `compare` for searchers side by side."""
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -95,8 +96,14 @@ def find_latent_size(
     True
     """
     changes = {"run": [searcher], **_changes(epochs, likelihood, settings)}
-    found, folder = _search(X, labels, changes, seeds, time_limit, results, device, jobs, verbose)
-    return Result(found, folder)
+    path = Path(tempfile.mkdtemp(prefix="latentbench-")) if results is None else results
+    try:
+        found = _search(X, labels, changes, seeds, time_limit, path, device, jobs, verbose)
+        return Result(found, is_temporary=results is None)
+    except BaseException:
+        if results is None:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def compare(
@@ -140,8 +147,7 @@ def compare(
     names = [searchers] if isinstance(searchers, str) else list(searchers)
     named = list(dict.fromkeys(name for group in names for name in GROUPS.get(group, (group,))))
     changes = {"run": named, **_changes(epochs, likelihood, settings)}
-    found, _ = _search(X, labels, changes, seeds, None, results, device, jobs, verbose)
-    return found.store
+    return _search(X, labels, changes, seeds, None, results, device, jobs, verbose).store
 
 
 def _changes(epochs: int | None, likelihood: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -155,21 +161,16 @@ def _search(
     changes: Mapping[str, Any],
     seeds: Seeds,
     time_limit: float | str | None,
-    results: str | Path | None,
+    results: str | Path,
     device: str,
     jobs: int,
     verbose: bool,
-) -> tuple[Searched, "tempfile.TemporaryDirectory[str] | None"]:
-    """What was found, and the temporary folder that holds it where the user gave none."""
+) -> Searched:
     started = time.monotonic()
-    if results is not None and is_url(results):
+    if is_url(results):
         raise InputError(f"results is {results}; expected a folder on this machine")
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; expected at least 1")
-    folder = None
-    if results is None:
-        folder = tempfile.TemporaryDirectory(prefix="latentbench-")
-        results = folder.name
     path = Path(results).expanduser()
     named = named_data(data, labels, path)
     own = {"seeds": [seeds] if isinstance(seeds, int) else list(seeds)}
@@ -186,9 +187,10 @@ def _search(
         asks_space=any(key.startswith("space.") for key in changes),
         executor="here" if jobs == 1 else "local",
         jobs=jobs,
+        makes_page=False,
     )
     screen: Screen = Progress() if verbose else Quiet()
-    return search(request, screen), folder
+    return search(request, screen)
 
 
 def _seconds(limit: float | str | None) -> float | None:

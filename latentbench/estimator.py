@@ -125,7 +125,7 @@ class LatentSizeSearch(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if codes.shape[1] != self.n_components_:
             raise InputError(f"X has {codes.shape[1]} columns; expected {self.n_components_}, one for each latent")
         rows = np.tile(self._constants, (len(codes), 1)).astype(codes.dtype)
-        rows[:, self._varies] = self.model_.generate(codes).numpy()
+        rows[:, self._varies] = self.model_.generate(torch.tensor(codes)).numpy()
         return rows
 
     @torch.no_grad()

@@ -111,7 +111,8 @@ class Inspection:
         span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}, by the reading,"
         lines = [f"{span} of {n} latents {'is' if counts == [1] else 'are'} in use, on {self.n_samples:,} samples."]
         if self.removable:
-            lines.append(f"Could be removed: {_numbers(self.removable)}; no reading calls them in use.")
+            them = "it" if len(self.removable) == 1 else "them"
+            lines.append(f"Could be removed: {_numbers(self.removable)}; no reading calls {them} in use.")
         if self.doubtful:
             lines.append(f"The readings differ on {_numbers(self.doubtful)}.")
         if counts[0] == n:
@@ -213,7 +214,7 @@ def _encoded(encode: Encode, values: Any) -> Iterator[tuple[torch.Tensor, torch.
             raise InputError(
                 f"encode returned a {type(found).__name__}; expected a mean and a log-variance, [B, n] each"
             )
-        mean, logvar = (torch.as_tensor(part).detach().cpu().double() for part in found)
+        mean, logvar = map(_float64, found)
         if mean.ndim != 2 or mean.shape != logvar.shape or len(mean) != len(batch):
             got = f"a mean {list(mean.shape)} and a log-variance {list(logvar.shape)} for {len(batch)} rows"
             raise InputError(f"encode returned {got}; expected [{len(batch)}, n] for both")
@@ -222,6 +223,12 @@ def _encoded(encode: Encode, values: Any) -> Iterator[tuple[torch.Tensor, torch.
                 "encode returned values that are not finite; expected a mean and the logarithm of a variance"
             )
         yield mean, logvar
+
+
+def _float64(part: Any) -> torch.Tensor:
+    if isinstance(part, torch.Tensor):
+        return part.detach().cpu().double()
+    return torch.tensor(np.asarray(part), dtype=torch.float64)  # a copy: an array may be read-only
 
 
 def command(options: argparse.Namespace) -> int:

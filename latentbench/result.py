@@ -3,9 +3,10 @@
 import base64
 import html
 import io
-import tempfile
+import shutil
+import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.backbones.model_file import load_model
 from benchmark.backbones.vae import VAE
@@ -46,8 +47,7 @@ class Result:
         A row for each seed with all that is known; see `ResultsStore.searches`.
     """
 
-    def __init__(self, found: Searched, folder: "tempfile.TemporaryDirectory[str] | None" = None) -> None:
-        self._folder = folder  # deleted with the result
+    def __init__(self, found: Searched, is_temporary: bool = False) -> None:
         self._path = found.store.path
         self.searches = found.searches.sort_values("seed").reset_index(drop=True)
         done = self.searches[self.searches["status"] == "done"]
@@ -64,6 +64,8 @@ class Result:
         latest = own.drop_duplicates(["seed", "size", "split"], keep="last")
         self.curve = latest.reindex(columns=_CURVE).reset_index(drop=True)
         self.model: VAE = load_model(found.store.folder(chosen["search_id"]).path / "model.pt")
+        if is_temporary:
+            weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
 
     @property
     def store(self) -> ResultsStore:
@@ -103,9 +105,6 @@ class Result:
     def _repr_html_(self) -> str:
         lines = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.sentences)
         return f"<div><h4>{self.size} latents</h4><ul>{lines}</ul>{figure_html(self.figure())}</div>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_folder": None}
 
 
 def figure_html(figure: "Figure") -> str:

@@ -16,7 +16,7 @@ from benchmark.machine import resolve_device
 from benchmark.stages import begin_stage, listening
 from benchmark.store import ResultsStore
 from benchmark.store.doubts import Row
-from benchmark.suggest.budget import Budget, budget_file, budget_for, read_budget, write_budget
+from benchmark.suggest.budget import REPORT_SECONDS, Budget, budget_file, budget_for, read_budget, write_budget
 from benchmark.suggest.measure import fastest_threads, measured_speed
 from benchmark.suggest.request import Request
 from benchmark.suggest.wording import answer, dimension_sentence
@@ -132,6 +132,8 @@ def _budget(request: Request, device: str, dataset: Dataset, screen: Screen) -> 
     if request.limit is not None:
         with_threads = replace(protocol, training=replace(protocol.training, threads=threads))
         speed = measured_speed(with_threads, n_images, device, screen, request.executor)
+        if not request.makes_page:
+            speed = replace(speed, other_seconds=speed.other_seconds - REPORT_SECONDS)
         spent, seeds = time.monotonic() - request.started, len(protocol.seeds)
         budget = budget_for(request.limit / seeds, spent / seeds, speed, full, threads)
     write_budget(path, budget)

@@ -22,7 +22,7 @@ class Request:
 
     limit: seconds for all of it, None without one. started: when the command began, by `time.monotonic`. asked_threads:
     where the user chose their number. asks_space: the user chose the sizes; else a small table has fewer. executor,
-    jobs: see `benchmark.suite.runner.Suite`.
+    jobs: see `benchmark.suite.runner.Suite`. makes_page: within the limit.
     """
 
     protocol: Protocol
@@ -34,6 +34,7 @@ class Request:
     asks_space: bool = False
     executor: str = "local"
     jobs: int = 1
+    makes_page: bool = True
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
