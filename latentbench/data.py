@@ -50,7 +50,7 @@ def named_data(data: Data, labels: Sequence[Any] | str | None, results: Path) ->
         raise InputError("X holds Python objects; expected numbers")
     own = None if labels is None else np.asarray(labels)
     folder = results / "data"
-    path = folder / f"{_digest(values, own)}.npy"
+    path = folder / f"X-{_digest(values, own)}.npy"
     _save(path, values)
     if own is None:
         return NamedData(f"array:{path}", {})
@@ -67,9 +67,9 @@ def _table(data: pd.DataFrame, labels: Sequence[Any] | str | None, results: Path
         if len(labels) != len(frame):
             raise InputError(f"{len(labels)} labels for {len(frame)} rows; expected one for each row")
         frame[column] = np.asarray(labels)
-    digest = hashlib.blake2b(repr(list(frame.columns)).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr(list(frame.columns)).encode(), digest_size=8)
     digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    path = results / "data" / f"{digest.hexdigest()}.parquet"
+    path = results / "data" / f"X-{digest.hexdigest()}.parquet"
     if not path.is_file():
         try:
             with replacing(path) as temporary:
@@ -80,7 +80,7 @@ def _table(data: pd.DataFrame, labels: Sequence[Any] | str | None, results: Path
 
 
 def _digest(*arrays: np.ndarray | None) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=8)
     for array in arrays:
         if array is not None:
             digest.update(repr((array.dtype.str, array.shape)).encode())

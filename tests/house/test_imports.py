@@ -198,7 +198,7 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
         if name.split(".")[0] == package
     }
     del graph[package]  # it loads what it exports lazily
-    assert sum(map(len, graph.values())) > 5
+    assert sum(map(len, graph.values())) > 3
     TopologicalSorter(graph).prepare()  # raises CycleError with the modules
 
 

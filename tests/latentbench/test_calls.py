@@ -62,11 +62,18 @@ def test_what_a_result_holds(result: Result) -> None:
 
 
 def test_a_small_table_has_few_sizes(result: Result) -> None:
-    assert set(result.searches["space"]) == {"2 to 12; grid 2, 4, 8, 12"}  # it has 12 columns
+    assert set(result.searches["space"]) == {"2 to 12; grid 2, 4, 6, 8, 12"}  # it has 12 columns
     few = find_latent_size(X[:40], **TINY)
-    assert list(few.searches["space"]) == ["2 to 8; grid 2, 4, 8"]  # 32 rows to train on
+    assert list(few.searches["space"]) == ["2 to 8; grid 2, 4, 6, 8"]  # 32 rows to train on
     asked = find_latent_size(X[:40], **{**TINY, "settings": {"space.high": 10, "space.sizes": [5, 10]}})
     assert list(asked.searches["space"]) == ["2 to 10; grid 5, 10"]
+
+
+def test_a_small_table_has_few_epochs(capfd: pytest.CaptureFixture[str]) -> None:
+    options = {**TINY, "epochs": None, "verbose": True}
+    found = find_latent_size(X[:100], "sparsity", **options)  # two batches an epoch
+    assert found.searches["epochs"].iloc[0] == 300
+    assert "Few rows: 300 epochs stand for the protocol's 4,000." in capfd.readouterr().out
 
 
 def test_the_same_call_trains_nothing_and_gives_the_same(result: Result) -> None:
@@ -127,8 +134,8 @@ def test_silent_where_asked_and_lines_where_not(capfd: pytest.CaptureFixture[str
 
 
 def test_a_time_limit_becomes_epochs() -> None:
-    found = find_latent_size(X, "sparsity", time_limit="25s", verbose=False, settings={"backbone.hidden": [16]})
-    assert 1 <= found.searches["epochs"].iloc[0] < 150
+    found = find_latent_size(X, "sparsity", time_limit="5s", verbose=False, settings={"backbone.hidden": [16]})
+    assert 1 <= found.searches["epochs"].iloc[0] < 300
     assert len(list((found.store.path / "budgets").iterdir())) == 1
 
 
