@@ -79,13 +79,13 @@ def _death(task: Task, receive: Callable[[Any], None]) -> Death | None:
 def _late_interrupt() -> Iterator[Callable[[], None]]:
     """Yields a function that raises KeyboardInterrupt where Ctrl-C was pressed; a second Ctrl-C works as before.
 
-    Only the main thread can do so; elsewhere Ctrl-C stays as it is.
+    Only the main thread can do so; elsewhere, and where Ctrl-C is ignored, it stays as it is.
     """
-    if threading.current_thread() is not threading.main_thread():
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
         yield lambda: None
         return
     asked: list[int] = []
-    previous = signal.getsignal(signal.SIGINT)
 
     def note(signum: int, frame: FrameType | None) -> None:
         asked.append(signum)
