@@ -34,5 +34,5 @@ def draw_latents(latents: pd.DataFrame) -> Figure:
         below.set_ylabel("variance")
         below.set_xlabel("latent, by falling KL")
         below.set_xticks(at, rows.index if len(rows) <= MOST_NAMED else [""] * len(rows))
-        below.legend(fontsize=7)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=7)
     return figure

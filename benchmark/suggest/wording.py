@@ -81,20 +81,27 @@ def _as_good(search: Row, sample: str) -> str:
 def _other_sizes(search: Row, curve: Mapping[int, float], sample: str) -> str:
     size, no_latents = int(search["latent_dim"]), known_value(search, "val_no_latents_nll")
     worth = no_latents + max(curve.values()) if curve and no_latents is not None else 0.0
-    if size not in curve or worth <= 0:
+    own = _nearest(curve, size)  # latents out of use may have gone since it was assessed
+    if own is None or worth <= 0:
         return f"What half or twice as many would change, it cannot say: that takes many sizes ({CURVES})."
     parts = []
     for words, wanted in (("half", size / 2), ("twice", size * 2)):
-        near = min(curve, key=lambda other: abs(math.log(other / wanted)))
-        if near == size or abs(math.log(near / wanted)) > math.log(NEAR):
+        near = _nearest(curve, wanted)
+        if near is None or near == own:
             parts.append(f"about {words} as many were not assessed")
             continue
-        gain = curve[near] - curve[size]
+        gain = curve[near] - curve[own]
         amount = next(amount for most, amount in AMOUNTS.items() if abs(gain) / worth < most)
         nats = f"{_percent(abs(gain) / worth)} of what latents are worth, {abs(gain):.2g} nats {_each(sample)}"
         parts.append(f"about {words} as many ({near}) would {'gain' if gain > 0 else 'lose'} {amount} ({nats})")
-    sentence = "; ".join(parts)
+    sentence = "; ".join(parts) + ("" if own == size else f"; {own} stand for {size}")
     return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _nearest(curve: Mapping[int, float], wanted: float) -> int | None:
+    """The assessed size nearest to the wanted one, as far as it can stand for it."""
+    near = min(curve, key=lambda other: abs(math.log(other / wanted)), default=None)
+    return None if near is None or abs(math.log(near / wanted)) > math.log(NEAR) else near
 
 
 def _doubts(search: Row, another: str) -> list[str]:

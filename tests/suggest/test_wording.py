@@ -104,6 +104,13 @@ def test_a_size_far_from_half_or_twice_stands_for_neither() -> None:
     assert sentence.startswith("About half as many were not assessed; about twice as many (34) would gain")
 
 
+def test_a_size_that_lost_latents_after_it_was_assessed() -> None:
+    sentence = answer(_search(latent_dim=22), _curves())[2]
+    assert sentence.startswith("About half as many (12) would lose a fair part (9.0 %")
+    assert sentence.endswith("1 nats an image); 24 stand for 22.")
+    assert answer(_search(latent_dim=17), _curves({4: -150.0, 48: -100.0}))[2] == NO_CURVE  # no size is near
+
+
 def test_the_curve_is_of_the_last_epoch_with_several_sizes_on_validation_data() -> None:
     rows = [*_curves({2: -9.0, 4: -8.0}, epoch=10), *_curves({2: -7.0, 4: -6.0, 8: NAN}, epoch=20)]
     rows += [*_curves({4: -5.0}, epoch=40), {**_curves({2: -1.0}, epoch=50)[0], "split": "test"}]
