@@ -31,7 +31,7 @@ DIMENSION_IMAGES = 2_000  # 3 s for images of 64x64x3 on one core
 
 
 FEWEST = 4  # rows of training data for each latent of the largest size
-MOST_EPOCHS = 300  # of a table: more passes over few rows teach a network only these rows
+MOST_EPOCHS = 100  # of a table: more passes over few rows learn these rows by heart (docs/data.md)
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ def test_a_small_table_has_few_sizes(result: Result) -> None:
 def test_a_small_table_has_few_epochs(capfd: pytest.CaptureFixture[str]) -> None:
     options = {**TINY, "epochs": None, "verbose": True}
     found = find_latent_size(X[:100], "sparsity", **options)  # two batches an epoch
-    assert found.searches["epochs"].iloc[0] == 300
-    assert "Few rows: 300 epochs stand for the protocol's 4,000." in capfd.readouterr().out
+    assert found.searches["epochs"].iloc[0] == 100
+    assert "Few rows: 100 epochs stand for the protocol's 4,000." in capfd.readouterr().out
 
 
 def test_the_same_call_trains_nothing_and_gives_the_same(result: Result) -> None:
@@ -134,8 +134,8 @@ def test_silent_where_asked_and_lines_where_not(capfd: pytest.CaptureFixture[str
 
 
 def test_a_time_limit_becomes_epochs() -> None:
-    found = find_latent_size(X, "sparsity", time_limit="5s", verbose=False, settings={"backbone.hidden": [16]})
-    assert 1 <= found.searches["epochs"].iloc[0] < 300
+    found = find_latent_size(X, "sparsity", time_limit="4s", verbose=False, settings={"backbone.hidden": [16]})
+    assert 1 <= found.searches["epochs"].iloc[0] < 100
     assert len(list((found.store.path / "budgets").iterdir())) == 1
 
 
