@@ -8,6 +8,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from benchmark.backbones.model_file import load_model
 from benchmark.backbones.vae import VAE
 from benchmark.store import ResultsStore
@@ -38,8 +40,8 @@ class Result:
     sentences : list of str
         The answer in plain words, as `latentbench suggest` prints it.
     curve : DataFrame
-        Quality against size: a row for each size that was assessed, when it was last assessed, with `seed`, `size`,
-        `split`, `elbo` (nats a sample) and other metrics.
+        Quality against size: on validation data (`split` is `val`) a row for each size when the sizes were last
+        compared, on the test split one for each finished training; with `elbo` (nats a sample) and other metrics.
     model : VAE
         The trained model of that size: `embed(data)` gives the posterior's mean and log-variance, `generate(z)` data in
         their own units.
@@ -60,9 +62,8 @@ class Result:
         self.sentences = found.sentences(chosen, another="seeds=(0, 1, 2) tries three")
         self.as_good = sizes_as_good(done)
         curves = found.store.curves()
-        own = curves[curves["search_id"].isin(done["search_id"])].sort_values(["seed", "size", "epoch"])
-        latest = own.drop_duplicates(["seed", "size", "split"], keep="last")
-        self.curve = latest.reindex(columns=_CURVE).reset_index(drop=True)
+        own = _last_compared(curves[curves["search_id"].isin(done["search_id"])])
+        self.curve = own.sort_values(["seed", "size", "split"]).reindex(columns=_CURVE).reset_index(drop=True)
         self.model: VAE = load_model(found.store.folder(chosen["search_id"]).path / "model.pt")
         if is_temporary:
             weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
@@ -112,3 +113,13 @@ def figure_html(figure: "Figure") -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" style="max-width:100%">'
+
+
+def _last_compared(curves: pd.DataFrame) -> pd.DataFrame:
+    """The test rows, and those on validation data of the last epoch of a search that has several sizes, or any."""
+    is_test, keys = curves["split"] == "test", ["search_id", "split", "epoch"]
+    several = curves.groupby(keys)["size"].transform("nunique") > 1
+    ever = several.groupby([curves["search_id"], curves["split"]]).transform("any")
+    found = curves[is_test | several | ~ever]
+    is_last = found["epoch"] == found.groupby(["search_id", "split"])["epoch"].transform("max")
+    return found[(found["split"] == "test") | is_last].drop_duplicates(["search_id", "split", "trial", "size"])

@@ -9,7 +9,7 @@ from commands import ROOT
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")} - {ROOT / "CHANGELOG.md"})  # what was, may be gone
-PACKAGES = ("benchmark", "reports", "searchers")
+PACKAGES = ("benchmark", "latentbench", "reports", "searchers")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])

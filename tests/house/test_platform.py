@@ -20,8 +20,9 @@ from benchmark import __version__, cli
 from benchmark.store import ResultsStore
 from benchmark.suite.executors import local_pool as pool
 
+PACKAGES = ("benchmark", "searchers", "reports", "latentbench")
 FOREIGN = (
-    *("benchmark", "searchers", "reports", "copy", "queue", "random", "types", "enum", "socket", "logging", "torch"),
+    *(*PACKAGES, "copy", "queue", "random", "types", "enum", "socket", "logging", "torch"),
     *("numpy", "matplotlib"),
 )
 TRAP = "open(__file__ + '.imported', 'w')\nraise RuntimeError('a file of the user stood for a module')\n"
@@ -42,7 +43,7 @@ NOTEBOOK = "module://matplotlib_inline.of_another_environment"
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the scripts of a fresh environment that has the wheel, and what it needs from this one."""
     folder = tmp_path_factory.mktemp("wheel")
-    for package in ("benchmark", "searchers", "reports"):
+    for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / "source" / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "source" / name)
@@ -95,7 +96,7 @@ def test_the_wheel_works_beside_files_of_any_name(scripts: Path, work: Path) -> 
 def test_the_wheel_is_typed_and_says_its_version(scripts: Path, work: Path) -> None:
     assert _run(scripts, work, "--version") == f"latentbench {__version__}\n"
     (site,) = scripts.parent.glob("lib/python*/site-packages")
-    assert all((site / package / "py.typed").is_file() for package in ("benchmark", "searchers", "reports"))
+    assert all((site / package / "py.typed").is_file() for package in PACKAGES)
     assert list(site.glob(f"latentbench-{__version__}.dist-info")) and list(
         (site / "benchmark/protocols").glob("*.toml")
     )
@@ -208,6 +209,6 @@ def test_missing_encodings_are_seen() -> None:
 
 
 def test_every_text_file_has_an_encoding() -> None:
-    paths = [path for package in ("searchers", "benchmark", "reports") for path in (ROOT / package).rglob("*.py")]
+    paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     found = {str(path): list(_without_encoding(path.read_text(encoding="utf-8"))) for path in paths}
     assert len(found) > 100 and {path: lines for path, lines in found.items() if lines} == {}

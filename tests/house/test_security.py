@@ -43,7 +43,8 @@ from reports.__main__ import main as reports
 from searchers.base import FixedSize
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [path for package in ("searchers", "benchmark", "reports") for path in sorted((ROOT / package).rglob("*.py"))]
+PACKAGES = ("searchers", "benchmark", "reports", "latentbench")
+SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 # --- what the code may not do
 
