@@ -23,7 +23,7 @@ STORED = (
     *(torch.float16, torch.float32, torch.float64),
 )
 STANDARDISED = "standardised on the training split"  # in a description
-FITTED_BYTES = 2**25  # of the values that are read at once for a scaling
+FITTED_BYTES = 2**23  # of the values that are read at once for a scaling
 
 
 @dataclass(frozen=True)

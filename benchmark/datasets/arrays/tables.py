@@ -44,6 +44,7 @@ def read_csv(file: Path, wanted: Wanted) -> Source:
         try:
             for table in pa.csv.open_csv(file, options, parse, convert):
                 yield _batch(table, names, wanted.labels, FLOAT)
+            pa.default_memory_pool().release_unused()
         except pa.ArrowInvalid as error:
             raise InputError(f"{wanted.where}: {_misfit(error, schema.names)}") from error
 
@@ -65,6 +66,7 @@ def read_parquet(file: Path, wanted: Wanted) -> Source:
     def batches() -> Iterator[Batch]:
         for table in opened.iter_batches(batch_rows((len(asked),), FLOAT), columns=asked):
             yield _batch(table, names, wanted.labels, dtype)
+        pa.default_memory_pool().release_unused()
 
     return Source((len(names),), dtype, names, batches, notes)
 
