@@ -1,4 +1,4 @@
-"""What is measured of a model, and the numbers by which all three packages read it: each is written here alone.
+"""What is measured of a model, and the numbers by which all packages read it: each is written here alone.
 
 It loads neither torch nor pandas, so that the command line and the reports can import it.
 """
