@@ -14,7 +14,7 @@ from benchmark.errors import InputError
 from benchmark.paths import is_url
 from benchmark.store import ResultsStore
 from benchmark.suggest.command import Searched, search
-from benchmark.suggest.request import Request, asks_for, duration_argument
+from benchmark.suggest.request import Request, duration_argument
 from benchmark.suite.display import Quiet, Screen
 from latentbench.data import Data, named_data
 from latentbench.progress import Progress
@@ -177,7 +177,6 @@ def _search(
     tables = [assigned(key, value) for key, value in {**changes, **own}.items()]
     dataset = {"dataset": {"name": named.name, **named.options}}
     protocol = override(dataset_protocol(named.name), dataset, *tables)
-    asks_space, asks_epochs = asks_for(tables)
     request = Request(
         protocol,
         path,
@@ -185,8 +184,7 @@ def _search(
         _seconds(time_limit),
         started,
         asked_threads=protocol.training.threads,
-        asks_space=asks_space,
-        asks_epochs=asks_epochs,
+        asks_space=any("space" in table for table in tables),
         executor="here" if jobs == 1 else "local",
         jobs=jobs,
         makes_page=False,

@@ -31,7 +31,6 @@ DIMENSION_IMAGES = 2_000  # 3 s for images of 64x64x3 on one core
 
 
 FEWEST = 4  # rows of training data for each latent of the largest size
-MOST_EPOCHS = 100  # of a table: more passes over few rows learn these rows by heart (docs/data.md)
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,6 @@ def search(request: Request, screen: Screen) -> Searched:
     screen.line(dimension_sentence(dimension, n_samples, sample))
     if not request.asks_space:
         protocol = replace(protocol, space=fitting_space(protocol.space, dataset))
-    most = protocol.training.unscaled_epochs(len(dataset.train))
-    if not request.asks_epochs and not dataset.is_images and most > MOST_EPOCHS:
-        screen.line(f"Few rows: {MOST_EPOCHS} epochs stand for the protocol's {most:,.0f}.")
-        protocol = replace(protocol, training=replace(protocol.training, epochs=MOST_EPOCHS, batches=None))
     budget = _budget(replace(request, protocol=protocol), device, dataset, screen)
     for sentence in budget.sentences():
         screen.line(sentence)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.config.protocol import Protocol, dataset_protocol, override
-from benchmark.config.tables import Table, assigned, parse_assignment
+from benchmark.config.tables import assigned, parse_assignment
 from benchmark.datasets import check_dataset_name
 from benchmark.errors import InputError
 from benchmark.paths import is_url, path_argument
@@ -22,8 +21,8 @@ class Request:
     """What was asked for. protocol: with what is to run, for `suggest` one searcher with one seed.
 
     limit: seconds for all of it, None without one. started: when the command began, by `time.monotonic`. asked_threads:
-    where the user chose their number. asks_space, asks_epochs: the user chose them; else a small table has fewer.
-    executor, jobs: see `benchmark.suite.runner.Suite`. makes_page: within the limit.
+    where the user chose their number. asks_space: the user chose the sizes; else a small table has fewer. executor,
+    jobs: see `benchmark.suite.runner.Suite`. makes_page: within the limit.
     """
 
     protocol: Protocol
@@ -33,7 +32,6 @@ class Request:
     started: float
     asked_threads: int | None = None
     asks_space: bool = False
-    asks_epochs: bool = False
     executor: str = "local"
     jobs: int = 1
     makes_page: bool = True
@@ -63,15 +61,8 @@ def read_request(options: argparse.Namespace, started: float) -> Request:
     protocol = override(dataset_protocol(options.data), *changes)
     asks_threads = any("threads" in change.get("training", {}) for change in changes)
     threads = protocol.training.threads if asks_threads else None
-    asks = asks_for(changes)
-    return Request(protocol, options.results, options.device, options.time_limit, started, threads, *asks)
-
-
-def asks_for(changes: Iterable[Table]) -> tuple[bool, bool]:
-    """Whether these tables choose the sizes, and the epochs."""
-    budgets = {"epochs", "batches", "epoch_batches", "scale"}
-    both = [("space" in change, bool(budgets & set(change.get("training", {})))) for change in changes]
-    return any(space for space, _ in both), any(epochs for _, epochs in both)
+    asks_space = any("space" in change for change in changes)
+    return Request(protocol, options.results, options.device, options.time_limit, started, threads, asks_space)
 
 
 def duration_argument(argument: str) -> float:
