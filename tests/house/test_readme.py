@@ -34,6 +34,7 @@ def test_the_store_example_runs(tmp_path: Path) -> None:
     assert benchmark("run", *arguments, cwd=tmp_path, cache=tmp_path / "cache").returncode == 0
     import torch
 
-    names = {"x": torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))}
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    names = {"x": x, "data": (255 * x).byte()}
     exec(_block("load_model").replace('"results"', repr(str(tmp_path / "results"))), names)
-    assert names["images"].shape == (3, 1, 8, 8)
+    assert names["images"].shape == names["data"].shape == (3, 1, 8, 8)
