@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -15,7 +16,6 @@ from typing import NoReturn
 import shtab
 
 from benchmark import __version__
-from benchmark.backbones import BACKBONES
 from benchmark.config.protocol import (
     EXECUTIONS,
     EXECUTORS,
@@ -24,18 +24,17 @@ from benchmark.config.protocol import (
     dataset_protocol,
     load_protocol,
     override,
-    protocol_names,
 )
 from benchmark.config.settings import from_mapping
 from benchmark.config.tables import assigned, laid_over, parse_assignment
-from benchmark.datasets import DATASETS, check_dataset_name
+from benchmark.datasets import check_dataset_name
 from benchmark.errors import InputError
 from benchmark.export import FORMATS
 from benchmark.paths import cache_root, data_root, is_url, path_argument, results_argument
 from benchmark.suggest.request import add_options, read_request
 from benchmark.terminal.command import OneLineParser, exit_code
 from benchmark.text import features_kind, printable
-from searchers import GROUPS, KINDS, SEARCHERS
+from searchers import GROUPS
 from searchers.registry import Entry
 from searchers.rule import RULES, ChoiceRule
 
@@ -50,6 +49,8 @@ SHORT_FORMS = {  # options that set one value of the protocol
     "precision": "training.precision",
     "deterministic": "training.deterministic",
 }
+CHECK = "benchmark.commands.check:check"
+LIST = "benchmark.commands.listing:print_lists"
 REPORT = "reports.__main__:report"  # by name: reports import this package, never the other way round
 PAGE = "reports.__main__:write_page"
 VERDICT = "reports.claims.command:print_verdict"
@@ -100,13 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     inspect.set_defaults(command=lambda options: Entry(INSPECT, "").load()(options))
     run = commands.add_parser("run", help="run searchers on a dataset; what is already done is not run again")
     run.add_argument("--protocol", help="a protocol's name (see list) or your own .toml (default: the dataset's)")
-    run.add_argument("--dataset", help="a dataset's name, folder:PATH or array:PATH (default: digits)")
+    run.add_argument("--dataset", help="a name, folder:PATH, array:PATH or module:function (default: digits)")
     searchers = "names, all, fast, papers, or your own as module:Class (default: the papers' but tpe)"
     run.add_argument("--searchers", nargs="+", help=searchers)
     run.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2")
     run.add_argument("--epochs", type=int, help="of one full training (default: the protocol's)")
     run.add_argument("--scale", type=float, help="shrink the budget, such as 0.05 for a smoke run")
-    run.add_argument("--backbone", help="a backbone's name (default: the protocol's)")
+    run.add_argument("--backbone", help="a name, or your own as module:Class (default: the protocol's)")
     run.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
     run.add_argument("--precision", choices=PRECISIONS, help="of the products in training (default: the protocol's)")
     run.add_argument("--deterministic", action="store_true", default=None, help="a GPU repeats itself bit for bit")
@@ -138,7 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--features", choices=FEATURES, help="of both FIDs (default: the protocol's)")
     prepare.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (Apple's)")
     prepare.set_defaults(command=_prepare)
-    commands.add_parser("list", help="searchers, datasets, backbones, protocols").set_defaults(command=_list)
+    commands.add_parser("list", help="searchers, datasets, backbones, protocols").set_defaults(
+        command=partial(_command, LIST)
+    )
     show = commands.add_parser("show", help="the searches of a results folder")
     show.add_argument("results", type=results_argument)
     show.set_defaults(command=_show)
@@ -149,11 +152,11 @@ def _parser() -> argparse.ArgumentParser:
     watch.set_defaults(command=_watch)
     report = commands.add_parser("report", help="tables, figures and a page from a results folder")
     add_report_options(report)
-    report.set_defaults(command=lambda options: Entry(REPORT, "").load()(options))
+    report.set_defaults(command=partial(_command, REPORT))
     verdict = commands.add_parser("verdict", help="what a registered claim's runs have shown")
     verdict.add_argument("claim", type=path_argument, help="a claim file, such as claims/example-digits.toml")
     verdict.add_argument("results", nargs="+", type=results_argument, help="folders or URLs that hold its searches")
-    verdict.set_defaults(command=_verdict)
+    verdict.set_defaults(command=partial(_command, VERDICT))
     export = commands.add_parser("export", help="results in the formats of other programs")
     export.add_argument("results", type=results_argument)
     formats = "; ".join(f"{name}: {entry.summary}" for name, entry in FORMATS.items())
@@ -168,9 +171,17 @@ def _parser() -> argparse.ArgumentParser:
     choose.add_argument("--weights", nargs="+", default=[], metavar="METRIC=WEIGHT", help=weights)
     choose.add_argument("--out", type=path_argument, help="folder to copy the chosen models to")
     choose.set_defaults(command=_choose)
-    check = commands.add_parser("check", help="whether a searcher keeps the contract, on a toy problem")
-    check.add_argument("searcher", help="a name, or your own as module:Class")
-    check.set_defaults(command=_check)
+    check = commands.add_parser("check", help="whether a searcher, backbone or dataset keeps its contract")
+    check.add_argument("name", help="a name, or your own as module:Class (a dataset: module:function)")
+    check.add_argument(
+        "--kind",
+        choices=("searcher", "backbone", "dataset"),
+        default="searcher",
+        help="what it is (default: a searcher)",
+    )
+    shape = "of the images of a backbone (default: 1 28 28)"
+    check.add_argument("--shape", type=int, nargs="+", default=(1, 28, 28), help=shape)
+    check.set_defaults(command=partial(_command, CHECK))
     return parser
 
 
@@ -182,7 +193,10 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/report)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--figures", nargs="*", metavar="NAME", help="the papers' figures and tables, all or by name, to OUT/papers"
+        "--figures",
+        nargs="*",
+        metavar="NAME",
+        help="the papers' figures and tables, all or by name, to OUT/papers; your own as module:FIGURE, to OUT/figures",
     )
     what.add_argument("--list", action="store_true", help="the papers' figures, and which the results have runs for")
 
@@ -280,6 +294,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _prepare(options: argparse.Namespace) -> int:
     name = options.dataset
+    _find_own_modules()
     check_dataset_name(name)
     protocol = dataset_protocol(name) if options.protocol is None else load_protocol(options.protocol)
     features = {} if options.features is None else assigned("evaluation.features", options.features)
@@ -302,21 +317,6 @@ def _prepare(options: argparse.Namespace) -> int:
     return 0
 
 
-def _list(options: argparse.Namespace) -> int:
-    by_kind = {
-        f"searchers that {kind}": {name: entry for name, entry in SEARCHERS.items() if entry.room == room}
-        for room, kind in KINDS.items()
-    }
-    for title, entries in {**by_kind, "datasets": DATASETS, "backbones": BACKBONES}.items():
-        print(f"{title}:")
-        for name, entry in entries.items():
-            print(f"  {name:22} {entry.summary}")
-    print("protocols:")
-    for name in protocol_names():
-        print(f"  {name:22} {load_protocol(name).summary}")
-    return 0
-
-
 def _show(options: argparse.Namespace) -> int:
     from benchmark.store import ResultsStore
     from benchmark.store.remote import local_results
@@ -336,12 +336,6 @@ def _watch(options: argparse.Namespace) -> int:
 
     once = options.once or is_url(options.results)  # of which there is a copy
     return watch(ResultsStore(local_results(options.results)), options.every, once)
-
-
-def _verdict(options: argparse.Namespace) -> int:
-    _find_own_modules()
-    code: int = Entry(VERDICT, "").load()(options)
-    return code
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -380,18 +374,11 @@ def _choose(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check(options: argparse.Namespace) -> int:
-    """Exit code 1 where a check fails."""
+def _command(target: str, options: argparse.Namespace) -> int:
+    """Runs a command of another module, which is imported only now."""
     _find_own_modules()
-
-    from benchmark.suite.plan import make_searcher
-    from searchers.testing.contract import run_checks
-
-    failed = False
-    for what, error in run_checks(make_searcher(options.searcher, {})):
-        failed |= error is not None
-        print(f"ok      {what}" if error is None else f"FAILED  {what}: {printable(error)}", flush=True)
-    return int(failed)
+    code: int = Entry(target, "").load()(options)
+    return code
 
 
 def _find_own_modules() -> None:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import reports.headless  # noqa: F401
 from benchmark.cli import add_report_options
 from benchmark.errors import InputError
 from benchmark.paths import is_url
+from benchmark.plugins import FIGURE
 from benchmark.store import ResultsStore
 from benchmark.store.remote import local_results
 from benchmark.terminal.command import OneLineParser, exit_code
 from reports.data.groups import read_groups
-from reports.drawing.base import Report
+from reports.drawing.base import FigureKind, Report
 from reports.papers.base import StoreFrames
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import write_papers
-from reports.terminal import print_paper_list, print_papers, print_summary
-from reports.write import write_report
-from searchers.registry import unknown_name
+from reports.terminal import print_own, print_paper_list, print_papers, print_summary
+from reports.write import write_own, write_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,15 +37,25 @@ def report(options: argparse.Namespace) -> int:
         print_summary(_write(options.results, out), out)
         return 0
     store = ResultsStore(local_results(options.results))
-    unknown = [name for name in options.figures or () if name not in PAPER_ITEMS]
-    if unknown:
-        raise InputError(unknown_name("figure", unknown[0], PAPER_ITEMS) + "; see: python -m reports --list")
+    own = {name: _own_figure(name) for name in options.figures or () if name not in PAPER_ITEMS}
     runs = StoreFrames(store)
     if options.list:
         print_paper_list(runs)
-    else:
-        print_papers(write_papers(options.figures or list(PAPER_ITEMS), runs, out / "papers"), out / "papers")
+        return 0
+    names = [name for name in options.figures or PAPER_ITEMS if name not in own]
+    if names:
+        print_papers(write_papers(names, runs, out / "papers"), out / "papers")
+    if own:
+        print_own(write_own(own, read_groups(store, str(options.results)), out / "figures"), out / "figures")
     return 0
+
+
+def _own_figure(name: str) -> FigureKind:
+    """The figure of a user or of another package."""
+    figure = replace(FIGURE, built_in=PAPER_ITEMS).load(name)
+    if not isinstance(figure, FigureKind):
+        raise InputError(f"figure {name!r} is {figure!r}; expected a reports.drawing.base.FigureKind")
+    return figure
 
 
 def write_page(results: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.plugins import FIGURE
 from reports.analysis.analysis import GroupAnalysis
 from reports.analysis.comparison import active_range, counts, plus_minus, ratio, size_range
 from reports.data.quantities import ELBO, TRAIN_FLOPS
@@ -61,6 +63,14 @@ def print_papers(report: PaperReport, out: Path, console: Console | None = None)
         console.print(Text(f"{what} {name}; make them with: {command}{also}"), soft_wrap=True)
 
 
+def print_own(written: Mapping[str, tuple[Path, ...]], out: Path, console: Console | None = None) -> None:
+    """Print the files of a user's own figures, and which of them show nothing of these results."""
+    console = console or Console()
+    for name, files in written.items():
+        what = ", ".join(path.name for path in files) or "nothing of these results"
+        console.print(Text(f"{name}, in {out}: {what}"), soft_wrap=True)
+
+
 def print_paper_list(runs: StoreFrames, console: Console | None = None) -> None:
     """Print every item: name, paper, needed protocols, and whether the store has their runs."""
     console = console or Console()
@@ -72,6 +82,8 @@ def print_paper_list(runs: StoreFrames, console: Console | None = None) -> None:
         protocols = "\n".join(need.protocol for need in item.needs) or "none needed"
         state = "\n".join("yes" if runs.has(need) else "no" for need in item.needs) or "yes"
         table.add_row(name, item.paper, item.summary, protocols, state)
+    for name, entry in FIGURE.from_packages().items():
+        table.add_row(*map(Text, (name, entry.summary, "", "none needed", "yes")))
     console.print(table)
 
 

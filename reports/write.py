@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import InputError
 from benchmark.text import ROWS, features_kind, of_data
 from reports.analysis.analysis import Analysis, analyse
 from reports.data.groups import Group
@@ -39,6 +41,28 @@ def write_report(groups: Sequence[Group], out: Path, results: Path | None = None
     report = Report(analysis, tables, tuple(figures), tuple(missing), out / "index.html", _sources(groups, results))
     write_page(report)
     return report
+
+
+def write_own(figures: Mapping[str, FigureKind], groups: Sequence[Group], out: Path) -> dict[str, tuple[Path, ...]]:
+    """Writes a user's own figures of each group into `out`; returns the files by name. Raises InputError.
+
+    An error in a figure's own code names the figure.
+    """
+    make_folder(out)
+    written = {}
+    with paper_style():
+        for name, kind in figures.items():
+            files: list[Path] = []
+            for group in groups:
+                try:
+                    data: Any = kind.data(group)
+                    drawn = data and kind.draw(data)
+                except Exception as error:
+                    reason = f"{type(error).__name__}: {error}"
+                    raise InputError(f"figure {name} of {group.title}: {reason}; mend its code") from error
+                files += save(drawn, data, out / f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}-{group.slug}") if data else ()
+            written[name] = tuple(files)
+    return written
 
 
 def _write_tables(analysis: Analysis, out: Path) -> tuple[Path, ...]:

@@ -1,5 +1,6 @@
 """The VAE backbones by name. `build` builds them; `model_file` saves and loads them."""
 
+from benchmark.plugins import Kind
 from searchers.registry import Entry
 
 BACKBONES: dict[str, Entry] = {
@@ -16,3 +17,4 @@ BACKBONES: dict[str, Entry] = {
         "benchmark.backbones.video:Video", "3D convolutions and axial attention, 8x64x64 (ALD-VAE, Sprites)"
     ),
 }
+BACKBONE = Kind("backbone", "module:Class", BACKBONES)

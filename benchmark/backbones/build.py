@@ -1,18 +1,18 @@
 """Builds backbones and VAEs by name."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import is_dataclass
+from typing import Any, Protocol, cast
 
 import torch
 
-from benchmark.backbones import BACKBONES
+from benchmark.backbones import BACKBONE
 from benchmark.backbones.checks import ImageShape, Init
 from benchmark.backbones.vae import VAE
 from benchmark.config.settings import from_mapping
 from benchmark.datasets.scaling import BYTES, Scaling
 from benchmark.errors import InputError
 from searchers.parts.likelihoods import Bernoulli, make_likelihood
-from searchers.registry import unknown_name
 
 
 class Backbone(Protocol):
@@ -28,10 +28,12 @@ class Backbone(Protocol):
 
 def make_backbone(name: str, options: Mapping[str, Any]) -> Backbone:
     """Makes the backbone `name` with these options. Raises InputError if the name or an option is unknown."""
-    if name not in BACKBONES:
-        raise InputError(unknown_name("backbone", name, BACKBONES))
-    backbone: Backbone = from_mapping(BACKBONES[name].load(), options, f"backbone {name}")
-    return backbone
+    cls = BACKBONE.load(name)
+    if not (isinstance(cls, type) and is_dataclass(cls) and hasattr(cls, "build")):
+        raise InputError(
+            f"backbone {name!r} is {cls!r}; expected a frozen dataclass with build(image_shape, latent_dim)"
+        )
+    return cast(Backbone, from_mapping(cls, options, f"backbone {name}"))
 
 
 def build_vae(

@@ -1,6 +1,7 @@
 """Models as files: settings and weights, never pickled code."""
 
 import io
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from searchers.parts.likelihoods import Bernoulli
 from searchers.parts.second_stage import SecondStage
 
 FORMAT = "latentbench-model-1"
+
+
+class NotImported(InputError):
+    """A model's network is a user's own, whose module has not been imported."""
 
 
 def save_model(path: Path, vae: VAE, name: str, options: Mapping[str, Any], image_shape: ImageShape) -> None:
@@ -42,7 +47,8 @@ def load_model(path: str | Path) -> VAE:
 
     `embed(data)` maps data in their own units to the posterior's mean and log-variance, `generate(z)` maps back.
     `encode(x)` and `decode(z)` are the network's own: x is an image [B, C, H, W] in [0, 1] or a scaled row [B, D], and
-    `likelihood.mean` of what is decoded is x. Raises InputError if the file is missing or not such a model.
+    `likelihood.mean` of what is decoded is x. Raises InputError if the file is missing or not such a model, and where
+    its network is your own (`module:Class`) and you have not imported that module: a file names no code to run.
     """
     path = Path(path)
     if not path.is_file():
@@ -52,12 +58,21 @@ def load_model(path: str | Path) -> VAE:
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}, expected {FORMAT!r}")
         shape = tuple(content["image_shape"])
+        _check_imported(content["backbone"])
         scaling = Scaling(**content["scaling"]) if "scaling" in content else BYTES  # files before 0.4 have none
         likelihood = content.get("likelihood", Bernoulli.name)
         vae = build_vae(content["backbone"], content["options"], shape, content["latent_dim"], 0, likelihood, scaling)
         if "sampler.out.weight" in content["weights"]:
             vae.sampler = SecondStage(vae.latent_dim)
         vae.load_state_dict(content["weights"])
+    except NotImported:
+        raise
     except Exception as error:
         raise InputError(f"{path} is no latentbench model ({type(error).__name__}); export it anew") from error
     return vae.eval()
+
+
+def _check_imported(backbone: str) -> None:
+    module, colon, _ = backbone.partition(":")
+    if colon and module not in sys.modules:
+        raise NotImported(f"the model's network is {backbone}, code of your own; import {module} before you load it")

@@ -10,9 +10,8 @@ from pydantic import StringConstraints
 from benchmark.config.settings import from_mapping
 from benchmark.config.tables import Table, bundled_protocols, laid_over, parse_table, protocol_file, read_table
 from benchmark.errors import InputError
-from searchers import SEARCHERS
+from benchmark.plugins import SEARCHER
 from searchers.parts.ranges import Count, Positive, Share
-from searchers.registry import unknown_name
 from searchers.rule import ChoiceRule
 from searchers.space import SearchSpace
 
@@ -25,6 +24,7 @@ DATASET_PROTOCOLS = {  # whose name is not the dataset's own
     "cifar100": "geco-table1-cifar100",
     "tiles": "asperti-tiles-dense",
 }
+OTHER_PROTOCOL = "folder"  # of data sets that are no part of latentbench
 DEFAULT_SEEDS = (0, 1, 2)
 N_PARTITIONS = 5  # of a dataset into training, validation and test images; the seed chooses one
 LikelihoodName = Literal[
@@ -162,7 +162,8 @@ def protocol_names() -> list[str]:
 def dataset_protocol(dataset: str) -> Protocol:
     """The protocol that a dataset runs with by default, for the searchers and seeds that every dataset has."""
     kind = dataset.partition(":")[0]
-    protocol = load_protocol(DATASET_PROTOCOLS.get(kind, kind))
+    name = DATASET_PROTOCOLS.get(kind, kind)
+    protocol = load_protocol(name if name in bundled_protocols() else OTHER_PROTOCOL)
     return replace(protocol, run=DEFAULT_SEARCHERS, seeds=DEFAULT_SEEDS, show_latents=False)
 
 
@@ -208,8 +209,11 @@ def _make_protocol(table: Table, name: str) -> Protocol:
     protocol = from_mapping(Protocol, {"name": name, **table, **named}, where)
     for searcher in protocol.searchers:
         base = searcher.partition("@")[0]
-        if base not in SEARCHERS and ":" not in base:
-            raise InputError(f"{where}: {unknown_name('searcher', base, SEARCHERS)}, or your own as module:Class")
+        try:
+            if base not in SEARCHER.built_in:  # if another package has the name too, that is refused where it is used
+                SEARCHER.check(base)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
     return protocol
 
 

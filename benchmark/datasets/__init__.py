@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from benchmark.config.settings import checked_arguments
 from benchmark.datasets.arrays.path import array_file
 from benchmark.datasets.folders.image_files import list_images
 from benchmark.errors import InputError
+from benchmark.plugins import Kind
 from benchmark.text import is_unicode
 from searchers.registry import Entry, unknown_name
 
@@ -57,17 +59,42 @@ DATASETS: dict[str, Entry] = {
 _CHECKS: dict[str, Callable[[str], object]] = {"folder": list_images, "array": array_file}  # of those with a path
 _EXAMPLES = {"folder": "folder:/data/faces", "array": "array:spectra.csv"}
 
+DATASET = Kind("dataset", "module:function", DATASETS)
+
 
 def load_dataset(name: str, **options: object) -> Dataset:
-    """Loads the dataset `name`: a key of DATASETS, `folder:PATH` or `array:PATH`.
+    """Loads the dataset `name`: a key of DATASETS, `folder:PATH`, `array:PATH`, a package's, or one's `module:function`.
 
     `options` are the loader's parameters as a protocol's `[dataset]` table gives them (manifold: `latent_dim`,
     folder: `size`). Raises InputError for an unknown name, an option that does not fit and data that are missing.
     """
     kind, path = _split_name(name)
-    load: Callable[..., Dataset] = DATASETS[kind].load()
+    load: Callable[..., Dataset] = DATASET.load(kind)
+    if not callable(load):
+        raise InputError(f"dataset {name!r} is {load!r}; expected a function that returns a Dataset")
     checked = checked_arguments(load, options, f"dataset {name}")
-    return load(**checked) if path is None else load(path, **checked)
+    if kind in DATASETS:
+        return load(**checked) if path is None else load(path, **checked)
+    return _of_user(name, partial(load, **checked))
+
+
+def _of_user(name: str, load: Callable[[], Dataset]) -> Dataset:
+    """Loads by code that is not ours, whose errors become an InputError."""
+    from benchmark.datasets.base import Dataset
+
+    try:
+        dataset = load()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"dataset {name}: {type(error).__name__}: {error}; expected its function to return a Dataset"
+        ) from error
+    if not isinstance(dataset, Dataset):
+        raise InputError(
+            f"dataset {name} is of type {type(dataset).__name__}; expected what split_dataset or make_dataset return"
+        )
+    return dataset
 
 
 def check_dataset_name(name: str) -> None:
@@ -87,9 +114,9 @@ def _split_name(name: str) -> tuple[str, str | None]:
             what = "folder" if kind == "folder" else "file"
             raise InputError(f"dataset {name!r} is no Unicode text; rename the {what}, or give a link to it")
         return kind, path
-    if name in DATASETS:
+    if DATASET.find(name) is not None:
         return name, None
-    known = [f"{key}:PATH" if key in _CHECKS else key for key in DATASETS]
+    known = [f"{key}:PATH" if key in _CHECKS else key for key in (*DATASETS, *DATASET.from_packages())]
     meant = {"folder": Path(name).is_dir(), "array": Path(name).is_file()} if name else {}
     hint = "".join(f"did you mean {kind}:{name}? " for kind, is_meant in meant.items() if is_meant)
-    raise InputError(hint + unknown_name("dataset", name, known))
+    raise InputError(f"{hint}{unknown_name('dataset', name, known)}, or your own as {DATASET.own}")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, NamedTuple
@@ -12,9 +11,9 @@ from benchmark.backbones.build import make_backbone
 from benchmark.config.protocol import N_PARTITIONS, Evaluation, Named, Protocol, Training
 from benchmark.config.settings import from_mapping
 from benchmark.errors import InputError
-from searchers import SEARCHERS
+from benchmark.plugins import SEARCHER
 from searchers.base import ChoiceRule, Expected, Searcher, SearchSpace
-from searchers.registry import Entry, unknown_name
+from searchers.registry import unknown_name
 
 DEFAULT_LIKELIHOOD = "bernoulli"
 LATER = ("iwae_draws", "metrics")  # settings younger than the hash: they count where they differ from the default
@@ -177,18 +176,8 @@ def short_hash(items: Sequence[Any]) -> str:
 
 
 def searcher_class(name: str) -> type[Any]:
-    """The class behind a searcher's name (without a variant's `@...`) or a user's `module:Class`."""
-    base = name.partition("@")[0]
-    if ":" not in base and base not in SEARCHERS:
-        raise InputError(unknown_name("searcher", base, SEARCHERS) + ", or your own as module:Class")
-    entry = SEARCHERS.get(base) or Entry(base, "")
-    try:
-        cls = entry.load()
-    except (Exception, SystemExit) as error:  # importing a module runs it
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = "" if place.filename.startswith("<") else f" ({place.filename}, line {place.lineno})"
-        reason = f"{type(error).__name__}: {error}{where}"
-        raise InputError(f"cannot load searcher {name!r}: {reason}; expected an importable module:Class") from error
+    """The class behind a searcher's name, whose variant (`@...`) does not count. Raises InputError."""
+    cls = SEARCHER.load(name.partition("@")[0])
     if not (isinstance(cls, type) and issubclass(cls, Searcher)):
         raise InputError(f"searcher {name!r} is {cls!r}; expected a subclass of searchers.base.Searcher")
     return cls

@@ -36,7 +36,7 @@ ROOMS = {
     "benchmark": [
         {"text"},
         {"errors"},
-        {"stages", "paths", "processes", "machine", "provenance"},
+        {"stages", "paths", "processes", "machine", "provenance", "plugins"},
         {"config"},
         {"store"},
         {"datasets"},
@@ -44,7 +44,8 @@ ROOMS = {
         {"metrics"},
         {"training"},
         {"suite", "export", "choosing"},
-        {"terminal", "suggest"},
+        {"terminal", "suggest", "testing"},
+        {"commands"},
         {"cli"},
         {"__main__"},
     ],

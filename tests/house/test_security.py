@@ -54,6 +54,7 @@ IMPORTERS = {  # of what only these may import
     "importlib": {
         "searchers/registry.py",
         "benchmark/provenance.py",
+        "benchmark/plugins.py",
         "benchmark/config/resolved.py",
     },  # Entry; versions
     "urllib": {"benchmark/datasets/archives/download.py"},

@@ -1,0 +1,1 @@
+"""Commands of `latentbench`, a file each, which are imported when they run."""
