@@ -1,4 +1,7 @@
-"""The command line: suggest, inspect, run, prepare, list, show, watch, report, verdict, export, choose, check."""
+"""The command line.
+
+suggest, inspect, run, prepare, list, show, watch, report, verdict, compare, export, choose, check.
+"""
 
 import argparse
 import math
@@ -30,7 +33,7 @@ from benchmark.config.tables import assigned, laid_over, parse_assignment
 from benchmark.datasets import check_dataset_name
 from benchmark.errors import InputError
 from benchmark.export import FORMATS
-from benchmark.paths import cache_root, data_root, is_url, path_argument, results_argument
+from benchmark.paths import cache_root, data_root, is_url, output_folder, path_argument, results_argument
 from benchmark.suggest.request import add_options, read_request
 from benchmark.terminal.command import OneLineParser, exit_code
 from benchmark.text import features_kind, printable
@@ -53,6 +56,7 @@ CHECK = "benchmark.commands.check:check"
 LIST = "benchmark.commands.listing:print_lists"
 REPORT = "reports.__main__:report"  # by name: reports import this package, never the other way round
 PAGE = "reports.__main__:write_page"
+COMPARE = "reports.compare.command:print_comparison"
 VERDICT = "reports.claims.command:print_verdict"
 INSPECT = "latentbench.inspection:command"
 
@@ -88,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"latentbench {__version__}")
     shtab.add_argument_to(parser, "--print-completion", help="print a completion script for this shell")
     commands = parser.add_subparsers(
-        required=True, metavar="suggest|inspect|run|prepare|list|show|watch|report|verdict|export|choose|check"
+        required=True, metavar="suggest|inspect|run|prepare|list|show|watch|report|verdict|compare|export|choose|check"
     )
     suggest = commands.add_parser("suggest", help="a latent size for a dataset or your own data, in plain words")
     add_options(suggest)
@@ -142,8 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="searchers, datasets, backbones, protocols").set_defaults(
         command=partial(_command, LIST)
     )
-    show = commands.add_parser("show", help="the searches of a results folder")
-    show.add_argument("results", type=results_argument)
+    show = commands.add_parser("show", help="the searches of a results folder, or of several as one")
+    show.add_argument("results", nargs="*", type=results_argument, help="folders, URLs or studies' files")
+    show.add_argument("--results", nargs="+", dest="more", default=[], type=results_argument, help="the same")
     show.set_defaults(command=_show)
     watch = commands.add_parser("watch", help="running searches' curves while they train; ends when none is running")
     watch.add_argument("results", type=results_argument)
@@ -155,13 +160,20 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(command=partial(_command, REPORT))
     verdict = commands.add_parser("verdict", help="what a registered claim's runs have shown")
     verdict.add_argument("claim", type=path_argument, help="a claim file, such as claims/example-digits.toml")
-    verdict.add_argument("results", nargs="+", type=results_argument, help="folders or URLs that hold its searches")
+    verdict.add_argument(
+        "results", nargs="+", type=results_argument, help="folders, URLs or studies' files that hold its searches"
+    )
     verdict.set_defaults(command=partial(_command, VERDICT))
+    compare = commands.add_parser("compare", help="the same searches in two results: of other versions or machines")
+    compare.add_argument("first", type=results_argument, help="a folder, a URL or a study's file")
+    compare.add_argument("second", type=results_argument, help="what is compared with it")
+    compare.add_argument("--out", type=path_argument, help="a file to write the table to, .csv or .md")
+    compare.set_defaults(command=partial(_command, COMPARE))
     export = commands.add_parser("export", help="results in the formats of other programs")
-    export.add_argument("results", type=results_argument)
+    export.add_argument("results", nargs="+", type=results_argument, help="one, or several as one")
     formats = "; ".join(f"{name}: {entry.summary}" for name, entry in FORMATS.items())
-    export.add_argument("--to", choices=FORMATS, required=True, help=formats)
-    export.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/export)")
+    export.add_argument("--to", "--format", dest="to", choices=FORMATS, required=True, help=formats)
+    export.add_argument("--out", type=path_argument, help="folder (study: or FILE.parquet; default: RESULTS/export)")
     export.set_defaults(command=_export)
     choose = commands.add_parser("choose", help="choose anew among finished trainings, by another rule")
     choose.add_argument("results", type=results_argument)
@@ -188,7 +200,11 @@ def _parser() -> argparse.ArgumentParser:
 def add_report_options(parser: argparse.ArgumentParser) -> None:
     """The options of `latentbench report` and `python -m reports`."""
     parser.add_argument(
-        "--results", type=results_argument, default="results", help="a folder (default: results) or URL"
+        "--results",
+        nargs="+",
+        type=results_argument,
+        default=["results"],
+        help="a folder (default: results), a URL or a study's file; several are read as one",
     )
     parser.add_argument("--out", type=path_argument, help="folder to write to (default: RESULTS/report)")
     what = parser.add_mutually_exclusive_group()
@@ -318,17 +334,21 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from benchmark.store import ResultsStore
-    from benchmark.store.remote import local_results
+    from benchmark.store.remote import open_results
     from benchmark.terminal.summary import print_summary
 
-    print_summary(ResultsStore(local_results(options.results)).searches())
+    store = open_results([*options.results, *options.more] or ["results"])
+    print_summary(store.searches())
+    if store.description():
+        print(printable(store.description()))
     return 0
 
 
 def _watch(options: argparse.Namespace) -> int:
     if not 0 < options.every < math.inf:
         raise InputError(f"every is {options.every:g} seconds; expected a number above 0")
+    if not is_url(options.results) and Path(options.results).is_file():
+        raise InputError(f"{options.results} is a file, in which nothing runs; expected a results folder")
 
     from benchmark.store import ResultsStore
     from benchmark.store.remote import local_results
@@ -340,16 +360,17 @@ def _watch(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from benchmark.stages import listening
-    from benchmark.store import ResultsStore
-    from benchmark.store.remote import local_results
+    from benchmark.store.remote import open_results
     from benchmark.terminal.stage_display import StageDisplay
 
-    out = options.out or Path("results" if is_url(options.results) else options.results) / "export"
+    out = options.out or output_folder(options.results[0]) / "export"
     with StageDisplay("reading the results") as display, listening(display.show):
-        store = ResultsStore(local_results(options.results))
+        store = open_results(options.results)
         written = FORMATS[options.to].load()(store, out)
     if not written:
-        raise InputError(f"no searches at {options.results}; expected results that `latentbench run` wrote")
+        raise InputError(
+            f"no searches at {', '.join(map(str, options.results))}; expected results that `latentbench run` wrote"
+        )
     for path in written:
         print(f"wrote {printable(path)}")
     return 0

@@ -62,6 +62,14 @@ def is_url(results: str | Path) -> bool:
     return "://" in str(results)
 
 
+def output_folder(results: str | Path) -> Path:
+    """Where what is made from results goes by itself: into their folder, beside a study's file, or into `results`."""
+    if is_url(results):
+        return Path("results")
+    path = Path(results)
+    return path.with_suffix("") if os.path.isfile(path) else path
+
+
 def results_argument(argument: str) -> str | Path:
     """Reads the folder or the URL of results from the command line; use it as argparse's `type`."""
     return argument if is_url(argument) else path_argument(argument)

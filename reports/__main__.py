@@ -11,13 +11,13 @@ from pathlib import Path
 import reports.headless  # noqa: F401
 from benchmark.cli import add_report_options
 from benchmark.errors import InputError
-from benchmark.paths import is_url
+from benchmark.paths import output_folder
 from benchmark.plugins import FIGURE
 from benchmark.store import ResultsStore
-from benchmark.store.remote import local_results
+from benchmark.store.remote import open_results
 from benchmark.terminal.command import OneLineParser, exit_code
 from reports.data.groups import read_groups
-from reports.drawing.base import FigureKind, Report
+from reports.drawing.base import FigureKind
 from reports.papers.base import StoreFrames
 from reports.papers.registry import PAPER_ITEMS
 from reports.papers.write import write_papers
@@ -32,11 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Carries out `latentbench report` with its options and returns 0. Raises InputError or OSError where it cannot."""
-    out: Path = options.out or Path("results" if is_url(options.results) else options.results) / "report"
+    out: Path = options.out or output_folder(options.results[0]) / "report"
+    store = open_results(options.results)
+    where = ", ".join(store.names)
     if options.figures is None and not options.list:
-        print_summary(_write(options.results, out), out)
+        print_summary(write_report(read_groups(store, where), out, store), out)
         return 0
-    store = ResultsStore(local_results(options.results))
     own = {name: _own_figure(name) for name in options.figures or () if name not in PAPER_ITEMS}
     runs = StoreFrames(store)
     if options.list:
@@ -46,7 +47,7 @@ def report(options: argparse.Namespace) -> int:
     if names:
         print_papers(write_papers(names, runs, out / "papers"), out / "papers")
     if own:
-        print_own(write_own(own, read_groups(store, str(options.results)), out / "figures"), out / "figures")
+        print_own(write_own(own, read_groups(store, where), out / "figures"), out / "figures")
     return 0
 
 
@@ -60,12 +61,8 @@ def _own_figure(name: str) -> FigureKind:
 
 def write_page(results: Path) -> Path:
     """Writes the report of a results folder where `latentbench report` does, prints nothing, and returns its page."""
-    return _write(results, results / "report").page
-
-
-def _write(results: str | Path, out: Path) -> Report:
-    store = ResultsStore(local_results(results))
-    return write_report(read_groups(store, str(results)), out, store.path)
+    store = ResultsStore(results)
+    return write_report(read_groups(store, str(results)), results / "report", store).page
 
 
 def _parser() -> OneLineParser:

@@ -42,6 +42,8 @@ def print_summary(report: Report, out: Path, console: Console | None = None) -> 
         console.print(Text(of.headline.lead), soft_wrap=True)
         for sentence in of.doubts:
             console.print(Text(sentence, "yellow"), soft_wrap=True)
+    if report.merged:
+        console.print(Text(report.merged), soft_wrap=True)
     n_tables, n_figures = len(report.tables), len(report.figures)
     console.print(Text(f"wrote {n_tables} tables and {n_figures} figures to {out}; open {report.page}"), soft_wrap=True)
     for sentence in report.missing:

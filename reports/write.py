@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import InputError
+from benchmark.store import ResultsStore
 from benchmark.text import ROWS, features_kind, of_data
 from reports.analysis.analysis import Analysis, analyse
 from reports.data.groups import Group
@@ -22,10 +23,10 @@ from reports.tables.latex.comparison import write_latex
 from reports.tables.markdown import comparison_page
 
 
-def write_report(groups: Sequence[Group], out: Path, results: Path | None = None) -> Report:
+def write_report(groups: Sequence[Group], out: Path, store: ResultsStore | None = None) -> Report:
     """Write every table and figure, then the page, into `out`, made where needed; InputError where it cannot be.
 
-    results: the folder that the groups are from, for its protocols and list of packages.
+    store: that the groups are from, for its protocols, its lists of packages and what several results share.
     """
     make_folder(out)
     analysis = analyse(groups)
@@ -38,7 +39,8 @@ def write_report(groups: Sequence[Group], out: Path, results: Path | None = None
                 missing.append(f"{stem.name}: no search has its data yet")
             else:
                 figures.append(Written(name, group, kind, data, *save(kind.draw(data), data, stem)))
-    report = Report(analysis, tables, tuple(figures), tuple(missing), out / "index.html", _sources(groups, results))
+    page, merged = out / "index.html", store.description() if store else ""
+    report = Report(analysis, tables, tuple(figures), tuple(missing), page, _sources(groups, store), merged)
     write_page(report)
     return report
 
@@ -77,15 +79,12 @@ def _write_tables(analysis: Analysis, out: Path) -> tuple[Path, ...]:
     return table, verdicts, *known, markdown, *write_latex(analysis, out)
 
 
-def _sources(groups: Sequence[Group], results: Path | None) -> tuple[Path, ...]:
-    """The files as far as the folder has them, the protocols in the order of the groups."""
-    if results is None:
-        return ()
-    protocols = {path.name: path for path in (results / "protocols").glob("protocol-*.toml")}
+def _sources(groups: Sequence[Group], store: ResultsStore | None) -> dict[str, str]:
+    """The texts as far as the results have them, the protocols in the order of the groups."""
+    kept = store.kept() if store else {}
     names = dict.fromkeys(f"protocol-{group.protocol_hash}.toml" for group in groups)
-    found = [protocols[name] for name in names if name in protocols]
-    packages = results / "packages.txt"
-    return (*found, *([packages] if packages.is_file() else []))
+    names |= dict.fromkeys(name for name in kept if name.startswith("packages"))
+    return {name: kept[name] for name in names if name in kept}
 
 
 def _figures(analysis: Analysis) -> Iterator[tuple[str, Group | None, FigureKind, FigureData | None]]:

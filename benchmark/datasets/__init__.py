@@ -63,7 +63,7 @@ DATASET = Kind("dataset", "module:function", DATASETS)
 
 
 def load_dataset(name: str, **options: object) -> Dataset:
-    """Loads the dataset `name`: a key of DATASETS, `folder:PATH`, `array:PATH`, a package's, or one's `module:function`.
+    """Loads a dataset: a key of DATASETS, `folder:PATH`, `array:PATH`, a package's name, or a user's `module:function`.
 
     `options` are the loader's parameters as a protocol's `[dataset]` table gives them (manifold: `latent_dim`,
     folder: `size`). Raises InputError for an unknown name, an option that does not fit and data that are missing.

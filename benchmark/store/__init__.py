@@ -15,4 +15,4 @@ RESULTS/trainings/<key>/    a plain training that several searches share (`bench
 search.json and trial.json hold a checksum of themselves and the digests of the final files beside them.
 """
 
-from benchmark.store.frames import ResultsStore as ResultsStore
+from benchmark.store.sources.results import ResultsStore as ResultsStore

@@ -21,8 +21,11 @@ from benchmark.store.rows import ARRAYS, EPOCH_COLUMNS, LATENT_ARRAYS, PROBE_ARR
 _OF_METRICS = ("test_", "size_only_")
 
 
-class ResultsStore:
-    """A results folder as DataFrames. Raises InputError if the path is no results folder or cannot be read."""
+class ResultsFolder:
+    """A results folder as DataFrames; see `ResultsStore`.
+
+    Raises InputError if the path is no results folder or cannot be read.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -30,6 +33,11 @@ class ResultsStore:
             raise InputError(f"no results at {self.path}; expected a folder that `make benchmark` wrote (RESULTS=...)")
         if not os.access(self.path / "searches", os.R_OK | os.X_OK):
             raise InputError(f"cannot read {self.path / 'searches'}; expected a readable folder; check its permissions")
+
+    def kept(self) -> dict[str, str]:
+        """The texts beside the searches by file name: complete protocols, and the list of installed packages."""
+        paths = [*sorted((self.path / "protocols").glob("protocol-*.toml")), self.path / "packages.txt"]
+        return {path.name: path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()}
 
     def folder(self, search_id: str) -> SearchFolder:
         """The files of one search."""

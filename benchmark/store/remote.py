@@ -15,6 +15,7 @@ from benchmark.errors import InputError
 from benchmark.paths import cache_folder, is_url
 from benchmark.store.atomic_files import replacing
 from benchmark.store.claims import PREFIX
+from benchmark.store.sources.results import ResultsStore
 
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # they write a file completely or not at all
 TRIES = 4  # of a transfer
@@ -30,6 +31,11 @@ def local_results(results: str | Path) -> Path:
     if not any((path / "searches").iterdir()):
         raise InputError(f"no results at {results}; expected a URL that a suite wrote to (--results)")
     return path
+
+
+def open_results(results: Sequence[str | Path]) -> ResultsStore:
+    """The results at these paths and URLs, read as one. Raises InputError if one cannot be read."""
+    return ResultsStore(*map(local_results, results), names=[str(one) for one in results])
 
 
 class Results:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 import reports.headless  # noqa: F401
-from benchmark.store import ResultsStore
-from benchmark.store.remote import local_results
+from benchmark.store.remote import open_results
 from benchmark.text import printable
 from reports.claims.claim import read_claim
 from reports.claims.gather import gather
@@ -16,8 +15,8 @@ from reports.claims.verdict import ClaimVerdict, verdict
 def print_verdict(options: argparse.Namespace) -> int:
     """Prints the verdict and returns 0. Raises InputError where the results do not hold what was registered."""
     registered = read_claim(options.claim)
-    stores = [ResultsStore(local_results(results)) for results in options.results]
-    print("\n".join(map(printable, lines(verdict(registered, gather(registered, stores))))))
+    store = open_results(options.results)
+    print("\n".join(map(printable, lines(verdict(registered, gather(registered, [store]))))))
     return 0
 
 

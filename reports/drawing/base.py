@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,7 +96,8 @@ class Written:
 class Report:
     """What was written: tables, figures, the page, and a sentence for each figure that had no data.
 
-    sources: files of the results folder that the page carries: the groups' protocols and the packages installed.
+    sources: texts beside the results that the page carries: the groups' protocols and the packages installed.
+    merged: a sentence on several results that were read as one.
     """
 
     analysis: Analysis
@@ -104,7 +105,8 @@ class Report:
     figures: tuple[Written, ...]
     missing: tuple[str, ...]
     page: Path
-    sources: tuple[Path, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    merged: str = ""
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -122,6 +122,7 @@ def page(report: Report) -> str:
         markers=markers_svg(searchers),
         counts={status: int((searches["status"] == status).sum()) for status in ("done", "failed", "running")},
         datasets=sorted(set(searches["dataset"])),
+        merged=report.merged,
         answers=[
             (of.headline, answer_table(of), against_grid(of), of.group.data, (*of.group.space, *of.group.rules))
             for of in report.analysis.groups
@@ -132,7 +133,7 @@ def page(report: Report) -> str:
         truth=truth_table(report.analysis.truth),
         overall=report.analysis.overall,
         tables=[_link(path, embedded) for path in report.tables],
-        sources=[Link("", path.name, _data_uri("text/plain", path.read_bytes())) for path in report.sources],
+        sources=[Link("", name, _data_uri("text/plain", text.encode())) for name, text in report.sources.items()],
         searches=table,
         filters=filters(table, ("searcher", "status", "dataset")),
         sections=sections,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.store.doubts import doubts
-from benchmark.text import features_kind, of_data
+from benchmark.text import features_kind, of_data, printable
 from reports.analysis.analysis import GroupAnalysis
 from reports.analysis.answer import HEADINGS, answer_rows
 from reports.analysis.comparison import active_range, counts, mean_and_ratio, plus_minus, size_range
@@ -122,6 +122,8 @@ def searches_table(groups: Sequence[Group]) -> Table:
     columns += [Column(cost.name(common), True) for cost in _TABLE_COSTS]
     columns += [Column(f"{metric.heading(common)} {metric.arrow}", True) for metric in metrics]
     columns += [*([Column("FID features")] if len(features) > 1 else []), Column("doubts"), Column("error")]
+    merged = any("source" in group.searches for group in groups)
+    columns += [Column("results")] if merged else []
     rows = []
     for group, search in _all(groups):
         cells = [Cell(group.dataset), Cell(group.backbone)]
@@ -134,7 +136,8 @@ def searches_table(groups: Sequence[Group]) -> Table:
         cells += [Cell(features_kind(group.fid_features) or "unknown")] if len(features) > 1 else []
         cells += [Cell("; ".join(doubts(search.to_dict())))]
         lines = search["error"].strip().splitlines()
-        rows.append((*cells, Cell(lines[0] if lines else "", link="#failures" if lines else "")))
+        cells += [Cell(lines[0] if lines else "", link="#failures" if lines else "")]
+        rows.append((*cells, *([Cell(printable(search["source"]))] if merged else [])))
     return Table(tuple(columns), tuple(rows))
 
 

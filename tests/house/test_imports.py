@@ -52,7 +52,7 @@ ROOMS = {
     "reports": [
         {"headless", "data"},
         {"analysis"},
-        {"claims", "drawing"},
+        {"claims", "compare", "drawing"},
         {"figures"},
         {"tables", "page"},
         {"papers", "write"},

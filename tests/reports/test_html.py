@@ -321,7 +321,7 @@ def test_the_page_carries_the_protocols_and_the_packages(tmp_path: Path) -> None
     for name, text in {**kept, "protocols/protocol-other.toml": "not of these groups"}.items():
         (tmp_path / name).write_text(text)
     store = ResultsStore(tmp_path)
-    html = write_report(read_groups(store, "results"), tmp_path / "report", store.path).page.read_text()
+    html = write_report(read_groups(store, "results"), tmp_path / "report", store).page.read_text()
     links = re.findall(r'href="data:text/plain;base64,([^"]*)" download="([^"]*)"', html)
     found = {name: base64.b64decode(content).decode() for content, name in links}
     assert found == {Path(name).name: text for name, text in kept.items()}

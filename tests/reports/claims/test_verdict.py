@@ -103,7 +103,7 @@ def test_several_data_sets(tmp_path: Path) -> None:
 def stores(monkeypatch: pytest.MonkeyPatch) -> dict[str, ClaimStore]:
     """The stores that the command finds, by the names of their folders."""
     found: dict[str, ClaimStore] = {"results": complete(), "empty": ClaimStore()}
-    monkeypatch.setattr(command, "ResultsStore", lambda path: found[Path(path).name])
+    monkeypatch.setattr(command, "open_results", lambda paths: found[Path(paths[0]).name])
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     monkeypatch.setattr(cli, "_find_own_modules", lambda: None)
     return found

@@ -1,0 +1,1 @@
+"""The same searches in two results, one against the other."""
