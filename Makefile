@@ -21,7 +21,7 @@ RUN := $(BIN)/latentbench run --device $(DEVICE) --results "$(RESULTS)" \
 	$(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(FEATURES),--features $(FEATURES)) $(if $(JOBS),--jobs $(JOBS)) $(OPTIONS)
 REPORT := $(BIN)/latentbench report --results "$(RESULTS)" --out "$(if $(findstring ://,$(RESULTS)),results,$(RESULTS))/report"
 
-.PHONY: benchmark report figures test faults lint audit bench clean
+.PHONY: benchmark report figures test faults lint docs audit bench clean
 
 benchmark: .venv/installed
 	@$(RUN); status=$$?; if [ $$status -le 1 ]; then $(REPORT) || status=$$?; fi; exit $$status  # 1: a search failed
@@ -43,6 +43,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 audit: .venv/installed-dev
 	$(BIN)/pip install pip-audit && $(BIN)/pip-audit --local --skip-editable
 
@@ -50,7 +53,7 @@ bench: .venv/installed
 	$(BIN)/python -m tests.speed
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
