@@ -28,18 +28,17 @@ from benchmark.config.protocol import (
     load_protocol,
     override,
 )
-from benchmark.config.settings import from_mapping
-from benchmark.config.tables import assigned, laid_over, parse_assignment
+from benchmark.config.tables import assigned, parse_assignment
 from benchmark.datasets import check_dataset_name
 from benchmark.errors import InputError
 from benchmark.export import FORMATS
-from benchmark.paths import cache_root, data_root, is_url, output_folder, path_argument, results_argument
+from benchmark.paths import cache_root, data_root, is_url, path_argument, results_argument
 from benchmark.suggest.request import add_options, read_request
 from benchmark.terminal.command import OneLineParser, exit_code
 from benchmark.text import features_kind, printable
 from searchers import GROUPS
 from searchers.registry import Entry
-from searchers.rule import RULES, ChoiceRule
+from searchers.rule import RULES
 
 SHORT_FORMS = {  # options that set one value of the protocol
     "dataset": "dataset.name",
@@ -52,6 +51,8 @@ SHORT_FORMS = {  # options that set one value of the protocol
     "precision": "training.precision",
     "deterministic": "training.deterministic",
 }
+CHOOSE = "benchmark.commands.choose:choose"
+EXPORT = "benchmark.commands.export:export"
 CHECK = "benchmark.commands.check:check"
 LIST = "benchmark.commands.listing:print_lists"
 REPORT = "reports.__main__:report"  # by name: reports import this package, never the other way round
@@ -157,13 +158,13 @@ def _parser() -> argparse.ArgumentParser:
     watch.set_defaults(command=_watch)
     report = commands.add_parser("report", help="tables, figures and a page from a results folder")
     add_report_options(report)
-    report.set_defaults(command=partial(_command, REPORT))
+    report.set_defaults(command=_report)
     verdict = commands.add_parser("verdict", help="what a registered claim's runs have shown")
     verdict.add_argument("claim", type=path_argument, help="a claim file, such as claims/example-digits.toml")
     verdict.add_argument(
         "results", nargs="+", type=results_argument, help="folders, URLs or studies' files that hold its searches"
     )
-    verdict.set_defaults(command=partial(_command, VERDICT))
+    verdict.set_defaults(command=partial(_own_code, VERDICT))
     compare = commands.add_parser("compare", help="the same searches in two results: of other versions or machines")
     compare.add_argument("first", type=results_argument, help="a folder, a URL or a study's file")
     compare.add_argument("second", type=results_argument, help="what is compared with it")
@@ -174,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     formats = "; ".join(f"{name}: {entry.summary}" for name, entry in FORMATS.items())
     export.add_argument("--to", "--format", dest="to", choices=FORMATS, required=True, help=formats)
     export.add_argument("--out", type=path_argument, help="folder (study: or FILE.parquet; default: RESULTS/export)")
-    export.set_defaults(command=_export)
+    export.set_defaults(command=partial(_command, EXPORT))
     choose = commands.add_parser("choose", help="choose anew among finished trainings, by another rule")
     choose.add_argument("results", type=results_argument)
     choose.add_argument("--rule", choices=RULES, help="default: smallest-good")
@@ -182,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     weights = "of metrics for mean-rank, such as fid_gen=2 silhouette=0 (default: 1 each)"
     choose.add_argument("--weights", nargs="+", default=[], metavar="METRIC=WEIGHT", help=weights)
     choose.add_argument("--out", type=path_argument, help="folder to copy the chosen models to")
-    choose.set_defaults(command=_choose)
+    choose.set_defaults(command=partial(_command, CHOOSE))
     check = commands.add_parser("check", help="whether a searcher, backbone or dataset keeps its contract")
     check.add_argument("name", help="a name, or your own as module:Class (a dataset: module:function)")
     check.add_argument(
@@ -193,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     shape = "of the images of a backbone (default: 1 28 28)"
     check.add_argument("--shape", type=int, nargs="+", default=(1, 28, 28), help=shape)
-    check.set_defaults(command=partial(_command, CHECK))
+    check.set_defaults(command=partial(_own_code, CHECK))
     return parser
 
 
@@ -358,48 +359,22 @@ def _watch(options: argparse.Namespace) -> int:
     return watch(ResultsStore(local_results(options.results)), options.every, once)
 
 
-def _export(options: argparse.Namespace) -> int:
-    from benchmark.stages import listening
-    from benchmark.store.remote import open_results
-    from benchmark.terminal.stage_display import StageDisplay
-
-    out = options.out or output_folder(options.results[0]) / "export"
-    with StageDisplay("reading the results") as display, listening(display.show):
-        store = open_results(options.results)
-        written = FORMATS[options.to].load()(store, out)
-    if not written:
-        raise InputError(
-            f"no searches at {', '.join(map(str, options.results))}; expected results that `latentbench run` wrote"
-        )
-    for path in written:
-        print(f"wrote {printable(path)}")
-    return 0
-
-
-def _choose(options: argparse.Namespace) -> int:
-    given = {name: getattr(options, name) for name in ("rule", "margin") if getattr(options, name) is not None}
-    tables = [assigned(key, value) for key, value in given.items()]
-    for change in (*tables, *(parse_assignment(f"weights.{text}") for text in options.weights)):
-        given = laid_over(given, change)
-    rule: ChoiceRule = from_mapping(ChoiceRule, given, "choose")
-
-    from benchmark.choosing import choose_anew, export_models
-    from benchmark.store import ResultsStore
-    from benchmark.store.remote import local_results
-    from benchmark.terminal.summary import print_decisions
-
-    decisions = list(choose_anew(ResultsStore(local_results(options.results)), rule))
-    print_decisions(decisions)
-    for path in export_models(decisions, options.out) if options.out else []:
-        print(f"wrote {printable(path)}")
-    return 0
-
-
 def _command(target: str, options: argparse.Namespace) -> int:
     """Runs a command of another module, which is imported only now."""
-    _find_own_modules()
     code: int = Entry(target, "").load()(options)
     return code
+
+
+def _own_code(target: str, options: argparse.Namespace) -> int:
+    """Runs a command that may load code of the user's."""
+    _find_own_modules()
+    return _command(target, options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    if any(":" in name for name in options.figures or ()):  # else the working folder is no place to find code in
+        _find_own_modules()
+    return _command(REPORT, options)
 
 
 def _find_own_modules() -> None:

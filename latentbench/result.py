@@ -95,7 +95,7 @@ class Result:
         from reports.write import write_report
 
         target = self._path / "report" if out is None else Path(out)
-        return write_report(read_groups(self.store, str(self._path)), target, self._path).page
+        return write_report(read_groups(self.store, str(self._path)), target, self.store).page
 
     def __repr__(self) -> str:
         others = [size for size in self.as_good if size != self.size]

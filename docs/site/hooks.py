@@ -1,6 +1,8 @@
 """What MkDocs does beside these documents: pages from the root and from the code, links between them, the notebook."""
 
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,18 @@ from mkdocs.structure.files import File, Files
 
 from benchmark.store.sources.descriptions import FRAMES, MORE, describe
 
+sys.path.append(str(Path(__file__).parent))
+from notebook import notebook_page  # noqa: E402
+
 ROOT = Path(__file__).parents[2]
 FROM_ROOT = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
 FROM_ROOT |= {"CHANGELOG.md": "changelog.md"}
 API = {
-    "api/latentbench.md": ("The package latentbench", ["latentbench"]),
+    "api/latentbench.md": (
+        "The package latentbench",
+        [f"latentbench.{name}" for name in ("find_latent_size", "Result", "LatentSizeSearch", "compare")]
+        + ["latentbench.inspect_latents", "latentbench.Inspection"],
+    ),
     "api/store.md": ("The results store", ["benchmark.store.ResultsStore", "benchmark.store.frames.ResultsFolder"]),
     "api/searchers.md": ("The interface of searchers", ["searchers.base"]),
     "api/testing.md": (
@@ -26,10 +35,11 @@ def on_files(files: Files, config: Any) -> Files:
     """Adds the pages that are no files of docs/."""
     pages = {new: linked((ROOT / old).read_text(encoding="utf-8"), "") for old, new in FROM_ROOT.items()}
     pages["columns.md"] = columns_page()
+    pages["notebook.md"] = notebook_page(
+        ROOT / "docs" / "notebook.ipynb", execute="SITE_WITHOUT_RUNS" not in os.environ
+    )
     for name, (title, modules) in API.items():
-        there = [module for module in modules if (ROOT / module.split(".")[0]).is_dir()]
-        if there:
-            pages[name] = "\n\n".join([f"# {title}", *(f"::: {module}" for module in there)])
+        pages[name] = "\n\n".join([f"# {title}", *(f"::: {module}" for module in modules)])
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files

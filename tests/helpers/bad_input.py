@@ -113,7 +113,7 @@ RUN = {
     "--colour '\x1b[2J\nred'": "unrecognized arguments: --colour [2J red; see",
 }
 OTHER_COMMANDS = {
-    "": "the following arguments are required: suggest|run|prepare|list|show",
+    "": "the following arguments are required: suggest|inspect|run|prepare|list|show",
     "rnu": "invalid choice: 'rnu'",
     "list all": "unrecognized arguments: all",
     "show empty": "no results at empty",

@@ -31,6 +31,7 @@ class Source(Protocol):
     def latents(self) -> pd.DataFrame: ...  # noqa: D102
     def probes(self) -> pd.DataFrame: ...  # noqa: D102
     def gallery(self, search_id: str) -> dict[str, np.ndarray] | None: ...  # noqa: D102
+    def rows(self, search_id: str) -> dict[str, np.ndarray] | None: ...  # noqa: D102
     def folder(self, search_id: str) -> SearchFolder: ...  # noqa: D102
     def kept(self) -> dict[str, str]: ...  # noqa: D102
 
@@ -91,6 +92,10 @@ class ResultsStore:
     def gallery(self, search_id: str) -> dict[str, np.ndarray] | None:
         """Example images of the chosen model; None where there are none, as in a study's file."""
         return self._source_of(search_id).gallery(search_id)
+
+    def rows(self, search_id: str) -> dict[str, np.ndarray] | None:
+        """Example rows of a table with their reconstructions; None where there are none, as in a study's file."""
+        return self._source_of(search_id).rows(search_id)
 
     def kept(self) -> dict[str, str]:
         """The texts beside the searches by file name: complete protocols, and the lists of installed packages."""

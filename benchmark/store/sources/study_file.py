@@ -58,8 +58,8 @@ def write_study_file(store: Frames, path: Path) -> None:
 class StudyFile:
     """The frames of a study's file, as those of the folder that it was written from.
 
-    latents: of the last epoch of each training. Probes, galleries and the searches' files are left out. Raises
-    InputError where the file is no study's.
+    latents: of the last epoch of each training. Probes, galleries, example rows and the searches' files are left out.
+    Raises InputError where the file is no study's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,6 +92,9 @@ class StudyFile:
         return pd.DataFrame(columns=[*KEYS, "trial", "epoch"])
 
     def gallery(self, search_id: str) -> dict[str, np.ndarray] | None:
+        return None
+
+    def rows(self, search_id: str) -> dict[str, np.ndarray] | None:
         return None
 
     def folder(self, search_id: str) -> SearchFolder:
