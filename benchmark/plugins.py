@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from benchmark.errors import InputError
-from searchers import SEARCHERS
+from searchers import SEARCHERS, registry
 from searchers.registry import Entry, unknown_name
 
 
@@ -73,7 +73,8 @@ class Kind:
             return entry.load()
         except (Exception, SystemExit) as error:  # importing a module runs it
             place = traceback.extract_tb(error.__traceback__)[-1]
-            where = "" if place.filename.startswith("<") else f" ({place.filename}, line {place.lineno})"
+            is_theirs = not place.filename.startswith("<") and place.filename != registry.__file__
+            where = f" ({place.filename}, line {place.lineno})" if is_theirs else ""
             source = f" {entry.summary}" if name in self.from_packages() else ""
             raise InputError(
                 f"cannot load {self.name} {name!r}{source}: {type(error).__name__}: {error}{where}; expected an "

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from benchmark.errors import InputError
+from benchmark.plugins import METRIC
 from benchmark.store.columns import CURVE_COLUMNS, CURVE_EXTRAS
 from benchmark.store.rows import ARRAYS, EPOCH_COLUMNS
-from searchers.registry import Entry
 
 MOST_SAMPLES = 2_000  # of a split, that a metric sees
 
@@ -35,16 +35,11 @@ Metric = Callable[[Batch], float]
 
 
 def load_metrics(names: Sequence[str]) -> dict[str, Metric]:
-    """Imports the metrics `module:function`, by the functions' names. Raises InputError where that cannot be."""
+    """Imports metrics (`module:function`, or a package's), by the functions' names. Raises InputError."""
     found: dict[str, Metric] = {}
     taken = {*CURVE_COLUMNS, *CURVE_EXTRAS, *EPOCH_COLUMNS, *ARRAYS}
     for name in names:
-        try:
-            function = Entry(name, "").load()
-        except (Exception, SystemExit) as error:  # importing a module runs it
-            reason = f"{type(error).__name__}: {error}"
-            expected = "expected an importable module:function"
-            raise InputError(f"cannot load metric {name!r}: {reason}; {expected}") from error
+        function = METRIC.load(name)
         column = getattr(function, "__name__", "")
         if not callable(function) or not column.isidentifier():
             raise InputError(f"metric {name!r} is {function!r}; expected a function of a benchmark.metrics.own.Batch")

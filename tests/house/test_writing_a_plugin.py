@@ -15,7 +15,7 @@ from benchmark.store import ResultsStore
 TEXT = (ROOT / "docs" / "writing-a-plugin.md").read_text()
 FILES = {name: code for name, code in re.findall(r"```(?:python|toml)\n# ([\w/.]+)\n(.*?)```", TEXT, flags=re.DOTALL)}
 COMMANDS = [line.partition("#")[0].split() for line in re.findall(r"^latentbench (.*)$", TEXT, flags=re.MULTILINE)]
-NAMES = {"spiral": "dataset", "tanh": "backbone", "middle": "searcher", "sizes": "figure"}
+NAMES = {"spiral": "dataset", "tanh": "backbone", "middle": "searcher", "largest_error": "metric", "sizes": "figure"}
 
 
 def install(packages: Path, name: str, entry_points: str) -> None:
@@ -78,6 +78,7 @@ def test_the_names_run(work: Path) -> None:
     assert set(searches.index) == {"grid", "middle"} and (searches["status"] == "done").all()
     assert searches.loc["middle", "latent_dim"] == 4 and searches.loc["middle", "backbone"] == "tanh"
     assert searches["dataset"].eq("spiral").all() and searches["true_high"].eq(2).all()
+    assert searches["test_largest_error"].between(0, 1).all()
 
 
 def test_the_figure_is_drawn(work: Path) -> None:
