@@ -82,6 +82,8 @@ class Evaluation:
     split, for all metrics. silhouette_images: of them, for both silhouettes (2312.06280, figure 1: 500). probe_images:
     of them, those whose posterior every epoch's row keeps (`ResultsStore.probes()`). draws: of z an image where a size
     is chosen or a result reported; fewer, at least 2, where images are many or large (`benchmark.metrics.assessment`).
+    every: epochs from one row of metrics to the next; the last epoch has one too. More than 1 is for searchers that
+    read no single epochs (`searchers.base.Searcher.reads_epochs`).
     """
 
     features: FeaturesKind | ThisClassifier = "auto"
@@ -89,6 +91,7 @@ class Evaluation:
     draws: Annotated[int, Ge(2)] = 20
     silhouette_images: Annotated[int, Ge(2)] = 500
     probe_images: Annotated[int, Ge(0)] = 0
+    every: Count = 1
 
 
 @dataclass(frozen=True)

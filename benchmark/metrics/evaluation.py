@@ -35,7 +35,7 @@ class Evaluator:
         self.n_clusters = max(2, min(n_clusters, self.n_silhouette // 2))  # a cluster needs two points
         self.split = split.sample(settings.max_images).to(device)
         self.labels = self.split.labels[self.split.rows].cpu().numpy()
-        self.device, self.draws = device, settings.draws
+        self.device, self.draws, self.every = device, settings.draws, settings.every
         self.n_probes = min(settings.probe_images, len(self.split))
         self.batch_size = min(MAX_BATCH, max(1, BATCH_BYTES // self.split.images[0].numel()))
         real = torch.cat(list(self._features_of(self.split)))

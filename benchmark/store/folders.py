@@ -257,7 +257,7 @@ def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
         "trial": int(last["trial"]),
         "start_latent_dim": int(first["latent_dim"]),
         "latent_dim": int(last["latent_dim"]),
-        "n_epochs": len(frame),
+        "n_epochs": int(last["epoch"]),
         "train_seconds": float(frame["train_seconds"].sum()),
         "eval_seconds": float(frame["eval_seconds"].sum()),
         "wall_seconds": float(last["wall_seconds"] - wall_start),

@@ -52,7 +52,10 @@ class SearchSpec:
 
     def _conditions(self) -> list[Any]:
         dataset = Named("folder") if self._is_folder else self.dataset
-        return [dataset, self.data_fingerprint, N_PARTITIONS, self.backbone, self.training, self.evaluation]
+        evaluation = asdict(self.evaluation)
+        if self.evaluation.every == 1:  # as it was before there was this setting
+            del evaluation["every"]
+        return [dataset, self.data_fingerprint, N_PARTITIONS, self.backbone, self.training, evaluation]
 
     def training_key(self, latent_dim: int, epochs: int) -> str:
         """The name of a plain training. Searches that would get the same model give it the same name."""
@@ -200,6 +203,9 @@ def plan(
             variants = [known for known in protocol.searchers if "@" in known]
             raise InputError(f"protocol {protocol.name}: {unknown_name('variant', name, variants)}")
         searcher = make_searcher(name, protocol.searchers.get(name, {}))
+        if protocol.evaluation.every > 1 and searcher.reads_epochs:
+            got = f"evaluation.every is {protocol.evaluation.every} and {name} reads every epoch's metrics"
+            raise InputError(f"{got}; expected 1 with it, or searchers such as grid alone")
         settings = _plain(searcher)
         searcher_execution = execution if _knows_trainings(name, searcher, protocol, seeds[0]) else "sequential"
         found |= searcher_execution != "sequential"

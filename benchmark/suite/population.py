@@ -17,7 +17,7 @@ from benchmark.store.tensor_files import read_tensors, write_tensors
 from benchmark.suite.problem import Bench, Notice, TrainingRun
 from benchmark.suite.shared_trainings import SharedFolder
 from benchmark.suite.work import SharedTraining
-from benchmark.training.checkpoint import COUNTERS
+from benchmark.training.checkpoint import COUNTERS, load_counters
 from benchmark.training.clock import Clock
 from benchmark.training.cuda_graph import Replay
 from benchmark.training.flops import flop_counter
@@ -82,10 +82,13 @@ def _train(
             if not run.state.stopped:  # a stopped run has diverged; its last row says so
                 part = seconds[0] / len(runs)
                 end_epoch(run.state, loss, part, settings.epochs, bench.evaluator, run.streams, clock)
-        spent = [sum(row["train_seconds"] + row["eval_seconds"] for row in run.state.rows) for run in runs]
+        spent = [
+            sum(row["train_seconds"] + row["eval_seconds"] for row in run.state.rows) + run.state.unlogged_seconds
+            for run in runs
+        ]
         rest = (clock.seconds() - sum(spent)) / len(runs)
         for run, own in zip(runs, spent, strict=True):
-            if len(run.state.rows) == epoch:
+            if run.state.rows and run.state.rows[-1]["epoch"] == epoch:
                 run.state.rows[-1]["wall_seconds"] = own + rest
         population.save(path, clock.seconds())
         for run in runs:
@@ -110,7 +113,7 @@ class Population:
     @property
     def epochs(self) -> int:
         """How many epochs are complete."""
-        return max(len(member.state.rows) for member in self._members)
+        return max(member.state.epochs for member in self._members)
 
     def train_epoch(self, epoch: int) -> list[float]:
         """Trains each member for an epoch, on the batches and noise it would have alone; returns the mean losses."""
@@ -189,8 +192,7 @@ class Population:
         load_optimizer(self._optimizer, content["optimizer"])
         self._unstack()
         for member, i in zip(self._members, chosen, strict=True):
-            for name in COUNTERS:
-                setattr(member.state, name, content["counters"][i][name])
+            load_counters(member.state, content["counters"][i])
             member.state.load_rows(content["rows"][i])
             member.folder.write_rows(member.state.rows)  # the file may be behind, or damaged
         return float(content["seconds"])

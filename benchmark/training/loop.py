@@ -61,14 +61,14 @@ def train(
     clock: Clock,
     after_epoch: Callable[[TrainingState], None],
 ) -> None:
-    """Trains until there are `settings.epochs` rows or the controller stops, then removes the closed latents.
+    """Trains for `settings.epochs` epochs or until the controller stops, then removes the closed latents.
 
     split: on the clock's device. streams: the seed of the search and the origin of the training, see
     `benchmark.training.rng`. after_epoch: called after each epoch, once its decision is carried out, to save
     checkpoints. A loss that is not finite ends the training; its last row shows it.
     """
-    while len(state.rows) < settings.epochs and not state.stopped:
-        epoch = len(state.rows) + 1
+    while state.epochs < settings.epochs and not state.stopped:
+        epoch = state.epochs + 1
         seconds: list[float] = []
         with explain_stale_state(state.controller, state.rows, state.vae.latent_dim):
             with clock.lap(seconds):
@@ -93,8 +93,16 @@ def end_epoch(
     streams: tuple[int, int],
     clock: Clock,
 ) -> None:
-    """Evaluates the model after an epoch, appends the row of the epoch, and carries out the controller's decision."""
-    epoch = len(state.rows) + 1
+    """Evaluates the model after an epoch, appends the row of the epoch, and carries out the controller's decision.
+
+    With `[evaluation] every` it does so in every n-th epoch and the last; the row's train_seconds are of all since the
+    row before. A loss that is not finite has its row at once.
+    """
+    state.epochs += 1
+    state.unlogged_seconds += train_seconds
+    epoch, diverged = state.epochs, not np.isfinite(train_loss)
+    if epoch % evaluator.every and epoch < epochs and not diverged:
+        return
     seconds: list[float] = []
     with clock.lap(seconds):
         state.vae.eval()
@@ -108,7 +116,7 @@ def end_epoch(
         "latent_dim": state.vae.latent_dim if open_latents is None else int(open_latents.sum()),
         "train_loss": train_loss,
         **metrics,
-        "train_seconds": train_seconds,
+        "train_seconds": state.unlogged_seconds,
         "eval_seconds": seconds[0],
         "wall_seconds": clock.seconds(),
         "images_seen": state.images_seen,
@@ -116,7 +124,6 @@ def end_epoch(
         "latent_id": np.array(state.latent_ids),
         **latents,
     }
-    diverged = not np.isfinite(train_loss)
     view = ModelView(vae, evaluator, clock, streams[0])
     if diverged or isinstance(state.controller, FixedSize):  # which does not read the rows
         decision = KEEP_ALL
@@ -126,6 +133,7 @@ def end_epoch(
     if view.seconds:  # the controller has evaluated the model too
         row |= {"eval_seconds": seconds[0] + sum(view.seconds), "wall_seconds": clock.seconds()}
     state.rows.append({**row, **checked_traces(state.controller)})
+    state.unlogged_seconds = 0.0
     state.curve += [{"trial": state.number, "epoch": epoch, **evaluation} for evaluation in view.curve]
     state.stopped = decision.stop or diverged
     if (decision.keep is not None or decision.add) and not state.stopped and epoch < epochs:
@@ -153,7 +161,7 @@ def train_epoch(state: TrainingState, split: Split, settings: Training, order: G
     if noise.device.type == "cuda" and state.controller.capturable:
         state.replay = state.replay or Replay(step, 1, noise.device)
     steps = settings.steps_per_epoch(len(split))
-    images = scheduled(batches(split, settings, order), state.optimizer, settings, len(state.rows), steps)
+    images = scheduled(batches(split, settings, order), state.optimizer, settings, state.epochs, steps)
     losses = run_steps(images, step, [noise], state.replay)
     state.images_seen += steps * min(settings.batch_size, len(split))
     state.train_flops += steps * (state.flops_per_step or 0)
