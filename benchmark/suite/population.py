@@ -94,6 +94,7 @@ def _train(
         for run in runs:
             run.folder.show_rows(run.state.rows)
         report(len(runs), epoch, settings.epochs)
+    population.end()
 
 
 class Population:
@@ -137,6 +138,10 @@ class Population:
             state.images_seen += steps * batch_size
             state.train_flops += steps * state.flops_per_step
         return [loss / steps for loss in losses]
+
+    def end(self) -> None:
+        """Gives the memory of the recorded step back."""
+        self._replay = None
 
     def _unstack(self) -> None:
         self._stack.unstack([member.state.vae for member in self._members])

@@ -17,7 +17,7 @@ from benchmark.backbones.model_file import load_model, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.datasets.base import Dataset
 from benchmark.errors import Damaged
-from benchmark.machine import peak_memory_bytes
+from benchmark.machine import peak_memory_bytes, reserved_memory_bytes
 from benchmark.metrics.assessment import assess
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.store.atomic_files import remove_folder
@@ -135,6 +135,7 @@ class Bench:
             start_latent_dim=run.latent_dim,
             latent_dim=vae.latent_dim,
             peak_memory_bytes=peak_memory_bytes(self.device),
+            reserved_memory_bytes=reserved_memory_bytes(self.device),
             **self.evaluator.fid_counts,
         )
         for name in ("eval_seconds", "wall_seconds"):

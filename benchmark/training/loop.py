@@ -199,6 +199,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 def finish(state: TrainingState) -> None:
     """Makes the trained model independent of the controller: folds that in and removes closed latents."""
+    state.replay = None
     fold_in(state.vae, state.controller)
     open_latents = checked_open_latents(state.controller, state.vae.latent_dim)
     if open_latents is None:
