@@ -1,0 +1,131 @@
+"""`make gpu`: whether the GPU path works on this machine and how fast it is, in one table and one JSON file.
+
+Each part is a process of its own with a time limit, so that one that fails or hangs leaves the others as they are.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.gpu.lines import Line, Report, markdown, read_lines
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module of tests.gpu with its arguments. seconds: it may take; small: of a run on a CPU."""
+
+    name: str
+    module: str
+    seconds: float
+    small: float
+    arguments: tuple[str, ...] = ()
+
+
+BESIDE = (Part("prepare", "prepare", 400, 290),)  # starts first and runs beside the others
+PARTS = (
+    Part("tests", "cuda_tests", 75, 70),
+    Part("same", "same", 80, 130),
+    Part("speed", "speed", 60, 50),
+    Part("mnist", "job", 115, 70, ("mnist",)),
+    Part("eurosat", "job", 115, 70, ("eurosat",)),
+    Part("compile", "compiled", 35, 20),
+)
+
+
+def main(arguments: Sequence[str] | None = None, parts: Sequence[Part] = PARTS, beside: Sequence[Part] = BESIDE) -> int:
+    """Runs the parts and writes gpu.md and gpu.json; returns 1 where a line is not as it should be."""
+    parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=__doc__)
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: the same at small sizes")
+    parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="folder to write to")
+    options = parser.parse_args(arguments)
+    is_small, out = options.device == "cpu", options.out.absolute()
+    import torch
+
+    if not is_small and not torch.cuda.is_available():
+        parser.error(f"torch {torch.__version__} sees no CUDA device; DEVICE=cpu runs the same at small sizes")
+    machine = describe(options.device)
+    for folder in ("lines", "logs"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    waiting = [(part, _start(part, options.device, out), time.monotonic()) for part in beside]
+    for part in parts:
+        _finish(
+            part, _start(part, options.device, out), time.monotonic(), out, part.small if is_small else part.seconds
+        )
+        _write(out, machine, [*beside, *parts])
+    for part, process, started in waiting:
+        _finish(part, process, started, out, part.small if is_small else part.seconds)
+    Report("all", _fresh(out / "lines" / "all.jsonl")).at_most(
+        "seconds of all parts", time.monotonic() - begin, 300 if is_small else 480, " s"
+    )
+    lines = _write(out, machine, [*beside, *parts, Part("all", "", 0, 0)])
+    print((out / "gpu.md").read_text(encoding="utf-8"))
+    return int(any(line.is_met is False for line in lines))
+
+
+def describe(device: str) -> str:
+    """The machine, in words."""
+    from benchmark.machine import resolve_device
+    from benchmark.provenance import environment
+
+    used = environment(resolve_device(device), 1)
+    name = used["cpu"] if device == "cpu" else used["device"]
+    return f"{name}, {os.cpu_count()} CPU cores, torch {used['torch']}, Python {sys.version.split()[0]}"
+
+
+def _fresh(path: Path) -> Path:
+    path.unlink(missing_ok=True)
+    return path
+
+
+def _start(part: Part, device: str, out: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", f"tests.gpu.{part.module}", *part.arguments, "--device", device, "--out", str(out)]
+    command += ["--lines", str(_fresh(out / "lines" / f"{part.name}.jsonl"))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    with (out / "logs" / f"{part.name}.txt").open("wb") as log:
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def _finish(part: Part, process: "subprocess.Popen[bytes]", started: float, out: Path, limit: float) -> None:
+    """Waits for a part until its limit, then ends it and all that it has started."""
+    report = Report(part.name, out / "lines" / f"{part.name}.jsonl")
+    try:
+        code = process.wait(max(0.0, started + limit - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        report.add("time", f"at most {limit:g} s", "cut", False)
+        code = 0
+    with_rest = [signal.SIGTERM, signal.SIGKILL]
+    for number in with_rest:
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        time.sleep(0.5)
+    process.wait()
+    if code:
+        text = (out / "logs" / f"{part.name}.txt").read_text(encoding="utf-8", errors="replace").strip()
+        report.add("end", "without an error", (text.splitlines() or ["no output"])[-1][:300], False)
+    print(f"{part.name}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _write(out: Path, machine: str, parts: Sequence[Part]) -> list[Line]:
+    lines = [line for part in parts for line in read_lines(out / "lines" / f"{part.name}.jsonl")]
+    (out / "gpu.md").write_text(markdown(lines, machine), encoding="utf-8")
+    content = {"machine": machine, "lines": [asdict(line) for line in lines]}
+    (out / "gpu.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
