@@ -177,7 +177,7 @@ def _planned(suite: Suite, screen: Screen, dry_run: bool = False) -> Iterator[_P
         if cluster is None:
             places = gpu_places(prepared.device, protocol.resources, suite.jobs)
             room = len(places) or _default_jobs(prepared.device, protocol.training.threads)
-            run = partial(run, places=places) if places else run
+            run = partial(run_tasks, places=places) if places else run
         else:
             room = cluster.room()
         yield _Planned(specs, prepared, results, run, room, cluster)
