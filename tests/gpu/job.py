@@ -10,30 +10,20 @@ import pandas as pd
 
 from benchmark.store import ResultsStore
 from tests.gpu.part import Arguments, latentbench, read_arguments
-from tests.gpu.prepare import done_file, seeds_of
+from tests.gpu.prepare import seeds_of, wait_for_data
 
 PAPERS_EPOCHS = {"mnist": 200, "eurosat": 40}  # of 2312.06280; of our own protocol
 TRAINING = 45.0  # seconds of the job's time for training and its evaluations; the rest is start, assessments, export
 WITHOUT_SPEED = 10  # epochs where part "speed" has not measured one
-SMALL_EPOCHS = 6
+SMALL_EPOCHS = 4
 WAIT = 100.0  # seconds for the data
 SMALL = {
-    "mnist": ("space.sizes=[4, 16]", "training.epoch_batches=40", "evaluation.max_images=500"),
+    "mnist": ("space.sizes=[4, 16]", "training.epoch_batches=40", "evaluation.max_images=500", "evaluation.draws=4"),
     "eurosat": (
-        *("training.epoch_batches=20", "evaluation.max_images=100", "space.high=32", "space.sizes=[8, 32]"),
-        *("backbone.channels=8", "backbone.hidden=32", "evaluation.silhouette_images=100"),
+        *("training.epoch_batches=20", "evaluation.max_images=60", "space.high=32", "space.sizes=[8, 32]"),
+        *("backbone.channels=4", "backbone.hidden=32", "evaluation.draws=2"),
     ),
 }
-
-
-def wait_for_data(name: str, arguments: Arguments) -> str:
-    """Why the data cannot be had; empty where they are ready."""
-    path, begin = done_file(arguments.out, name), time.monotonic()
-    while not path.exists():
-        if time.monotonic() - begin > WAIT:
-            return f"not ready within {WAIT:g} s"
-        time.sleep(0.2)
-    return path.read_text(encoding="utf-8")
 
 
 def affordable_epochs(name: str, arguments: Arguments) -> int:
@@ -95,7 +85,7 @@ def main() -> None:
     arguments = read_arguments("job")
     (name,) = arguments.names
     shutil.rmtree(arguments.out / "results" / name, ignore_errors=True)
-    why = wait_for_data(name, arguments)
+    why = wait_for_data(name, arguments, WAIT)
     if why:
         arguments.report.add("data", "ready", why[:200], None)
         return

@@ -1,6 +1,7 @@
 """Makes what the real jobs share beside the other parts: decoded images, the features' classifier, baselines."""
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
@@ -24,6 +25,16 @@ def seeds_of(name: str, is_small: bool) -> tuple[int, ...]:
 def done_file(out: Path, name: str) -> Path:
     """Says how the data of a job are: empty where they are ready, else why they are not."""
     return out / f"{name}-data.txt"
+
+
+def wait_for_data(name: str, arguments: Arguments, seconds: float) -> str:
+    """Why the data of a job cannot be had; empty where they are ready."""
+    path, begin = done_file(arguments.out, name), time.monotonic()
+    while not path.exists():
+        if time.monotonic() - begin > seconds:
+            return f"not ready within {seconds:g} s"
+        time.sleep(0.2)
+    return path.read_text(encoding="utf-8")
 
 
 def _no_network(url: str) -> None:

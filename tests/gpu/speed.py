@@ -1,6 +1,7 @@
 """How fast a step, stacked trainings, a new recording and an epoch's evaluation are, and what they should take."""
 
 import json
+import math
 import sys
 from dataclasses import replace
 
@@ -9,9 +10,7 @@ import torch
 from benchmark.backbones.build import build_vae
 from benchmark.config.protocol import load_protocol
 from benchmark.datasets import load_dataset
-from benchmark.datasets.archives import download
 from benchmark.datasets.base import copy_splits
-from benchmark.errors import InputError
 from benchmark.machine import limit_threads
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features
@@ -21,13 +20,13 @@ from benchmark.training.rng import Purpose, stream
 from benchmark.training.state import new_state
 from searchers.base import FixedSize
 from tests.gpu.part import Arguments, read_arguments
-from tests.gpu.prepare import _no_network
+from tests.gpu.prepare import wait_for_data
 from tests.speed.gpu import MEMBERS, device_seconds, measure
 from tests.speed.timing import Effort, markdown
 
 PROTOCOLS = {"mnist": "ald-mnist", "eurosat": "eurosat"}  # of the real jobs
 FLOOR = "replayed / floor of float32 GEMM and Adam's bytes (time)"
-LATENTS, TRIES = 32, 3
+LATENTS, TRIES, WAIT = 32, 3, 10.0
 KEEPS, KEEPS_AT_ALL = 10.0, 3.0  # stacked trainings / one, images a second: what is wanted; below this stacking goes
 
 
@@ -51,7 +50,10 @@ def steps(arguments: Arguments) -> dict[str, float]:
         is_mlp = counts and backbone == "mlp"
         report.at_least(f"{backbone}: eager / replayed (time)", of["eager / replayed (time)"], 3, counts=is_mlp)
         own = of["replayed / its kernels alone (time)"]
-        report.at_most(f"{backbone}: replayed / its kernels alone (time)", own, 2, counts=is_mlp and own == own)
+        if math.isnan(own):
+            report.add(f"{backbone}: replayed / its kernels alone (time)", "at most 2", "the profiler sees no kernels")
+        else:
+            report.at_most(f"{backbone}: replayed / its kernels alone (time)", own, 2, counts=is_mlp)
         report.add(
             f"{backbone}: replayed / floor of products and Adam's bytes",
             "",
@@ -73,11 +75,7 @@ def evaluations(name: str, arguments: Arguments) -> dict[str, float]:
     """An epoch's evaluation against its training, on the images of a real job; returns the seconds of both."""
     report, device = arguments.report, torch.device(arguments.device)
     protocol = load_protocol(PROTOCOLS[name])
-    try:
-        dataset = load_dataset(name)
-    except (InputError, OSError) as error:
-        report.add(f"{name}: an evaluation", "", f"not measured: {str(error)[:150]}")
-        return {}
+    dataset = load_dataset(name)
     few = 200 if arguments.is_small else protocol.evaluation.max_images
     train, val = copy_splits([dataset.train, dataset.val.sample(few)], device)
     evaluator = Evaluator(
@@ -133,26 +131,27 @@ def inceptions_distance(arguments: Arguments) -> None:
 
 
 def main() -> None:
-    """All of it."""
+    """The steps and MNIST's epochs, or EuroSAT's epochs; notes what an epoch of each real job takes."""
     arguments = read_arguments("speed")
-    download.open_url = _no_network
+    (name,) = arguments.names
     path = arguments.out / "epoch-seconds.json"
-    path.unlink(missing_ok=True)
     limit_threads(1)
     torch.set_flush_denormal(True)
-    rates = steps(arguments)
-    of_epoch = {}
-    for name in PROTOCOLS:
-        found = evaluations(name, arguments)
-        if not found:
-            continue
-        if name == "mnist":  # 6 sizes x 5 seeds, evaluated every tenth epoch
-            stacked = found["training"] * rates["mlp stacked"] / rates["mlp"]
-            of_epoch[name] = stacked + MEMBERS * found["evaluation"] / 10
-        else:  # two searches
-            of_epoch[name] = 2 * sum(found.values())
-        path.write_text(json.dumps(of_epoch), encoding="utf-8")
-    inceptions_distance(arguments)
+    if name == "mnist":
+        path.unlink(missing_ok=True)
+        rates = steps(arguments)
+        inceptions_distance(arguments)
+    why = wait_for_data(name, arguments, WAIT)
+    if why:
+        arguments.report.add(f"{name}: an evaluation", "", f"not measured: {why[:150]}")
+        return
+    found = evaluations(name, arguments)
+    if name == "mnist":  # 6 sizes x 5 seeds, evaluated every tenth epoch
+        seconds = found["training"] * rates["mlp stacked"] / rates["mlp"] + MEMBERS * found["evaluation"] / 10
+    else:  # two searches
+        seconds = 2 * sum(found.values())
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps({**before, name: seconds}), encoding="utf-8")
 
 
 if __name__ == "__main__":
