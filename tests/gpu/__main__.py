@@ -32,10 +32,10 @@ class Part:
 
 BESIDE = (Part("prepare", "prepare", 400, 290),)  # starts first and runs beside the others
 PARTS = (
-    Part("tests", "cuda_tests", 75, 70),
-    Part("same", "same", 80, 130),
+    Part("tests", "cuda_tests", 60, 70),
+    Part("same", "same", 95, 130),
     Part("speed", "speed", 50, 50, ("mnist",)),
-    Part("mnist", "job", 115, 70, ("mnist",)),
+    Part("mnist", "job", 110, 70, ("mnist",)),
     Part("speed-eurosat", "speed", 20, 30, ("eurosat",)),  # later, as its images and features take longer to make
     Part("eurosat", "job", 110, 100, ("eurosat",)),
     Part("compile", "compiled", 30, 20),
