@@ -11,8 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import psutil
 
 from tests.gpu.lines import Line, Report, markdown, read_lines
 
@@ -58,13 +61,17 @@ def main(arguments: Sequence[str] | None = None, parts: Sequence[Part] = PARTS, 
         (out / folder).mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
     waiting = [(part, _start(part, options.device, out), time.monotonic()) for part in beside]
-    for part in parts:
-        _finish(
-            part, _start(part, options.device, out), time.monotonic(), out, part.small if is_small else part.seconds
-        )
-        _write(out, machine, [*beside, *parts])
-    for part, process, started in waiting:
-        _finish(part, process, started, out, part.small if is_small else part.seconds)
+    try:
+        for part in parts:
+            process, started = _start(part, options.device, out), time.monotonic()
+            waiting.append((part, process, started))
+            _finish(part, process, started, out, part.small if is_small else part.seconds)
+            _write(out, machine, [*beside, *parts])
+        for part, process, started in waiting[: len(beside)]:
+            _finish(part, process, started, out, part.small if is_small else part.seconds)
+    finally:  # after Ctrl-C too
+        for _, process, _ in waiting:
+            _end(process)
     Report("all", _fresh(out / "lines" / "all.jsonl")).at_most(
         "seconds of all parts", time.monotonic() - begin, 300 if is_small else 480, " s"
     )
@@ -113,18 +120,25 @@ def _finish(part: Part, process: "subprocess.Popen[bytes]", started: float, out:
     except subprocess.TimeoutExpired:
         report.add("time", f"at most {limit:g} s", "cut", False)
         code = 0
-    with_rest = [signal.SIGTERM, signal.SIGKILL]
-    for number in with_rest:
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        time.sleep(0.5)
-    process.wait()
+    _end(process)
     if code:
         text = (out / "logs" / f"{part.name}.txt").read_text(encoding="utf-8", errors="replace").strip()
         report.add("end", "without an error", (text.splitlines() or ["no output"])[-1][:300], False)
     print(f"{part.name}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ends a process with all that it has started, in sessions of their own too, and waits for it."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    for one in family:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _write(out: Path, machine: str, parts: Sequence[Part]) -> list[Line]:

@@ -17,7 +17,8 @@ MODULES = {
     "good": "report.add('a', '1', '1', True)",
     "wrong": "report.at_most('b', 3.0, 2)",
     "broken": "report.add('before', '', 'said'); raise ValueError('no such thing')",
-    "hangs": "report.add('before', '', 'said'); import subprocess; subprocess.run(['sleep', '317.625'])",
+    "hangs": "report.add('before', '', 'said')\nimport subprocess\n"
+    "subprocess.run(['sleep', '317.625'], start_new_session=True)",
 }
 
 
