@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None, parts: Sequence[Part] = PARTS, 
             _finish(part, process, started, out, part.small if is_small else part.seconds)
     finally:  # after Ctrl-C too
         for _, process, _ in waiting:
-            _end(process)
+            if process.poll() is None:
+                _end(process)
     Report("all", _fresh(out / "lines" / "all.jsonl")).at_most(
         "seconds of all parts", time.monotonic() - begin, 300 if is_small else 480, " s"
     )
@@ -129,11 +130,8 @@ def _finish(part: Part, process: "subprocess.Popen[bytes]", started: float, out:
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """Ends a process with all that it has started, in sessions of their own too, and waits for it."""
-    try:
-        family = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        family = []
-    for one in family:
+    running = process.poll() is None  # else its number may be another's by now
+    for one in psutil.Process(process.pid).children(recursive=True) if running else ():
         with suppress(psutil.NoSuchProcess):
             one.kill()
     with suppress(ProcessLookupError):
