@@ -11,6 +11,8 @@ BACKBONE ?=
 FEATURES ?=
 JOBS ?=
 DEVICE ?= auto
+WHEELS ?=
+OUT ?= gpu-results
 RESULTS ?= results
 OPTIONS ?=
 
@@ -21,7 +23,7 @@ RUN := $(BIN)/latentbench run --device $(DEVICE) --results "$(RESULTS)" \
 	$(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(FEATURES),--features $(FEATURES)) $(if $(JOBS),--jobs $(JOBS)) $(OPTIONS)
 REPORT := $(BIN)/latentbench report --results "$(RESULTS)" --out "$(if $(findstring ://,$(RESULTS)),results,$(RESULTS))/report"
 
-.PHONY: benchmark report figures test faults lint docs audit bench clean
+.PHONY: benchmark report figures test faults lint docs audit bench gpu clean
 
 benchmark: .venv/installed
 	@$(RUN); status=$$?; if [ $$status -le 1 ]; then $(REPORT) || status=$$?; fi; exit $$status  # 1: a search failed
@@ -48,6 +50,9 @@ docs: .venv/installed-dev
 
 audit: .venv/installed-dev
 	$(BIN)/pip install pip-audit && $(BIN)/pip-audit --local --skip-editable
+
+gpu:  # with the Python that has the machine's torch: no environment of its own, no network
+	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" OUT="$(OUT)" DEVICE="$(if $(filter auto,$(DEVICE)),cuda,$(DEVICE))" tests/gpu/run.sh
 
 bench: .venv/installed
 	$(BIN)/python -m tests.speed

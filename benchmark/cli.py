@@ -134,7 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--address", help="of a running Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: none)")
     run.add_argument("--dry-run", action="store_true", help="print the searches and what they are estimated to cost")
     run.add_argument("--verify", action="store_true", help="read all results of finished searches to find damage")
-    run.add_argument("--jobs", type=int, help="searches at a time (default: one a core)")
+    run.add_argument("--no-wait", action="store_true", help="end where other commands have all searches that are left")
+    run.add_argument("--jobs", type=int, help="searches at a time (default: one a core, or one a GPU)")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (Apple's)")
     run.add_argument("--results", type=results_argument, default="results", help="a folder, or a URL such as s3://...")
     run.set_defaults(command=_run)
@@ -298,6 +299,7 @@ def _run(options: argparse.Namespace) -> int:
         options.executor,
         options.address,
         options.verify,
+        not options.no_wait,
     )
     if options.dry_run:
         print_plan(plan_suite(suite, TerminalScreen()))
@@ -306,7 +308,7 @@ def _run(options: argparse.Namespace) -> int:
     print_summary(searches)
     if protocol.show_latents:
         print_latents(ResultsStore(local_results(options.results)), searches)
-    return int((searches["status"] != "done").any())
+    return int((~searches["status"].isin(["done", *(["running"] if options.no_wait else [])])).any())
 
 
 def _prepare(options: argparse.Namespace) -> int:

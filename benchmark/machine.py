@@ -58,6 +58,11 @@ def reset_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resident memory's high-water mark (proc(5))
 
 
+def reserved_memory_bytes(device: torch.device) -> int | None:
+    """The most that torch has held of a GPU, recorded steps and what it keeps for later included; None on others."""
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """The peak memory of this process: torch's allocations on a GPU, else resident memory."""
     if device.type == "cuda":

@@ -157,7 +157,7 @@ class Trial:
 
     number: 0-based, in the order of the calls to `Problem.train`.
     latent_dim: the size it ended with.
-    history: its rows, one an epoch (see `Controller.after_epoch`).
+    history: its rows, one an epoch (see `Controller.after_epoch`), or every n epochs (`Searcher.reads_epochs`).
     assessment: of the finished model, on validation data.
     """
 
@@ -165,6 +165,11 @@ class Trial:
     latent_dim: int
     history: pd.DataFrame
     assessment: Assessment
+
+    @property
+    def epochs(self) -> int:
+        """How many it had."""
+        return int(self.history["epoch"].iloc[-1])
 
     @property
     def diverged(self) -> bool:
@@ -273,6 +278,16 @@ class Searcher(ABC):
     def continues(self) -> bool:
         """Whether it calls `problem.train(start=...)`: finished trainings then keep their optimizer's state."""
         return False
+
+    @property
+    def reads_epochs(self) -> bool:
+        """Whether it needs the row of every epoch, as rules on trends and on single epochs do.
+
+        Such a searcher is not run where a protocol wants metrics in every n-th epoch only (`[evaluation] every`). One
+        that asks for plain trainings and reads how they end may answer False: `history` then has a row every n epochs
+        and one of the last, and `after_epoch` is called for these alone.
+        """
+        return True
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         """The trainings that a search of this space, budget and seed expects to ask for, in that order.

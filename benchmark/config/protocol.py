@@ -87,6 +87,8 @@ class Evaluation:
     draws: of z an image where a size is chosen or a result reported; fewer, at least 2, where images are many or large
     (`benchmark.metrics.assessment`). iwae_draws: for the importance-weighted bound, on the test split at the end.
     metrics: your own, as module:function (`benchmark.metrics.own`); `choice.weights` may weigh them by their names.
+    every: epochs from one row of metrics to the next; the last epoch has one too. More than 1 is for searchers that
+    read no single epochs (`searchers.base.Searcher.reads_epochs`).
     """
 
     features: FeaturesKind | ThisClassifier = "auto"
@@ -96,6 +98,7 @@ class Evaluation:
     metrics: tuple[str, ...] = ()
     silhouette_images: Annotated[int, Ge(2)] = 500
     probe_images: Annotated[int, Ge(0)] = 0
+    every: Count = 1
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import Split
 from benchmark.machine import float64_device
+from benchmark.metrics.device_silhouettes import silhouettes
 from benchmark.metrics.features import Features
 from benchmark.metrics.frechet import FeatureStats, feature_stats, frechet_distance
 from benchmark.metrics.kid import MOST_REAL
@@ -50,6 +51,7 @@ class Evaluator:
         self.split = split.sample(settings.max_images).to(device)
         self.labels = self.split.labels[self.split.rows].cpu().numpy()
         self.device, self.draws, self.iwae_draws = device, settings.draws, settings.iwae_draws
+        self.every = settings.every
         self.n_probes = min(settings.probe_images, len(self.split))
         self.batch_size = min(MAX_BATCH, max(1, BATCH_BYTES // self.split.images[0].numel()))
         real = torch.cat(list(self._features_of(self.split)))
@@ -108,6 +110,13 @@ class Evaluator:
         means, logvars = zip(*(vae.encode(x) for x in self.batches(n)), strict=True)
         return Posterior(torch.cat(means), torch.cat(logvars))
 
+    def _silhouettes(self, z: Tensor, is_open: Tensor, labels: np.ndarray, seed: int) -> tuple[float, float]:
+        """By K-means and by labels, of z [N, n] with the open latents, where z is."""
+        if z.is_cuda:
+            return silhouettes(z[:, is_open], labels, self.n_clusters, seed)
+        points = z.cpu().numpy()[:, is_open.cpu().numpy()]
+        return kmeans_silhouette(points, self.n_clusters, seed), label_silhouette(points, labels)
+
     @torch.inference_mode()
     def evaluate(
         self, vae: VAE, open_latents: Tensor | None, generator: Generator
@@ -145,7 +154,8 @@ class Evaluator:
         is_open = gate.bool().cpu().numpy()
         seed = int(torch.randint(2**31, (), generator=generator, device=self.device))
         chosen = np.sort(np.random.default_rng(seed).permutation(len(self.split))[: self.n_silhouette])
-        points = torch.cat(latents)[torch.from_numpy(chosen).to(self.device)].cpu().numpy()[:, is_open]
+        points = torch.cat(latents)[torch.from_numpy(chosen).to(self.device)]
+        by_clusters, by_labels = self._silhouettes(points, gate.bool(), self.labels[chosen], seed)
         metrics = {
             "active_units": active_units(stats.mean_variance[is_open]),
             "recon_nll": float(nll) / len(self.split),
@@ -156,8 +166,8 @@ class Evaluator:
             "fid_recon": frechet_distance(self.real_stats, feature_stats(torch.cat(recon_features))),
             "fid_gen": frechet_distance(self.real_stats, feature_stats(torch.cat(sample_features))),
             "fid_features": self.features.name,
-            "silhouette": kmeans_silhouette(points, self.n_clusters, seed),
-            "silhouette_labels": label_silhouette(points, self.labels[chosen]),
+            "silhouette": by_clusters,
+            "silhouette_labels": by_labels,
             **self.own_metrics(reconstructions, latents, means, logvars),
         }
         arrays = {

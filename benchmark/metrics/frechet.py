@@ -8,6 +8,8 @@ from torch import Tensor
 
 from benchmark.machine import float64_device
 
+SMALL = 256  # sides of a matrix that a CPU decomposes in less time than a GPU, which does so in many small steps
+
 
 @dataclass(frozen=True)
 class FeatureStats:
@@ -46,7 +48,8 @@ def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:
     # eigvals of an F x F product, loses half of the digits and takes 50 to several hundred times longer if N < F.
     # eigvalsh of the Gram matrix loses as many digits and is at most 3 times faster than this.
     cross = a.factor @ b.factor.T  # [R_a, R_b]
+    decomposed = cross.cpu() if max(cross.shape) <= SMALL else cross
     distance = (a.mean - b.mean).square().sum() + a.trace + b.trace
     if not bool(torch.isfinite(distance) & torch.isfinite(cross).all()):
         return math.nan
-    return max(float(distance - 2 * torch.linalg.svdvals(cross).sum()), 0.0)
+    return max(float(distance - 2 * torch.linalg.svdvals(decomposed).sum().to(distance.device)), 0.0)

@@ -9,11 +9,13 @@ NATIVE = "native"  # in the column `size_only`: the search's own model is that p
 KEYS = ("search_id", "dataset", "backbone", "searcher", "seed")
 COSTS = ("n_epochs", "train_seconds", "eval_seconds", "images_seen", "train_flops")
 TRIAL_COLUMNS = (
-    *("trial", "status", "start_latent_dim", "latent_dim", *COSTS, "wall_seconds", "peak_memory_bytes"),
+    *("trial", "status", "start_latent_dim", "latent_dim", *COSTS, "wall_seconds"),
+    *("peak_memory_bytes", "reserved_memory_bytes"),
     *(*METRICS, *ROW_METRICS, "fid_features", "fid_images", "n_fid_features", *flags({})),
 )
 SEARCH_COLUMNS = (
-    *("status", "error", "latent_dim", "n_trials", *COSTS, "wall_seconds", "peak_memory_bytes"),
+    *("status", "error", "latent_dim", "n_trials", *COSTS, "wall_seconds"),
+    *("peak_memory_bytes", "reserved_memory_bytes"),
     *(f"test_{metric}" for metric in TEST_METRICS),
     *(f"test_{metric}_error" for metric in DRAWN_METRICS),
     *(f"{split}_{metric}" for split in ("test", "size_only") for metric in ROW_METRICS),

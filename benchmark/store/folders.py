@@ -126,8 +126,9 @@ class SearchFolder:
         records = [trial.summary() for trial in self.trials()]
         totals: dict[str, Any] = {name: sum(record[name] for record in records) for name in COSTS}
         totals["eval_seconds"] += sum(row["eval_seconds"] for row in read_rows(self.curves))
-        peak = max((record.get("peak_memory_bytes") or 0 for record in records), default=0)
-        totals |= {"n_trials": len(records), "peak_memory_bytes": peak or None}
+        totals["n_trials"] = len(records)
+        for name in ("peak_memory_bytes", "reserved_memory_bytes"):
+            totals[name] = max((record.get(name) or 0 for record in records), default=0) or None
         diverged = [record["latent_dim"] for record in records if record["status"] == "failed"]
         totals |= {"n_diverged": len(diverged), "diverged_sizes": ", ".join(map(str, diverged))}
         self.update(status=status, files=files, **totals, **values)
@@ -266,7 +267,7 @@ def summarise(frame: pd.DataFrame, **values: Any) -> dict[str, Any]:
         "trial": int(last["trial"]),
         "start_latent_dim": int(first["latent_dim"]),
         "latent_dim": int(last["latent_dim"]),
-        "n_epochs": len(frame),
+        "n_epochs": int(last["epoch"]),
         "train_seconds": float(frame["train_seconds"].sum()),
         "eval_seconds": float(frame["eval_seconds"].sum()),
         "wall_seconds": float(last["wall_seconds"] - wall_start),

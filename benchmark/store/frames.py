@@ -62,7 +62,7 @@ class ResultsFolder:
         data and the upper limit of that, in parts of the gap; choice_gap: the gap, nats; choice_shown: False where no
         limit was below the margin. size_only: how a plain training of the chosen size went, done or failed, where the
         protocol asks for it; native where the chosen model is that training. size_only_...: its values of test_... .
-        For the flags see `benchmark.store.doubts`.
+        peak_memory_bytes, reserved_memory_bytes: see `trials`. For the flags see `benchmark.store.doubts`.
         """
         rows = [
             {
@@ -79,7 +79,8 @@ class ResultsFolder:
     def trials(self) -> pd.DataFrame:
         """One row per training. Metrics are on validation data, means over the last 5 epochs.
 
-        collapsed, few_fid_images: see `benchmark.store.doubts`.
+        collapsed, few_fid_images: see `benchmark.store.doubts`. peak_memory_bytes: of the process; on a GPU of torch's
+        tensors there, and reserved_memory_bytes of what torch held of the GPU for them.
         """
         rows = [
             {**{key: search[key] for key in KEYS}, **dict.fromkeys(TRIAL_COLUMNS), **row, **flags(row)}

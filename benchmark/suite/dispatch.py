@@ -22,7 +22,8 @@ SHARED_SECONDS = 60.0  # until what one machine wrote is seen by another, at the
 class Dispatch:
     """Runs each search that is not done as a task of its own, after the trainings that are done first.
 
-    on_nodes: the workers may be on other machines. Its methods are the callbacks of
+    on_nodes: the workers may be on other machines. waits: for searches that other commands have; else they are `left`
+    to them. Its methods are the callbacks of
     `benchmark.suite.executors.local_pool.RunTasks`; they take the index of an item.
     """
 
@@ -33,10 +34,13 @@ class Dispatch:
         results: Results,
         prepared: Prepared,
         on_nodes: bool,
+        waits: bool = True,
     ) -> None:
         self.pending, self.items = pending, items
         self._results, self._prepared = results, prepared
         self._on_nodes = on_nodes or results.url is not None
+        self._waits = waits
+        self.left: set[int] = set()
         self._keeps_optimizers = any(spec.make_searcher().continues for spec, _ in pending)
         self._attempts_before = [folder.attempts() for _, folder in pending]
         self._watch = Watch()
@@ -72,6 +76,9 @@ class Dispatch:
         ):
             return Offer.LATER
         number = self._free_number(index)
+        if number is None and not self._waits:
+            self.left.add(index)
+            return Offer.ENDED
         if number is None:
             if index not in self._elsewhere:
                 self._display.notice(
@@ -128,6 +135,9 @@ class Dispatch:
         """Handles the end of an item's process; returns True if the item has to run again."""
         item = self.items[index]
         spec, folder = self.pending[item.search]
+        if index in self.left:
+            self._display.ended(item.search, "another command has it")
+            return False
         if not item.trainings:
             newest = newest_claim(folder.path)
             if index in self._taken or index in self._claimed and newest not in (0, self._claimed[index]):

@@ -16,7 +16,7 @@ from searchers.base import ChoiceRule, Expected, Searcher, SearchSpace
 from searchers.registry import unknown_name
 
 DEFAULT_LIKELIHOOD = "bernoulli"
-LATER = ("iwae_draws", "metrics")  # settings younger than the hash: they count where they differ from the default
+LATER = ("iwae_draws", "metrics", "every")  # settings younger than the hash: they count where not at the default
 
 
 @dataclass(frozen=True)
@@ -210,6 +210,9 @@ def plan(
             variants = [known for known in protocol.searchers if "@" in known]
             raise InputError(f"protocol {protocol.name}: {unknown_name('variant', name, variants)}")
         searcher = make_searcher(name, protocol.searchers.get(name, {}))
+        if protocol.evaluation.every > 1 and searcher.reads_epochs:
+            got = f"evaluation.every is {protocol.evaluation.every} and {name} reads every epoch's metrics"
+            raise InputError(f"{got}; expected 1 with it, or searchers such as grid alone")
         settings = _plain(searcher)
         searcher_execution = execution if _knows_trainings(name, searcher, protocol, seeds[0]) else "sequential"
         found |= searcher_execution != "sequential"

@@ -18,7 +18,7 @@ from benchmark.store.tensor_files import read_tensors, write_tensors
 from benchmark.suite.problem import Bench, Notice, TrainingRun
 from benchmark.suite.shared_trainings import SharedFolder
 from benchmark.suite.work import SharedTraining
-from benchmark.training.checkpoint import COUNTERS
+from benchmark.training.checkpoint import COUNTERS, load_counters
 from benchmark.training.clock import Clock
 from benchmark.training.cuda_graph import Replay
 from benchmark.training.flops import flop_counter
@@ -83,15 +83,19 @@ def _train(
             if not run.state.stopped:  # a stopped run has diverged; its last row says so
                 part = seconds[0] / len(runs)
                 end_epoch(run.state, loss, part, settings.epochs, bench.evaluator, run.streams, clock)
-        spent = [sum(row["train_seconds"] + row["eval_seconds"] for row in run.state.rows) for run in runs]
+        spent = [
+            sum(row["train_seconds"] + row["eval_seconds"] for row in run.state.rows) + run.state.unlogged_seconds
+            for run in runs
+        ]
         rest = (clock.seconds() - sum(spent)) / len(runs)
         for run, own in zip(runs, spent, strict=True):
-            if len(run.state.rows) == epoch:
+            if run.state.rows and run.state.rows[-1]["epoch"] == epoch:
                 run.state.rows[-1]["wall_seconds"] = own + rest
         population.save(path, clock.seconds())
         for run in runs:
             run.folder.show_rows(run.state.rows)
         report(len(runs), epoch, settings.epochs)
+    population.end()
 
 
 class Population:
@@ -112,7 +116,7 @@ class Population:
     @property
     def epochs(self) -> int:
         """How many epochs are complete."""
-        return max(len(member.state.rows) for member in self._members)
+        return max(member.state.epochs for member in self._members)
 
     def train_epoch(self, epoch: int) -> list[float]:
         """Trains each member for an epoch, on the batches and noise it would have alone; returns the mean losses."""
@@ -136,6 +140,10 @@ class Population:
             state.images_seen += steps * batch_size
             state.train_flops += steps * state.flops_per_step
         return [loss / steps for loss in losses]
+
+    def end(self) -> None:
+        """Gives the memory of the recorded step back."""
+        self._replay = None
 
     def _unstack(self) -> None:
         self._stack.unstack([member.state.vae for member in self._members])
@@ -191,8 +199,7 @@ class Population:
         load_optimizer(self._optimizer, content["optimizer"])
         self._unstack()
         for member, i in zip(self._members, chosen, strict=True):
-            for name in COUNTERS:
-                setattr(member.state, name, content["counters"][i][name])
+            load_counters(member.state, content["counters"][i])
             member.state.load_rows(content["rows"][i])
             member.folder.write_rows(member.state.rows)  # the file may be behind, or damaged
         return float(content["seconds"])

@@ -17,7 +17,7 @@ from benchmark.backbones.model_file import load_model, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.datasets.base import Dataset
 from benchmark.errors import Damaged
-from benchmark.machine import peak_memory_bytes
+from benchmark.machine import peak_memory_bytes, reserved_memory_bytes
 from benchmark.metrics.assessment import assess
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.store.atomic_files import remove_folder
@@ -116,19 +116,18 @@ class Bench:
 
     def train(self, run: TrainingRun, epochs: int, clock: Clock, report: Report) -> dict[str, Any]:
         """Trains to the end and returns the training's record."""
-        rows = run.state.rows
-        if rows:
-            clock.resume_at(rows[-1]["wall_seconds"])
+        clock.resume_at(run.state.seconds)
 
         def after_epoch(state: TrainingState) -> None:
             checkpoint.save(state, run.folder)
-            report(state.number, len(rows), epochs, rows[-1]["latent_dim"])
+            rows = state.rows
+            report(state.number, state.epochs, epochs, rows[-1]["latent_dim"] if rows else run.latent_dim)
 
         settings = replace(self.spec.training, epochs=epochs)
         try:
             train(run.state, settings, self.dataset.train, self.evaluator, run.streams, clock, after_epoch)
         finally:
-            run.folder.write_rows(rows)
+            run.folder.write_rows(run.state.rows)
         return self.finish(run, self.keeps_optimizers, clock)
 
     def finish(self, run: TrainingRun, keep_optimizer: bool, clock: Clock) -> dict[str, Any]:
@@ -136,7 +135,7 @@ class Bench:
         vae, rows, backbone = run.state.vae, run.state.rows, self.spec.backbone
         save_model(run.folder.model, vae, backbone.name, backbone.options, self.dataset.image_shape)
         assessments = self._assessments(vae, clock)
-        keys = {"trial": run.state.number, "epoch": len(rows)}
+        keys = {"trial": run.state.number, "epoch": run.state.epochs}
         write_rows(run.folder.curves, [*run.state.curve, *({**keys, **row} for row in assessments)])
         if keep_optimizer:
             checkpoint.save_optimizer(run.state, run.folder)
@@ -146,6 +145,7 @@ class Bench:
             start_latent_dim=run.latent_dim,
             latent_dim=vae.latent_dim,
             peak_memory_bytes=peak_memory_bytes(self.device),
+            reserved_memory_bytes=reserved_memory_bytes(self.device),
             **self.evaluator.fid_counts,
         )
         for name in ("eval_seconds", "wall_seconds"):
@@ -341,7 +341,7 @@ class BenchProblem:
         folder = TrialFolder(self._trainings / key) if key else folder
         if not checkpoint.has_moments(folder):
             folder = self._again(folder, trial)
-        return Started(folder, indices, origin_of(self._origins[trial.number], len(trial.history), indices))
+        return Started(folder, indices, origin_of(self._origins[trial.number], trial.epochs, indices))
 
     def _again(self, folder: TrialFolder, trial: Trial) -> TrialFolder:
         """The folder of a shared training that is done once more, since it has kept no optimizer state: not charged."""
@@ -350,13 +350,13 @@ class BenchProblem:
         again, base = SharedFolder(folder.path / "again", self._notice), self.clock.seconds()
         if again.finished() is None:
             self._notice(f"{self.spec.search_id} repeats a training that kept no optimizer state, to go on from it")
-        await_shared(self._bench, again, trial.latent_dim, len(trial.history), lambda *_: None, self._notice)
+        await_shared(self._bench, again, trial.latent_dim, trial.epochs, lambda *_: None, self._notice)
         self.clock.go_to(base)
         return again.files
 
     def evaluate(self, trial: Trial, keep: Sequence[int]) -> Assessment:
         """See `searchers.base.Problem.evaluate`."""
-        indices, number, epoch = [int(i) for i in keep], len(self._curve), len(trial.history)
+        indices, number, epoch = [int(i) for i in keep], len(self._curve), trial.epochs
         before = self._curve_before[number] if number < len(self._curve_before) else {}
         if (before.get("trial"), before.get("keep")) == (trial.number, indices):
             row = before

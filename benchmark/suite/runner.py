@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from benchmark.store.remote import Results
 from benchmark.suite.dispatch import Dispatch
 from benchmark.suite.display import Screen
 from benchmark.suite.estimate import item_flops
+from benchmark.suite.executors.gpus import gpu_places
 from benchmark.suite.executors.here import run_tasks_here
 from benchmark.suite.executors.local_pool import Death, RunTasks, Task, run_tasks, warm_up
 from benchmark.suite.executors.ray_pool import Cluster, connect
@@ -38,9 +40,10 @@ class Suite:
     """What to run and where.
 
     results: a folder, or a URL (`benchmark.store.remote`). jobs: searches at a time; None means one per core on a CPU,
-    one on a GPU, and as many as a cluster has room for. execution: see `plan`. executor: one of
-    `benchmark.config.protocol.EXECUTORS`. address: see `benchmark.suite.executors.ray_pool.connect`. verify: read all
-    files of finished searches, even those that seem unchanged.
+    one for each GPU, or several by `[resources]`, and as many as a cluster has room for. execution: see `plan`.
+    executor: one of `benchmark.config.protocol.EXECUTORS`. address: see `benchmark.suite.executors.ray_pool.connect`.
+    verify: read all files of finished searches, even those that seem unchanged. waits: for the searches that other
+    commands have.
     """
 
     protocol: Protocol
@@ -53,6 +56,7 @@ class Suite:
     executor: str = "local"
     address: str | None = None
     verify: bool = False
+    waits: bool = True
 
 
 def run_suite(suite: Suite, screen: Screen) -> pd.DataFrame:
@@ -86,9 +90,10 @@ def run_suite(suite: Suite, screen: Screen) -> pd.DataFrame:
         with screen.searches(open_specs, n_trainings, len(specs) - len(pending)) as display:
             if cluster is not None:
                 cluster.on_status = display.status
-            dispatch = Dispatch(pending, items, results, planned.prepared, cluster is not None)
+            dispatch = Dispatch(pending, items, results, planned.prepared, cluster is not None, suite.waits)
             dispatch.run(planned.run_tasks, suite.jobs or at_most, display)
-        remove_optimizers(results.path / "trainings")
+        if not dispatch.left:  # to a command that may need them
+            remove_optimizers(results.path / "trainings")
         searches = ResultsStore(results.path).searches()
     return searches[searches["search_id"].isin([spec.search_id for spec in specs])]
 
@@ -176,8 +181,12 @@ def _planned(suite: Suite, screen: Screen, dry_run: bool = False) -> Iterator[_P
         _check_precision(specs)
         if cluster is not None and prepared.shared.code != code_digest():
             raise InputError("latentbench on the cluster is another version than this one; install the same there")
-        threads = protocol.training.threads
-        room = _default_jobs(prepared.device, threads) if cluster is None else cluster.room()
+        if cluster is None:
+            places = gpu_places(prepared.device, protocol.resources, suite.jobs)
+            room = len(places) or _default_jobs(prepared.device, protocol.training.threads)
+            run = partial(run_tasks, places=places) if places else run
+        else:
+            room = cluster.room()
         yield _Planned(specs, prepared, results, run, room, cluster)
 
 

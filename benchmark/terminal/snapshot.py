@@ -15,7 +15,7 @@ from benchmark.store.folders import SearchFolder, TrialFolder
 from benchmark.text import printable
 
 CURVES = ("recon_nll", "fid_recon", "fid_gen", "silhouette", "latent_dim")
-_COLUMNS = [*CURVES, "active_units", "fid_features", "train_seconds", "eval_seconds", "wall_seconds"]
+_COLUMNS = [*CURVES, "epoch", "active_units", "fid_features", "train_seconds", "eval_seconds", "wall_seconds"]
 _RECENT_EPOCHS = 10  # whose mean duration predicts the end
 _NEWS_SECONDS = 60.0  # a search whose files do not change for longer is shown as without news
 _GONE_SECONDS = 1800.0  # after this silence `watch` no longer waits for the search
@@ -59,7 +59,7 @@ class Running:
 
     training: counts from 1; 0 before the first. n_trainings: the expected number; None if unknown or exceeded.
     epochs: the most epochs of this training. training_ended: this training has ended, and the next training or the
-    test of the chosen model has not begun. curves: one value per epoch, by column of `ResultsStore.epochs()`.
+    test of the chosen model has not begun. curves: one value per logged epoch, by column of `ResultsStore.epochs()`.
     seconds_left: until the end of the search, or of this training if n_trainings is None; None before the first epoch.
     silent_seconds: since a file of the search last changed. longest_epoch: of this training, in seconds.
     active_units: after the last epoch.
@@ -79,8 +79,8 @@ class Running:
 
     @property
     def epoch(self) -> int:
-        """The number of finished epochs of this training."""
-        return len(self.curves.get("latent_dim", ()))
+        """The last logged epoch of this training."""
+        return int(self.curves["epoch"][-1]) if self.curves else 0
 
     @property
     def without_news(self) -> bool:
@@ -160,15 +160,16 @@ def _running_search(folder: Path, search: Mapping[str, Any], files: FileCache, n
 
 def _add_epochs(running: Running, rows: pd.DataFrame, since_epoch: float) -> Running:
     seconds = rows["train_seconds"] + rows["eval_seconds"]
-    recent = rows["wall_seconds"].diff().fillna(seconds).tail(_RECENT_EPOCHS)  # with the time between epochs
-    epoch_seconds, epochs_left = float(recent.mean()), 0
+    apart = rows["epoch"].diff().fillna(rows["epoch"])
+    recent = (rows["wall_seconds"].diff().fillna(seconds) / apart).tail(_RECENT_EPOCHS)  # with the time between epochs
+    epoch, epoch_seconds, epochs_left = int(rows["epoch"].iloc[-1]), float(recent.mean()), 0
     if running.epochs is not None:
-        epochs_left = 0 if running.training_ended else running.epochs - len(rows)
+        epochs_left = 0 if running.training_ended else running.epochs - epoch
         epochs_left += running.epochs * max(0, (running.n_trainings or 0) - running.training)
     seconds_left = epochs_left * epoch_seconds - min(since_epoch, epoch_seconds)
     return replace(
         running,
-        curves={name: rows[name].astype(float).tolist() for name in CURVES},
+        curves={name: rows[name].astype(float).tolist() for name in (*CURVES, "epoch")},
         active_units=float(rows["active_units"].iloc[-1]),
         fid_features=printable(rows["fid_features"].iloc[-1]),
         seconds_left=max(0.0, seconds_left) if epochs_left else 0.0,

@@ -13,7 +13,10 @@ from benchmark.training.state import TrainingState, load_optimizer, new_state
 from searchers.base import Controller
 
 MODULES = ("vae", "controller", "optimizer")
-COUNTERS = ("latent_ids", "latents_ever", "flops_per_step", "train_flops", "images_seen", "stopped", "curve")
+COUNTERS = (
+    *("latent_ids", "latents_ever", "flops_per_step", "train_flops", "images_seen", "stopped", "curve"),
+    *("epochs", "unlogged_seconds"),
+)
 
 
 def save(state: TrainingState, folder: TrialFolder) -> None:
@@ -46,11 +49,16 @@ def restore(folder: TrialFolder, vae: VAE, controller: Controller, learning_rate
     vae.load_state_dict(content["vae"])
     controller.load_state_dict(content["controller"])
     load_optimizer(state.optimizer, content["optimizer"])
-    for name in COUNTERS:
-        setattr(state, name, content[name])
+    load_counters(state, content)
     state.load_rows(content["rows"])
     folder.write_rows(state.rows)  # the file may be damaged or behind
     return state
+
+
+def load_counters(state: TrainingState, saved: dict[str, Any]) -> None:
+    """Sets the counters that the checkpoint holds; an older one lacks some."""
+    for name in COUNTERS:
+        setattr(state, name, saved.get(name, getattr(state, name)))
 
 
 def save_optimizer(state: TrainingState, folder: TrialFolder) -> None:

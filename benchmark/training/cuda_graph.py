@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Generator, Tensor
@@ -16,7 +17,8 @@ class Replay:
     """Runs a step `WARM_UP` times directly, then records it and replays the recording. All batches have one shape.
 
     Every call is exactly one step of the training, because recording a graph does not run it. The noise is the same as
-    without a graph, because every replay advances the generators.
+    without a graph, because every replay advances the generators. Whoever keeps it in what the step refers to must drop
+    it there in the end: Python frees such a circle late, and the recording's memory with it.
     """
 
     def __init__(self, step: Step, members: int, device: torch.device) -> None:
@@ -47,10 +49,16 @@ class Replay:
         self._replay()
 
 
+@cache
+def _recording_stream() -> torch.cuda.Stream:
+    """The stream of recordings and of the steps before them: autograd may remember the one that it has met first."""
+    return torch.cuda.Stream()
+
+
 @contextmanager
 def _side_stream() -> Iterator[None]:
     """Runs the block on another stream, as CUDA requires before a recording."""
-    side, current = torch.cuda.Stream(), torch.cuda.current_stream()
+    side, current = _recording_stream(), torch.cuda.current_stream()
     side.wait_stream(current)
     with torch.cuda.stream(side):
         yield
@@ -61,6 +69,6 @@ def _record(work: Callable[[], None], generators: Sequence[Generator]) -> Callab
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
         graph.register_generator_state(generator)
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=_recording_stream()):
         work()
     return graph.replay

@@ -62,14 +62,14 @@ def train(
     clock: Clock,
     after_epoch: Callable[[TrainingState], None],
 ) -> None:
-    """Trains until there are `settings.epochs` rows or the controller stops, then removes the closed latents.
+    """Trains for `settings.epochs` epochs or until the controller stops, then removes the closed latents.
 
     split: on the clock's device. streams: the seed of the search and the origin of the training, see
     `benchmark.training.rng`. after_epoch: called after each epoch, once its decision is carried out, to save
     checkpoints. A loss that is not finite ends the training; its last row shows it.
     """
-    while len(state.rows) < settings.epochs and not state.stopped:
-        epoch = len(state.rows) + 1
+    while state.epochs < settings.epochs and not state.stopped:
+        epoch = state.epochs + 1
         seconds: list[float] = []
         with explain_stale_state(state.controller, state.rows, state.vae.latent_dim):
             with clock.lap(seconds):
@@ -94,8 +94,16 @@ def end_epoch(
     streams: tuple[int, int],
     clock: Clock,
 ) -> None:
-    """Evaluates the model after an epoch, appends the row of the epoch, and carries out the controller's decision."""
-    epoch = len(state.rows) + 1
+    """Evaluates the model after an epoch, appends the row of the epoch, and carries out the controller's decision.
+
+    With `[evaluation] every` it does so in every n-th epoch and the last; the row's train_seconds are of all since the
+    row before. A loss that is not finite has its row at once.
+    """
+    state.epochs += 1
+    state.unlogged_seconds += train_seconds
+    epoch, diverged = state.epochs, not np.isfinite(train_loss)
+    if epoch % evaluator.every and epoch < epochs and not diverged:
+        return
     seconds: list[float] = []
     with clock.lap(seconds):
         state.vae.eval()
@@ -111,7 +119,7 @@ def end_epoch(
         "latent_dim": state.vae.latent_dim if open_latents is None else int(open_latents.sum()),
         "train_loss": train_loss,
         **metrics,
-        "train_seconds": train_seconds,
+        "train_seconds": state.unlogged_seconds,
         "eval_seconds": seconds[0],
         "wall_seconds": clock.seconds(),
         "images_seen": state.images_seen,
@@ -119,7 +127,6 @@ def end_epoch(
         "latent_id": np.array(state.latent_ids),
         **latents,
     }
-    diverged = not np.isfinite(train_loss)
     view = ModelView(vae, evaluator, clock, streams[0])
     if diverged or isinstance(state.controller, FixedSize):  # which does not read the rows
         decision = KEEP_ALL
@@ -129,6 +136,7 @@ def end_epoch(
     if view.seconds:  # the controller has evaluated the model too
         row |= {"eval_seconds": seconds[0] + sum(view.seconds), "wall_seconds": clock.seconds()}
     state.rows.append({**row, **checked_traces(state.controller)})
+    state.unlogged_seconds = 0.0
     state.curve += [{"trial": state.number, "epoch": epoch, **evaluation} for evaluation in view.curve]
     state.stopped = decision.stop or diverged
     if (decision.keep is not None or decision.add) and not state.stopped and epoch < epochs:
@@ -156,7 +164,7 @@ def train_epoch(state: TrainingState, split: Split, settings: Training, order: G
     if noise.device.type == "cuda" and state.controller.capturable:
         state.replay = state.replay or Replay(step, 1, noise.device)
     steps = settings.steps_per_epoch(len(split))
-    images = scheduled(batches(split, settings, order), state.optimizer, settings, len(state.rows), steps)
+    images = scheduled(batches(split, settings, order), state.optimizer, settings, state.epochs, steps)
     losses = run_steps(images, step, [noise], state.replay)
     state.images_seen += steps * min(settings.batch_size, len(split))
     state.train_flops += steps * (state.flops_per_step or 0)
@@ -194,6 +202,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 def finish(state: TrainingState) -> None:
     """Makes the trained model independent of the controller: folds that in and removes closed latents."""
+    state.replay = None
     fold_in(state.vae, state.controller)
     open_latents = checked_open_latents(state.controller, state.vae.latent_dim)
     if open_latents is None:

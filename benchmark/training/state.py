@@ -19,7 +19,8 @@ class TrainingState:
     """What a checkpoint holds, with the rows so far.
 
     number: the index of the training in its search. latent_ids: one per latent; the first latents are 0, 1, ..., and
-    added ones continue. latents_ever: the number of ids given. curve: rows of `ResultsStore.curves()`.
+    added ones continue. latents_ever: the number of ids given. curve: rows of `ResultsStore.curves()`. epochs: how many
+    are complete. unlogged_seconds: those of training since the last row.
     """
 
     vae: VAE
@@ -33,6 +34,8 @@ class TrainingState:
     flops_per_step: int | None = None  # None: not counted yet at this size
     train_flops: int = 0
     images_seen: int = 0
+    epochs: int = 0
+    unlogged_seconds: float = 0.0
     stopped: bool = False
     replay: Replay | None = None  # of the step as a CUDA graph
     saved_rows: list[str] = field(default_factory=list)  # the rows of the last checkpoint, see `rows_to_save`
@@ -68,6 +71,12 @@ class TrainingState:
         if isinstance(saved, Tensor):
             saved = list(map(to_json, decode_rows(saved.numpy().tobytes())))
         self.saved_rows, self.rows = saved, from_json(saved)
+        self.epochs = max(self.epochs, len(saved))  # which older checkpoints do not hold
+
+    @property
+    def seconds(self) -> float:
+        """What the clock showed after the last complete epoch, about."""
+        return (self.rows[-1]["wall_seconds"] if self.rows else 0.0) + self.unlogged_seconds
 
     def remove_all_but(self, indices: Sequence[int]) -> None:
         """Removes all other latents from the model and the optimizer."""

@@ -26,6 +26,10 @@ class FromImages(Searcher):
     n_images: Annotated[int, Ge(10)] = 3_000
     factor: Positive = 1.0
 
+    @property
+    def reads_epochs(self) -> bool:
+        return False
+
     def search(self, problem: Problem) -> Choice:
         points = problem.images(self.n_images).flatten(1).cpu().double().numpy()
         dimension = self.estimate(points)

@@ -59,7 +59,7 @@ class Fondue(Searcher):
             low, above = (size, above) if is_good else (low, size)
             size = 2 * low if is_good and 2 * low < above else (low + above) // 2
         probe = probes.get(low)
-        is_full = probe is not None and len(probe.history) == problem.epochs
+        is_full = probe is not None and probe.epochs == problem.epochs
         return Choice(probe if probe is not None and is_full else problem.train(low), estimate=dimension)
 
     def _more_in_samples(self, problem: Problem, trial: Trial) -> float:

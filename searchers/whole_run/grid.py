@@ -21,6 +21,10 @@ class Grid(Searcher):
         if self.sizes is not None and len(set(self.sizes)) < len(self.sizes):
             raise ValueError(f"sizes is {list(self.sizes)}; expected different sizes")
 
+    @property
+    def reads_epochs(self) -> bool:
+        return False
+
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         return [Expected(size, epochs, certain=True) for size in self.sizes or space.sizes]
 

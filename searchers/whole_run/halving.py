@@ -45,6 +45,10 @@ class Halving(Searcher):
     def continues(self) -> bool:
         return True
 
+    @property
+    def reads_epochs(self) -> bool:
+        return False
+
     def search(self, problem: Problem) -> Choice:
         trials = self._asynchronous(problem) if self.asynchronous else self._synchronous(problem)
         found = choose(problem, trials)

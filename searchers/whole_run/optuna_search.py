@@ -30,6 +30,10 @@ class RandomSearch(Searcher):
 
     n_trials: Count | None = None
 
+    @property
+    def reads_epochs(self) -> bool:
+        return False
+
     def _drawn(self, space: SearchSpace, seed: int) -> tuple[int, ...]:
         study = optuna.create_study(sampler=RandomSampler(seed=seed))
         n_trials = min(self.n_trials or len(space.sizes), space.high - space.low + 1)
@@ -67,6 +71,10 @@ class TPESearch(Searcher):
         if self.pruner != "none" and self.objective is None:
             got = f"pruner is {self.pruner} and objective None"
             raise ValueError(f"{got}; expected one objective, as elbo: Optuna prunes by one alone")
+
+    @property
+    def reads_epochs(self) -> bool:
+        return self.pruner != "none"
 
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         n_trials = self.n_trials or len(space.sizes)

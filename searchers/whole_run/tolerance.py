@@ -36,6 +36,10 @@ class Tolerance(Searcher):
 
     order: Literal["ascending", "bisection"] = "ascending"
 
+    @property
+    def reads_epochs(self) -> bool:
+        return False
+
     def search(self, problem: Problem) -> Choice:
         trials: list[Trial] = []
         for size in sorted({*problem.space.sizes, problem.space.high}, reverse=True):

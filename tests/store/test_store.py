@@ -174,7 +174,7 @@ def test_a_running_search_and_one_that_only_began(tmp_path: Path) -> None:
 def test_summary_of_a_training() -> None:
     rows = [_row(epoch, wall_seconds=5.0 * epoch, train_seconds=2.0, eval_seconds=1.0) for epoch in range(3, 11)]
     got = summarise(pd.DataFrame(rows), status="done")
-    assert got["n_epochs"] == 8 and got["train_seconds"] == 16.0 and got["eval_seconds"] == 8.0
+    assert got["n_epochs"] == 10 and got["train_seconds"] == 16.0 and got["eval_seconds"] == 8.0
     assert got["wall_seconds"] == 50.0 - (15.0 - 3.0)  # from the start of its first epoch
     assert got["images_seen"] == 640 and got["train_flops"] == 1e13
     assert all(got[metric] == pytest.approx(0.8) for metric in METRICS if metric != "active_units")

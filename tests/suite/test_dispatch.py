@@ -68,6 +68,7 @@ class Suite:
         on_nodes: bool = False,
         sizes: str = "2, 4",
         size_only: bool = False,
+        waits: bool = True,
     ) -> None:
         protocol = parse_protocol(PROTOCOL.replace("2, 4", sizes), "tiny")
         protocol = replace(protocol, size_only=size_only)
@@ -80,7 +81,7 @@ class Suite:
         self.prepared = Prepared("cpu", protocol, "fingerprint", "data", *IMAGES, Shared("code", {}))
         self.items = make_items(pending, self.results)
         self.ahead = [index for index, item in enumerate(self.items) if item.trainings]
-        self.dispatch = Dispatch(pending, self.items, self.results, self.prepared, on_nodes)
+        self.dispatch = Dispatch(pending, self.items, self.results, self.prepared, on_nodes, waits)
         self.display = Display()
         self.dispatch.run(lambda *_: None, 1, self.display)  # type: ignore[arg-type]
 
@@ -199,6 +200,20 @@ def test_a_search_that_ended_elsewhere_is_shown(tmp_path: Path, status: str) -> 
     suite.finish(0, status)
     assert suite.offer(0) is Offer.ENDED and not suite.end(0)
     assert suite.display.outcomes == {0: "4 latents (0.0 s)" if status == "done" else "failed, no (0.0 s)"}
+
+
+def test_a_command_that_does_not_wait_leaves_what_others_have(tmp_path: Path) -> None:
+    suite = Suite(tmp_path, seeds=(0, 1), waits=False)
+    _foreign(suite.folders[0].path, 1)
+    assert suite.offer(0) is Offer.ENDED and not suite.end(0)
+    assert suite.display.outcomes == {0: "another command has it"} and suite.dispatch.left == {0}
+    assert suite.offer(1).claim_number == 1  # free
+    _foreign(suite.folders[1].path, 2)  # but another command was faster
+    suite.dispatch.on_message(1, ("taken", ""))
+    assert suite.end(1)
+    assert suite.offer(1) is Offer.ENDED and not suite.end(1) and suite.dispatch.left == {0, 1}
+    waiting = Suite(tmp_path)
+    assert waiting.offer(0) is Offer.LATER and waiting.dispatch.left == set()
 
 
 def test_a_search_claimed_between_the_offer_and_the_claim_is_not_run_twice(tmp_path: Path) -> None:

@@ -39,7 +39,10 @@ def test_braille_chart(values: list[float], lines: list[str]) -> None:
 
 
 def _running(n: int, name: str = "ald", **values: object) -> Running:
-    curves = {curve: [103.44, 20.5, 19.25, 21.0] for curve in CURVES} | {"latent_dim": [32.0, 30.0, 30.0, 18.0]}
+    curves = {curve: [103.44, 20.5, 19.25, 21.0] for curve in CURVES} | {
+        "latent_dim": [32.0, 30.0, 30.0, 18.0],
+        "epoch": [1.0, 2.0, 3.0, 4.0],
+    }
     begun = Running(Name("digits", "mlp", name, str(n)), 1, None, 150, False, curves, "classifier", 96.0, 1.0, 0.5)
     return replace(begun, **values)
 

@@ -1,11 +1,14 @@
 """Steps that are recorded and replayed are the steps of a plain training. There need not be a GPU."""
 
 import copy
+import gc
 import math
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
@@ -21,7 +24,7 @@ from benchmark.suite.population import Population
 from benchmark.suite.problem import TrainingRun
 from benchmark.training import cuda_graph
 from benchmark.training.cuda_graph import WARM_UP, Replay
-from benchmark.training.loop import run_steps, train_epoch
+from benchmark.training.loop import finish, run_steps, train_epoch
 from benchmark.training.rng import Purpose, stream
 from benchmark.training.state import TrainingState, new_state
 from searchers.base import KEEP_ALL, Controller, Decision, FixedSize, Model
@@ -277,6 +280,77 @@ def test_a_populations_replayed_steps_are_plain_steps(replays: list[int], tmp_pa
     for ours, theirs in zip(replayed._members, plain._members, strict=True):
         for a, b in zip(ours.state.vae.parameters(), theirs.state.vae.parameters(), strict=True):
             assert torch.equal(a, b)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Python's collector of circles runs seldom on its own, and not at all here."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_recordings_memory_is_given_back_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    replays = _stand_in(monkeypatch, lambda work, generators: lambda: None)  # keeps nothing of the step, as a graph
+    state = _state(FixedSize())
+    _train(state, _split(), (1,), _OnGPU)
+    recorded = weakref.ref(state.replay)
+    state.remove_all_but((0, 2))
+    assert recorded() is None
+    _train(state, _split(), (2,), _OnGPU)
+    recorded = weakref.ref(state.replay)
+    finish(state)
+    assert recorded() is None and len(replays) == 2
+    population = _population(tmp_path)
+    population._on_gpu = True
+    population.train_epoch(1)
+    recorded = weakref.ref(population._replay)
+    population.end()
+    assert recorded() is None and len(replays) == 3
+
+
+class _Stream:
+    """In place of a CUDA stream."""
+
+    made: ClassVar[list["_Stream"]] = []
+
+    def __init__(self) -> None:
+        self.made.append(self)
+
+    def wait_stream(self, other: object) -> None:
+        assert other is not self
+
+
+def test_steps_before_a_recording_run_on_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autograd remembers the stream of a parameter's first gradient; another one breaks a recording."""
+    used: list[object] = []
+
+    class Graph:
+        def register_generator_state(self, generator: Generator) -> None:
+            return None
+
+        def replay(self) -> None:
+            return None
+
+    def on(stream: object) -> Any:
+        used.append(stream)
+        return nullcontext()
+
+    monkeypatch.setattr(_Stream, "made", [])
+    monkeypatch.setattr(torch.cuda, "Stream", _Stream)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: on(stream))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(wait_stream=lambda other: None))
+    cuda_graph._recording_stream.cache_clear()
+    for _ in range(2):  # and on that of the recording before
+        replay = Replay(lambda images, generators, totals: None, 1, CPU)
+        for _ in range(WARM_UP + 2):
+            replay(torch.zeros(2))
+    assert len(used) == 2 * (WARM_UP + 1) and set(used) == set(_Stream.made) and len(_Stream.made) == 1
+    cuda_graph._recording_stream.cache_clear()
 
 
 # --- of what is recorded Python's part is not done again

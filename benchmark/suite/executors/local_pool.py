@@ -5,7 +5,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from multiprocessing import forkserver, parent_process, resource_tracker, util
@@ -110,8 +110,12 @@ def _choose_socket_folder() -> None:
         tempfile.tempdir = given
 
 
-def _work(connection: Connection, task: Task) -> None:
-    """The main function of a worker process. It ignores Ctrl-C, which the parent handles, and ends with the parent."""
+def _work(connection: Connection, task: Task, gpu: str | None) -> None:
+    """The main function of a worker process. It ignores Ctrl-C, which the parent handles, and ends with the parent.
+
+    gpu: the only one that it sees, before anything has used one; None: all of them.
+    """
+    os.environ |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     assert parent is not None
@@ -136,15 +140,23 @@ def startable(
             on_end(index, None)
 
 
-def run_tasks(count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_end: OnEnd) -> None:
-    """Implements `RunTasks` with processes of this machine."""
+def run_tasks(
+    count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_end: OnEnd, places: Sequence[str] = ()
+) -> None:
+    """Implements `RunTasks` with processes of this machine.
+
+    places: the GPU that each of the tasks has that run at a time, as many as `jobs`; none where they do not choose.
+    """
     waiting = list(range(count))
     running: dict[Any, tuple[int, Any]] = {}  # receiving end of the pipe -> index and process
+    placed: dict[Any, int] = {}  # receiving end of the pipe -> place
     try:
         while waiting or running:
             for index, task in startable(waiting, lambda: len(running) < jobs, offer, on_end):
-                receiver, process = _start(task)
+                place = min(set(range(len(places))) - set(placed.values()), default=None)
+                receiver, process = _start(task, None if place is None else places[place])
                 running[receiver] = (index, process)
+                placed |= {} if place is None else {receiver: place}
             must_poll = waiting and len(running) < jobs
             timeout = POLL_SECONDS if must_poll else None
             ready: list[Any] = wait(list(running), timeout) if waiting or running else []
@@ -156,6 +168,7 @@ def run_tasks(count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_e
                     process.join()
                     receiver.close()
                     del running[receiver]
+                    placed.pop(receiver, None)
                     if on_end(index, _cause_of_death(process.exitcode)):
                         waiting.append(index)
                 else:
@@ -167,16 +180,16 @@ def run_tasks(count: int, jobs: int, offer: OnOffer, on_message: OnMessage, on_e
             process.join()
 
 
-def _start(task: Task, tries: int = START_TRIES) -> tuple[Connection, Any]:
+def _start(task: Task, gpu: str | None, tries: int = START_TRIES) -> tuple[Connection, Any]:
     receiver, sender = _context.Pipe(duplex=False)
-    process = _context.Process(target=_work, args=(sender, task))
+    process = _context.Process(target=_work, args=(sender, task, gpu))
     try:
         with safe_path():  # this may start the fork server again
             process.start()
     except (EOFError, ConnectionError):  # the fork server has just died; the next try starts another
         if tries == 1:
             raise
-        return _start(task, tries - 1)
+        return _start(task, gpu, tries - 1)
     finally:
         sender.close()
     return receiver, process
