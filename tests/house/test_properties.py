@@ -344,8 +344,8 @@ def _mean_ranks(group: list[tuple[float, ...]], weights: Weights) -> list[float]
     The values are whole numbers in -5..5, so none but equal ones are within 5 % of the range.
     """
     total = [0.0] * len(group)
-    for column, (metric, weight) in enumerate(asdict(weights).items(), start=1):
-        sign = -1 if metric in HIGHER_IS_BETTER else 1
+    for column, metric in enumerate(DECISION_METRICS, start=1):
+        sign, weight = -1 if metric in HIGHER_IS_BETTER else 1, getattr(weights, metric)
         cost = [sign * line[column] for line in group]
         for i, own in enumerate(cost):
             total[i] += weight * (1 + sum(c < own for c in cost) + (cost.count(own) - 1) / 2) if weight else 0
@@ -355,7 +355,7 @@ def _mean_ranks(group: list[tuple[float, ...]], weights: Weights) -> list[float]
 @FIXED
 @given(groups, weightings)
 def test_the_choice_has_the_lowest_mean_rank(group: list[tuple[float, ...]], weights: Weights) -> None:
-    used = [column for column, weight in enumerate(asdict(weights).values(), start=1) if weight]
+    used = [column for column, metric in enumerate(DECISION_METRICS, start=1) if getattr(weights, metric)]
     known = [i for i, line in enumerate(group) if not any(math.isnan(line[column]) for column in used)]
     ranks = _mean_ranks([group[i] for i in known], weights)
     best = min(range(len(known)), key=lambda i: (ranks[i], group[known[i]][0], i))

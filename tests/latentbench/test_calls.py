@@ -127,7 +127,7 @@ def test_silent_where_asked_and_lines_where_not(capfd: pytest.CaptureFixture[str
 
 
 def test_a_time_limit_becomes_epochs() -> None:
-    found = find_latent_size(X, "sparsity", time_limit="4s", verbose=False, settings={"backbone.hidden": [16]})
+    found = find_latent_size(X, "sparsity", time_limit="1s", verbose=False, settings={"backbone.hidden": [16]})
     assert 1 <= found.searches["epochs"].iloc[0] < 80
     assert len(list((found.store.path / "budgets").iterdir())) == 1
 

@@ -60,7 +60,8 @@ def test_rows_are_kept_in_their_own_units(results: Path) -> None:
 
 
 def test_the_report_has_no_picture_and_no_fid(results: Path, tmp_path: Path) -> None:
-    report = write_report(read_groups(ResultsStore(results), str(results)), tmp_path / "report", results)
+    store = ResultsStore(results)
+    report = write_report(read_groups(store, str(results)), tmp_path / "report", store)
     names = {figure.name for figure in report.figures}
     assert {"codes", "values", "quality"} <= names and "images" not in names
     assert not any("images" in sentence for sentence in report.missing)
