@@ -45,6 +45,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def is_of_bytes(self) -> bool:
+        """Whether the images are bytes that a network sees in [0, 1]; those of 0 and 1 alone are seen as stored."""
+        scaling, numbers = self.scaling, (int, float)
+        are_numbers = isinstance(scaling.shift, numbers) and isinstance(scaling.scale, numbers)
+        return are_numbers and (scaling.shift, scaling.scale) == (0, 255) and self.images.dtype == torch.uint8
+
     def take(self, positions: Tensor) -> Tensor:
         """Returns the images at these positions of the split as they are stored: [len(positions), C, H, W]."""
         return self.images[self.rows[positions]]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import Dataset, Split
-from benchmark.datasets.scaling import BYTES, standardised
+from benchmark.datasets.scaling import standardised
 from benchmark.errors import Damaged
 from benchmark.paths import cache_file
 from benchmark.stages import begin_stage
@@ -27,6 +27,7 @@ from benchmark.store.doubts import LEAST_WORTH, MOST_COMPONENTS
 from searchers.parts.likelihoods import LIKELIHOODS, Bernoulli, make_likelihood
 
 VERSION = 1  # part of the cache key: raise it when a number or the file format changes
+VERSION_OF_OTHERS = 2  # the same, of data that are not images of bytes
 FIT_IMAGES, FIT_BYTES = 5_000, 2**28  # PCA is fitted on at most so many images and bytes of pixels
 SCORED_IMAGES = Evaluation.max_images  # of a split: by default models are evaluated on the same images
 MEAN_MARGIN = 1e-6  # keeps Bernoulli means away from 0 and 1, and those of counts from 0
@@ -83,7 +84,8 @@ def baselines_file(dataset: Dataset) -> Path:
     """The cache file of this dataset's baselines, in this partition."""
     sizes = [len(split) for split in (dataset.train, dataset.val, dataset.test)]
     scaling, likelihood = dataset.train.scaling, dataset.likelihood
-    how = [] if scaling is BYTES else ["fitted" if scaling.is_fitted else f"{scaling.shift} {scaling.scale}"]
+    as_scaled = "fitted" if scaling.is_fitted else f"{scaling.shift} {scaling.scale}"
+    how = [] if dataset.train.is_of_bytes else [VERSION_OF_OTHERS, as_scaled]
     how += [] if likelihood == Bernoulli.name else [likelihood]
     identity = (VERSION, dataset.fingerprint, dataset.image_shape, sizes, dataset.partition, *how)
     return cache_file("baselines", identity, ".json")
@@ -113,7 +115,7 @@ def late_gain(history: pd.DataFrame, no_latents_nll: float) -> tuple[float | Non
 
 def _compute(dataset: Dataset) -> Baselines:
     scored = [split.sample(SCORED_IMAGES) for split in (dataset.val, dataset.test)]
-    if dataset.likelihood == Bernoulli.name and dataset.train.images.dtype == torch.uint8:
+    if dataset.likelihood == Bernoulli.name and dataset.train.is_of_bytes:
         mean = mean_image(dataset.train)
         nlls = [nll(mean, split) for split in scored]
     else:

@@ -116,6 +116,19 @@ def test_values_that_a_likelihood_cannot_take_are_refused(name: str) -> None:
         resolved_likelihood(name, dataset)  # type: ignore[arg-type]
 
 
+def test_bytes_of_other_values_than_0_and_1_are_no_bernoulli_s_unless_they_are_seen_in_0_to_1() -> None:
+    rows = torch.randint(256, (40, 3), dtype=torch.uint8, generator=Generator().manual_seed(0))
+    for scaling in ("standard", UNSCALED):
+        dataset = split_dataset("bytes", rows, labels(40), 1, scaling=scaling)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="likelihood bernoulli got values from .* expected values from 0 to 1"):
+            resolved_likelihood("bernoulli", dataset)
+    ones = split_dataset("ones", rows % 2, labels(40), 1, scaling=UNSCALED)
+    assert resolved_likelihood("bernoulli", ones) == "bernoulli" and not ones.train.is_of_bytes
+    images = split_dataset("grey", rows[:, :, None, None], labels(40), 1, scaling=replace(BYTES))
+    assert resolved_likelihood("bernoulli", images) == "bernoulli" and images.train.is_of_bytes
+    assert images.train.to(torch.device("cpu")).is_of_bytes
+
+
 def test_a_model_file_gives_the_data_s_own_units_back(tmp_path) -> None:  # type: ignore[no-untyped-def]
     dataset = split_dataset("toy", table(), labels(), 1, scaling="standard")
     scaling, options = dataset.train.scaling, {"hidden": [8]}

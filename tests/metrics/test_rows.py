@@ -145,6 +145,20 @@ def test_other_likelihoods_and_scalings_have_files_of_their_own(
     assert len(values) == 3
 
 
+@pytest.mark.parametrize("shape", [(D,), (1, 2, 4)])
+def test_baselines_of_0_and_1_do_not_depend_on_their_type(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    values = (torch.rand(N, *shape, generator=Generator().manual_seed(0)) > 0.7).float()
+    found = [
+        load_baselines(split_dataset("toy", values.to(dtype), torch.zeros(N).long(), 1, scaling=UNSCALED))
+        for dtype in (torch.float32, torch.uint8)
+    ]
+    assert found[0].val.no_latents_nll == pytest.approx(found[1].val.no_latents_nll, rel=1e-9)
+    assert found[0].val.no_latents_nll > 4  # nats, of 8 values
+
+
 def test_a_late_gain_where_likelihoods_are_densities() -> None:
     """An NLL may be negative: latents are worth the difference, and at least a thousandth of its size."""
     history = pd.DataFrame({"recon_nll": [-10.0, -10.0, -11.0], "kl": [1.0, 1.0, 1.0]})
