@@ -72,6 +72,20 @@ def test_a_fit_in_parts_is_the_fit_of_the_whole_and_a_constant_stays_finite() ->
     assert whole.scale[-1] == parts.scale[-1] == 1  # type: ignore[index]
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_column_that_is_constant_on_the_training_split_is_scaled_by_all_rows(seed: int) -> None:
+    first = split_dataset("toy", table(), labels(), 1, scaling="standard").for_seed(seed)
+    rare = torch.full((N, 1), 5e4, dtype=torch.float64)
+    rare[first.test.rows[:20]] = 0
+    rows = torch.cat([table(), rare, torch.ones(N, 1)], 1)
+    own = split_dataset("toy", rows, labels(), 1, scaling="standard").for_seed(seed)
+    assert torch.equal(own.train.rows, first.train.rows) and own.test.scaling is own.train.scaling
+    shift, scale = (torch.as_tensor(part) for part in (own.train.scaling.shift, own.train.scaling.scale))
+    assert torch.equal(scale[:D], torch.as_tensor(first.train.scaling.scale))
+    assert float(shift[D]) == 5e4 and float(scale[D]) == pytest.approx(float(rare.std(correction=0))) and scale[-1] == 1
+    assert float(own.test.inputs(torch.arange(len(own.test)))[:, D].abs().max()) < 10
+
+
 def test_sixteen_bits_keep_their_precision() -> None:
     values = np.arange(65_536, dtype=np.uint16).reshape(-1, 1, 8, 8)
     dataset = split_dataset("deep", torch.from_numpy(values), labels(len(values)), 1, scaling=Scaling(scale=65_535.0))
