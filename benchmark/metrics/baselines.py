@@ -31,7 +31,8 @@ VERSION_OF_OTHERS = 2  # the same, of data that are not images of bytes
 FIT_IMAGES, FIT_BYTES = 5_000, 2**28  # PCA is fitted on at most so many images and bytes of pixels
 SCORED_IMAGES = Evaluation.max_images  # of a split: by default models are evaluated on the same images
 MEAN_MARGIN = 1e-6  # keeps Bernoulli means away from 0 and 1, and those of counts from 0
-DISPERSION_IMAGES = 2_000  # that a negative binomial's dispersions are fitted to
+DISPERSION_IMAGES, DISPERSION_VALUES = 2_000, 2**20  # at most, that a negative binomial's dispersions are fitted to
+LEAST_DISPERSION_IMAGES = 200  # where images are large
 BATCH_BYTES = 2**23  # bytes of pixels that are summed at once
 CHUNK = 2048  # pixels of every image that are in memory as float64 at once
 
@@ -128,19 +129,25 @@ def _compute(dataset: Dataset) -> Baselines:
 def constant_nll(name: str, train: Split, scored: Sequence[Split]) -> list[float]:
     """The NLL of each scored split, nats per sample, of a likelihood whose outputs are constants fitted to `train`.
 
-    A negative binomial's dispersions are fitted to 2,000 samples.
+    A negative binomial's dispersions are fitted to 2,000 samples, or fewer of more than 524 values.
     """
     likelihood = make_likelihood(name, tuple(train.images.shape[1:])).double().eval()
     found = standardised(_inputs(train))
     mean, sd = torch.as_tensor(found.shift), torch.as_tensor(found.scale)
-    few = train.sample(DISPERSION_IMAGES)
+    few = train.sample(
+        min(DISPERSION_IMAGES, max(LEAST_DISPERSION_IMAGES, DISPERSION_VALUES // train.images[0].numel()))
+    )
+    begin_stage("fitting a model without latents")
     with torch.no_grad():
         likelihood.fit(sd.square(), torch.cat(list(_inputs(few))))
         outputs = likelihood.initial_outputs(mean, MEAN_MARGIN)[None]
-        return [
-            float(torch.cat([likelihood.nll_of_each(outputs.expand_as(x), x.double()) for x in _inputs(split)]).mean())
-            for split in scored
-        ]
+        advance = begin_stage("scoring a model without latents", sum(map(len, scored)), "samples")
+        nlls: list[list[torch.Tensor]] = [[] for _ in scored]
+        for own, split in zip(nlls, scored, strict=True):
+            for x in _inputs(split):
+                own.append(likelihood.nll_of_each(outputs.expand_as(x), x.double()))
+                advance(len(x))
+        return [float(torch.cat(own).mean()) for own in nlls]
 
 
 def _inputs(split: Split) -> Iterator[torch.Tensor]:

@@ -22,12 +22,15 @@ from benchmark.datasets.base import Dataset, split_dataset
 from benchmark.datasets.likelihoods import for_likelihood
 from benchmark.datasets.scaling import UNSCALED
 from benchmark.errors import InputError
+from benchmark.metrics import baselines
 from benchmark.metrics.assessment import assess
 from benchmark.metrics.baselines import constant_nll, late_gain, load_baselines, pca_sse
 from benchmark.metrics.by_kind.data_space import MOST_VALUES
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features, resolve_features
 from benchmark.metrics.frechet import feature_stats, frechet_distance
+from benchmark.stages import Stage, listening
+from searchers.parts.likelihoods import NegativeBinomial
 
 CPU = torch.device("cpu")
 N, D = 600, 8
@@ -123,6 +126,20 @@ def test_a_negative_binomial_s_dispersions_are_those_of_maximum_likelihood() -> 
     assert found == pytest.approx(expected.mean(), rel=1e-4)
     poisson = constant_nll("poisson", dataset.train, [dataset.test])[0]
     assert found < poisson - 1  # these counts vary more than Poisson's
+
+
+def test_dispersions_of_many_columns_are_fitted_to_fewer_rows_and_the_stages_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset, fitted, stages = table(likelihood="negative-binomial"), [], list[Stage]()
+    monkeypatch.setattr(baselines, "LEAST_DISPERSION_IMAGES", 10)
+    monkeypatch.setattr(baselines, "DISPERSION_VALUES", 50 * D)
+    monkeypatch.setattr(NegativeBinomial, "fit", lambda self, variance, sample: fitted.append(len(sample)))
+    with listening(stages.append):
+        constant_nll("negative-binomial", dataset.train, [dataset.val, dataset.test])
+    assert fitted == [50]
+    assert [stage.what for stage in stages] == ["fitting a model without latents", "scoring a model without latents"]
+    assert stages[-1].total == len(dataset.val) + len(dataset.test)
 
 
 def test_pca_is_of_scaled_values_and_of_logarithms_of_counts() -> None:
