@@ -232,18 +232,25 @@ def _float64(part: Any) -> torch.Tensor:
 
 
 def command(options: argparse.Namespace) -> int:
-    """`latentbench inspect MODEL DATA`: prints the inspection on the test split, and writes the figure if asked to."""
+    """`latentbench inspect MODEL DATA`: prints the inspection on the test split, and writes the figure if asked to.
+
+    A model's file does not say of which seed it is: a test split that is drawn is that of seed 0, and the text says so.
+    """
     check_dataset_name(options.data)
     vae = load_model(options.model)
     table = {"dataset": {"name": options.data}}
     data = override(dataset_protocol(options.data), table, *map(parse_assignment, options.set)).dataset
-    split = load_dataset(data.name, **data.options).test
+    dataset = load_dataset(data.name, **data.options)
+    split = dataset.test
     try:
         inspection = inspect_latents(vae, split.take(torch.arange(len(split))))
     except RuntimeError as error:  # the network's layers have other sizes
         got = f"{options.model} does not take the samples of {data.name}, {list(split.images.shape[1:])}"
         raise InputError(f"{got}; expected data like those that it was trained on") from error
     print(inspection)
+    if "test" in dataset.drawn:
+        samples = "images" if dataset.is_images else "rows"
+        print(f"\nThe samples are the test {samples} of seed 0; a model of another seed may have been trained on some.")
     if options.figure is not None:
         options.figure.parent.mkdir(parents=True, exist_ok=True)
         inspection.figure().savefig(options.figure)

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -44,6 +44,13 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def is_of_bytes(self) -> bool:
+        """Whether the images are bytes that a network sees in [0, 1]; those of 0 and 1 alone are seen as stored."""
+        scaling, numbers = self.scaling, (int, float)
+        are_numbers = isinstance(scaling.shift, numbers) and isinstance(scaling.scale, numbers)
+        return are_numbers and (scaling.shift, scaling.scale) == (0, 255) and self.images.dtype == torch.uint8
 
     def take(self, positions: Tensor) -> Tensor:
         """Returns the images at these positions of the split as they are stored: [len(positions), C, H, W]."""
@@ -141,7 +148,7 @@ class Dataset:
         positions = _draw_rows(len(rows), [len(split) for split in splits[:-1]], partition)
         drawn = (replace(split, rows=rows[own]) for split, own in zip(splits, positions, strict=True))
         own = replace(self, partition=partition, **dict(zip(self.drawn, drawn, strict=True)))
-        return own.with_scaling(standardised_on(own.train)) if self.train.scaling.is_fitted else own
+        return own.with_scaling(standardised_on(own.train, own.val, own.test)) if self.train.scaling.is_fitted else own
 
     def with_scaling(self, scaling: Scaling) -> "Dataset":
         """Returns the dataset with another scaling of its stored values."""
@@ -161,7 +168,8 @@ class Dataset:
 
 Rescaled = Scaling | Literal["standard"] | None
 """How stored values are scaled: None for the bytes of images, which become numbers in [0, 1]; `standard` makes each
-value of mean 0 and standard deviation 1 over the training split of the partition."""
+value of mean 0 and standard deviation 1 over the training split of the partition; where it is constant, by its standard
+deviation over all splits."""
 
 
 def make_dataset(
@@ -243,16 +251,25 @@ def split_dataset(
     return _scaled(replace(dataset, value_names=tuple(value_names)), scaling)
 
 
-def standardised_on(split: Split) -> Scaling:
-    """The scaling that makes every value of mean 0 and standard deviation 1 over the split, which is read in parts."""
+def standardised_on(train: Split, *others: Split) -> Scaling:
+    """The scaling that makes every value of mean 0 and standard deviation 1 over a split, which is read in parts.
+
+    others: for the scale of values that are constant over `train`: their standard deviation over all these splits.
+    """
+    return standardised(_parts(train), (part for split in (train, *others) for part in _parts(split)))
+
+
+def _parts(split: Split) -> Iterator[Tensor]:
     rows = max(1, FITTED_BYTES // (8 * math.prod(split.images.shape[1:])))
-    return standardised(split.take(positions) for positions in torch.arange(len(split)).split(rows))
+    return (split.take(positions) for positions in torch.arange(len(split)).split(rows))
 
 
 def _scaled(dataset: Dataset, scaling: Rescaled) -> Dataset:
     if scaling is None:
         return dataset
-    return dataset.with_scaling(standardised_on(dataset.train) if scaling == "standard" else scaling)
+    if scaling == "standard":
+        scaling = standardised_on(dataset.train, dataset.val, dataset.test)
+    return dataset.with_scaling(scaling)
 
 
 def _scaling_note(scaling: Rescaled) -> list[str]:

@@ -24,7 +24,7 @@ def resolved_likelihood(name: LikelihoodName, dataset: Dataset) -> LikelihoodNam
     own = for_likelihood(dataset, name)
     if LIKELIHOODS[name].is_count:
         expected, is_right = "whole numbers from 0, unscaled", _are_counts
-    elif name == Bernoulli.name and dataset.train.images.dtype != torch.uint8:
+    elif name == Bernoulli.name and not dataset.train.is_of_bytes:
         expected, is_right = "values from 0 to 1", _are_shares
     else:
         return name

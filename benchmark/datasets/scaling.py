@@ -59,11 +59,23 @@ UNSCALED = Scaling()
 BYTES = Scaling(scale=255.0)  # of images
 
 
-def standardised(batches: Iterable[Tensor]) -> Scaling:
+def standardised(batches: Iterable[Tensor], others: Iterable[Tensor] = ()) -> Scaling:
     """Makes every value of mean 0 and standard deviation 1 over the samples of the batches, [B, *shape] each.
 
+    others: more samples. A value that is constant over the batches has their mean, and the standard deviation over
+    these, which are read only then; one that is constant there too is only shifted.
+    """
+    mean, sd = _moments(batches)
+    if not sd.all():
+        sd = torch.where(sd > 0, sd, _moments(others)[1])
+    return Scaling(mean, torch.where(sd > 0, sd, 1.0), is_fitted=True)
+
+
+def _moments(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean and the standard deviation over the samples, [*shape] each; 0 for a constant and without samples.
+
     In float64, by Chan's update of two sums, on the differences to the first sample, so that values far from 0 keep
-    their digits. A constant value is only shifted.
+    their digits.
     """
     count, origin, mean, squares = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
     for batch in batches:
@@ -73,8 +85,8 @@ def standardised(batches: Iterable[Tensor]) -> Scaling:
         squares = squares + (values - values.mean(0)).square().sum(0)
         squares = squares + offset.square() * ((count - len(values)) * len(values) / count)
         mean = mean + offset * (len(values) / count)
-    sd = (squares / count).sqrt()
-    return Scaling(origin + mean, torch.where(sd > ROUNDING * mean.abs(), sd, 1.0), is_fitted=True)
+    sd = (squares / max(1, count)).sqrt()
+    return origin + mean, torch.where(sd > ROUNDING * mean.abs(), sd, 0.0)
 
 
 def stacked(scalings: Sequence[Scaling]) -> Scaling:

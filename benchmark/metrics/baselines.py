@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmark.config.protocol import Evaluation
 from benchmark.datasets.base import Dataset, Split
-from benchmark.datasets.scaling import BYTES, standardised
+from benchmark.datasets.scaling import standardised
 from benchmark.errors import Damaged
 from benchmark.paths import cache_file
 from benchmark.stages import begin_stage
@@ -27,10 +27,12 @@ from benchmark.store.doubts import LEAST_WORTH, MOST_COMPONENTS
 from searchers.parts.likelihoods import LIKELIHOODS, Bernoulli, make_likelihood
 
 VERSION = 1  # part of the cache key: raise it when a number or the file format changes
+VERSION_OF_OTHERS = 2  # the same, of data that are not images of bytes
 FIT_IMAGES, FIT_BYTES = 5_000, 2**28  # PCA is fitted on at most so many images and bytes of pixels
 SCORED_IMAGES = Evaluation.max_images  # of a split: by default models are evaluated on the same images
 MEAN_MARGIN = 1e-6  # keeps Bernoulli means away from 0 and 1, and those of counts from 0
-DISPERSION_IMAGES = 2_000  # that a negative binomial's dispersions are fitted to
+DISPERSION_IMAGES, DISPERSION_VALUES = 2_000, 2**20  # at most, that a negative binomial's dispersions are fitted to
+LEAST_DISPERSION_IMAGES = 200  # where images are large
 BATCH_BYTES = 2**23  # bytes of pixels that are summed at once
 CHUNK = 2048  # pixels of every image that are in memory as float64 at once
 
@@ -83,7 +85,8 @@ def baselines_file(dataset: Dataset) -> Path:
     """The cache file of this dataset's baselines, in this partition."""
     sizes = [len(split) for split in (dataset.train, dataset.val, dataset.test)]
     scaling, likelihood = dataset.train.scaling, dataset.likelihood
-    how = [] if scaling is BYTES else ["fitted" if scaling.is_fitted else f"{scaling.shift} {scaling.scale}"]
+    as_scaled = "fitted" if scaling.is_fitted else f"{scaling.shift} {scaling.scale}"
+    how = [] if dataset.train.is_of_bytes else [VERSION_OF_OTHERS, as_scaled]
     how += [] if likelihood == Bernoulli.name else [likelihood]
     identity = (VERSION, dataset.fingerprint, dataset.image_shape, sizes, dataset.partition, *how)
     return cache_file("baselines", identity, ".json")
@@ -113,7 +116,7 @@ def late_gain(history: pd.DataFrame, no_latents_nll: float) -> tuple[float | Non
 
 def _compute(dataset: Dataset) -> Baselines:
     scored = [split.sample(SCORED_IMAGES) for split in (dataset.val, dataset.test)]
-    if dataset.likelihood == Bernoulli.name and dataset.train.images.dtype == torch.uint8:
+    if dataset.likelihood == Bernoulli.name and dataset.train.is_of_bytes:
         mean = mean_image(dataset.train)
         nlls = [nll(mean, split) for split in scored]
     else:
@@ -126,19 +129,25 @@ def _compute(dataset: Dataset) -> Baselines:
 def constant_nll(name: str, train: Split, scored: Sequence[Split]) -> list[float]:
     """The NLL of each scored split, nats per sample, of a likelihood whose outputs are constants fitted to `train`.
 
-    A negative binomial's dispersions are fitted to 2,000 samples.
+    A negative binomial's dispersions are fitted to 2,000 samples, or fewer of more than 524 values.
     """
     likelihood = make_likelihood(name, tuple(train.images.shape[1:])).double().eval()
     found = standardised(_inputs(train))
     mean, sd = torch.as_tensor(found.shift), torch.as_tensor(found.scale)
-    few = train.sample(DISPERSION_IMAGES)
+    few = train.sample(
+        min(DISPERSION_IMAGES, max(LEAST_DISPERSION_IMAGES, DISPERSION_VALUES // train.images[0].numel()))
+    )
+    begin_stage("fitting a model without latents")
     with torch.no_grad():
         likelihood.fit(sd.square(), torch.cat(list(_inputs(few))))
         outputs = likelihood.initial_outputs(mean, MEAN_MARGIN)[None]
-        return [
-            float(torch.cat([likelihood.nll_of_each(outputs.expand_as(x), x.double()) for x in _inputs(split)]).mean())
-            for split in scored
-        ]
+        advance = begin_stage("scoring a model without latents", sum(map(len, scored)), "samples")
+        nlls: list[list[torch.Tensor]] = [[] for _ in scored]
+        for own, split in zip(nlls, scored, strict=True):
+            for x in _inputs(split):
+                own.append(likelihood.nll_of_each(outputs.expand_as(x), x.double()))
+                advance(len(x))
+        return [float(torch.cat(own).mean()) for own in nlls]
 
 
 def _inputs(split: Split) -> Iterator[torch.Tensor]:

@@ -7,10 +7,19 @@ from torch import Tensor
 
 from benchmark.errors import InputError
 from benchmark.plugins import METRIC
-from benchmark.store.columns import CURVE_COLUMNS, CURVE_EXTRAS
+from benchmark.store.columns import CURVE_COLUMNS, CURVE_EXTRAS, KEYS, SEARCH_COLUMNS, TRIAL_COLUMNS
 from benchmark.store.rows import ARRAYS, EPOCH_COLUMNS
 
 MOST_SAMPLES = 2_000  # of a split, that a metric sees
+TAKEN = frozenset(
+    {
+        *(*KEYS, *TRIAL_COLUMNS, *SEARCH_COLUMNS, *EPOCH_COLUMNS, *ARRAYS, *CURVE_COLUMNS, *CURVE_EXTRAS),
+        *(name.removeprefix("test_") for name in SEARCH_COLUMNS),
+        *("source", "files", "settings", "environment"),  # of several results, and of a search's file
+        "others",  # of the weights
+    }
+)
+OF_OTHERS = ("ctl_", "setting_", "env_", "test_", "size_only_")  # beginnings of the columns of something else
 
 
 @dataclass(frozen=True)
@@ -37,13 +46,12 @@ Metric = Callable[[Batch], float]
 def load_metrics(names: Sequence[str]) -> dict[str, Metric]:
     """Imports metrics (`module:function`, or a package's), by the functions' names. Raises InputError."""
     found: dict[str, Metric] = {}
-    taken = {*CURVE_COLUMNS, *CURVE_EXTRAS, *EPOCH_COLUMNS, *ARRAYS}
     for name in names:
         function = METRIC.load(name)
         column = getattr(function, "__name__", "")
         if not callable(function) or not column.isidentifier():
             raise InputError(f"metric {name!r} is {function!r}; expected a function of a benchmark.metrics.own.Batch")
-        if column in taken or column.startswith("ctl_") or column in found:
+        if column in TAKEN or column.startswith(OF_OTHERS) or column in found:
             raise InputError(f"metric {name!r} would be the column {column}, which is taken; rename the function")
         found[column] = function
     return found

@@ -191,9 +191,16 @@ class GaussianLearned(_Normal):
 
 
 class _Counts(Likelihood, ABC):
-    """Whole numbers from 0; the outputs are the logarithm of their mean. The encoder sees log(1 + x)."""
+    """Whole numbers from 0; the outputs are the logarithm of their mean. The encoder sees log(1 + x).
+
+    The NLL is in float64 outside of training: in float32 that of counts above 1e5 is wrong by nats.
+    """
 
     is_count = True
+
+    def precise(self, x: Tensor) -> Tensor:
+        """x as the NLL is computed from it. Apple's GPUs have no float64."""
+        return x if self.training or x.device.type == "mps" else x.double()
 
     def inputs(self, x: Tensor) -> Tensor:
         return torch.log1p(x)
@@ -211,7 +218,7 @@ class Poisson(_Counts):
     name = "poisson"
 
     def nll_of_each(self, outputs: Tensor, x: Tensor) -> Tensor:
-        rate = log_rate(outputs)
+        rate, x = log_rate(self.precise(outputs)), self.precise(x)
         return (rate.exp() - x * rate + torch.lgamma(x + 1)).flatten(1).sum(1)
 
     @torch.no_grad()
@@ -235,7 +242,8 @@ class NegativeBinomial(_Counts):
         return self.raw_log_dispersion.clamp(-HIGHEST_LOG_DISPERSION, HIGHEST_LOG_DISPERSION)
 
     def nll_of_each(self, outputs: Tensor, x: Tensor) -> Tensor:
-        return negative_binomial_nll(log_rate(outputs), self.log_dispersion, x).flatten(1).sum(1)
+        log_mean, log_dispersion = log_rate(self.precise(outputs)), self.precise(self.log_dispersion)
+        return negative_binomial_nll(log_mean, log_dispersion, self.precise(x)).flatten(1).sum(1)
 
     @torch.no_grad()
     def sample(self, outputs: Tensor, generator: Generator) -> Tensor:
@@ -246,11 +254,15 @@ class NegativeBinomial(_Counts):
     def fit(self, variance: Tensor, sample: Tensor) -> None:
         x, log_mean = sample.double(), sample.double().mean(0).clamp(min=1e-6).log()
         low, high = (torch.full_like(log_mean, end) for end in (-HIGHEST_LOG_DISPERSION, HIGHEST_LOG_DISPERSION))
-        for _ in range(SECTIONS):  # golden section, of each value by itself
-            left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-            nlls = [negative_binomial_nll(log_mean, at, x).sum(0) for at in (left, right)]
-            is_left = nlls[0] < nlls[1]
+        left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+        of_left, of_right = (negative_binomial_nll(log_mean, at, x).sum(0) for at in (left, right))
+        for _ in range(SECTIONS - 1):  # golden section, of each value by itself; one of the two NLLs is known
+            is_left = of_left < of_right
             low, high = torch.where(is_left, low, left), torch.where(is_left, right, high)
+            new = torch.where(is_left, high - GOLDEN * (high - low), low + GOLDEN * (high - low))
+            of_new = negative_binomial_nll(log_mean, new, x).sum(0)
+            left, right = torch.where(is_left, new, right), torch.where(is_left, left, new)
+            of_left, of_right = torch.where(is_left, of_new, of_right), torch.where(is_left, of_left, of_new)
         self.raw_log_dispersion.data.copy_((low + high) / 2)
 
 

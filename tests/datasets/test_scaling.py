@@ -72,6 +72,20 @@ def test_a_fit_in_parts_is_the_fit_of_the_whole_and_a_constant_stays_finite() ->
     assert whole.scale[-1] == parts.scale[-1] == 1  # type: ignore[index]
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_column_that_is_constant_on_the_training_split_is_scaled_by_all_rows(seed: int) -> None:
+    first = split_dataset("toy", table(), labels(), 1, scaling="standard").for_seed(seed)
+    rare = torch.full((N, 1), 5e4, dtype=torch.float64)
+    rare[first.test.rows[:20]] = 0
+    rows = torch.cat([table(), rare, torch.ones(N, 1)], 1)
+    own = split_dataset("toy", rows, labels(), 1, scaling="standard").for_seed(seed)
+    assert torch.equal(own.train.rows, first.train.rows) and own.test.scaling is own.train.scaling
+    shift, scale = (torch.as_tensor(part) for part in (own.train.scaling.shift, own.train.scaling.scale))
+    assert torch.equal(scale[:D], torch.as_tensor(first.train.scaling.scale))
+    assert float(shift[D]) == 5e4 and float(scale[D]) == pytest.approx(float(rare.std(correction=0))) and scale[-1] == 1
+    assert float(own.test.inputs(torch.arange(len(own.test)))[:, D].abs().max()) < 10
+
+
 def test_sixteen_bits_keep_their_precision() -> None:
     values = np.arange(65_536, dtype=np.uint16).reshape(-1, 1, 8, 8)
     dataset = split_dataset("deep", torch.from_numpy(values), labels(len(values)), 1, scaling=Scaling(scale=65_535.0))
@@ -114,6 +128,19 @@ def test_values_that_a_likelihood_cannot_take_are_refused(name: str) -> None:
     dataset = split_dataset("real", table(), labels(), 1, scaling="standard")
     with pytest.raises(InputError, match=rf"likelihood {name} got values from .* dataset real; expected .*: choose"):
         resolved_likelihood(name, dataset)  # type: ignore[arg-type]
+
+
+def test_bytes_of_other_values_than_0_and_1_are_no_bernoulli_s_unless_they_are_seen_in_0_to_1() -> None:
+    rows = torch.randint(256, (40, 3), dtype=torch.uint8, generator=Generator().manual_seed(0))
+    for scaling in ("standard", UNSCALED):
+        dataset = split_dataset("bytes", rows, labels(40), 1, scaling=scaling)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="likelihood bernoulli got values from .* expected values from 0 to 1"):
+            resolved_likelihood("bernoulli", dataset)
+    ones = split_dataset("ones", rows % 2, labels(40), 1, scaling=UNSCALED)
+    assert resolved_likelihood("bernoulli", ones) == "bernoulli" and not ones.train.is_of_bytes
+    images = split_dataset("grey", rows[:, :, None, None], labels(40), 1, scaling=replace(BYTES))
+    assert resolved_likelihood("bernoulli", images) == "bernoulli" and images.train.is_of_bytes
+    assert images.train.to(torch.device("cpu")).is_of_bytes
 
 
 def test_a_model_file_gives_the_data_s_own_units_back(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -105,6 +105,8 @@ def test_the_command_on_a_model_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "of 4 latents are in use, on 360 samples." in done.stdout
     assert "Could be removed: latent 3; no reading calls it in use." in done.stdout
+    note = "The samples are the test images of seed 0; a model of another seed may have been trained on some."
+    assert note in done.stdout
     assert (tmp_path / "out" / "latents.png").stat().st_size > 1_000
     assert len(done.stdout.splitlines()) < 24  # a screen
     np.save(tmp_path / "x.npy", X)

@@ -73,6 +73,16 @@ def test_what_is_no_metric_is_refused_in_one_line(names: list[str], message: str
     assert len(str(refused.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "column",
+    ["seed", "search_id", "status", "protocol_hash", "r2", "source", "fid_real", "silhouette_noise", "setting_epochs"],
+)
+def test_names_that_the_frames_use_are_taken(column: str, module: Path) -> None:
+    (module / "own_metrics_of_mine.py").write_text(f"def {column}(batch):\n    return 0.0\n")
+    with pytest.raises(InputError, match=f"would be the column {column}, which is taken"):
+        load_metrics([name(column)])
+
+
 @pytest.mark.usefixtures("module")
 def test_values_directions_and_failures() -> None:
     x = torch.rand(200, 1, 2, 2)

@@ -22,12 +22,15 @@ from benchmark.datasets.base import Dataset, split_dataset
 from benchmark.datasets.likelihoods import for_likelihood
 from benchmark.datasets.scaling import UNSCALED
 from benchmark.errors import InputError
+from benchmark.metrics import baselines
 from benchmark.metrics.assessment import assess
 from benchmark.metrics.baselines import constant_nll, late_gain, load_baselines, pca_sse
 from benchmark.metrics.by_kind.data_space import MOST_VALUES
 from benchmark.metrics.evaluation import Evaluator
 from benchmark.metrics.features import load_features, resolve_features
 from benchmark.metrics.frechet import feature_stats, frechet_distance
+from benchmark.stages import Stage, listening
+from searchers.parts.likelihoods import NegativeBinomial
 
 CPU = torch.device("cpu")
 N, D = 600, 8
@@ -125,6 +128,20 @@ def test_a_negative_binomial_s_dispersions_are_those_of_maximum_likelihood() -> 
     assert found < poisson - 1  # these counts vary more than Poisson's
 
 
+def test_dispersions_of_many_columns_are_fitted_to_fewer_rows_and_the_stages_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset, fitted, stages = table(likelihood="negative-binomial"), [], list[Stage]()
+    monkeypatch.setattr(baselines, "LEAST_DISPERSION_IMAGES", 10)
+    monkeypatch.setattr(baselines, "DISPERSION_VALUES", 50 * D)
+    monkeypatch.setattr(NegativeBinomial, "fit", lambda self, variance, sample: fitted.append(len(sample)))
+    with listening(stages.append):
+        constant_nll("negative-binomial", dataset.train, [dataset.val, dataset.test])
+    assert fitted == [50]
+    assert [stage.what for stage in stages] == ["fitting a model without latents", "scoring a model without latents"]
+    assert stages[-1].total == len(dataset.val) + len(dataset.test)
+
+
 def test_pca_is_of_scaled_values_and_of_logarithms_of_counts() -> None:
     for likelihood, taken in (("gaussian", np.asarray), ("poisson", np.log1p)):
         dataset = table(likelihood=likelihood)
@@ -143,6 +160,20 @@ def test_other_likelihoods_and_scalings_have_files_of_their_own(
     others = [replace(real, likelihood="gaussian-learned"), real.with_scaling(UNSCALED)]
     values = {load_baselines(own).test.no_latents_nll for own in (real, *others)}
     assert len(values) == 3
+
+
+@pytest.mark.parametrize("shape", [(D,), (1, 2, 4)])
+def test_baselines_of_0_and_1_do_not_depend_on_their_type(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    values = (torch.rand(N, *shape, generator=Generator().manual_seed(0)) > 0.7).float()
+    found = [
+        load_baselines(split_dataset("toy", values.to(dtype), torch.zeros(N).long(), 1, scaling=UNSCALED))
+        for dtype in (torch.float32, torch.uint8)
+    ]
+    assert found[0].val.no_latents_nll == pytest.approx(found[1].val.no_latents_nll, rel=1e-9)
+    assert found[0].val.no_latents_nll > 4  # nats, of 8 values
 
 
 def test_a_late_gain_where_likelihoods_are_densities() -> None:

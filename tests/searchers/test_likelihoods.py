@@ -9,6 +9,7 @@ import scipy.stats
 import torch
 from torch import Generator, Tensor, distributions, nn
 
+from searchers.parts import likelihoods
 from searchers.parts.likelihoods import (
     HIGHEST_LOG_RATE,
     LIKELIHOODS,
@@ -19,6 +20,7 @@ from searchers.parts.likelihoods import (
     NegativeBinomial,
     bernoulli_nll,
     make_likelihood,
+    negative_binomial_nll,
 )
 
 ROWS, IMAGES = (7,), (3, 4, 2)
@@ -67,8 +69,8 @@ def test_the_density_is_that_of_torch(name: str, shape: tuple[int, ...]) -> None
     density = _density(likelihood, outputs)
     expected = -density.log_prob(x).flatten(1).sum(1)
     found = likelihood.nll_of_each(outputs, x)
-    torch.testing.assert_close(found, expected, rtol=2e-5, atol=1e-4)
-    torch.testing.assert_close(likelihood.nll(outputs, x), expected.mean(), rtol=2e-5, atol=1e-4)
+    torch.testing.assert_close(found, expected, rtol=2e-5, atol=1e-4, check_dtype=False)
+    torch.testing.assert_close(likelihood.nll(outputs, x), found.mean())
     torch.testing.assert_close(likelihood.mean(outputs), density.mean, rtol=1e-5, atol=1e-6)
 
 
@@ -92,6 +94,37 @@ def test_counts_against_scipy() -> None:
     np.testing.assert_allclose(found.detach(), -scipy.stats.nbinom.logpmf(x, r, r / (r + mean)), rtol=1e-5)
     poisson = make_likelihood("poisson", (1,)).nll_of_each(outputs, torch.tensor(x, dtype=torch.float32)[:, None])
     np.testing.assert_allclose(poisson, -scipy.stats.poisson.logpmf(x, mean), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative-binomial"])
+def test_large_counts_lose_nothing_in_evaluation(name: str) -> None:
+    x, log_r = np.array([10**5, 10**6, 10**7]), np.float64(np.float32(9.0))
+    likelihood = make_likelihood(name, (1,)).eval()
+    for own in likelihood.parameters():
+        own.data.fill_(log_r)
+    outputs = torch.tensor(np.log(1.001 * x), dtype=torch.float32)[:, None]
+    mean = np.exp(outputs[:, 0].double().numpy())
+    r = np.exp(log_r)
+    density = scipy.stats.poisson(mean) if name == "poisson" else scipy.stats.nbinom(r, r / (r + mean))
+    found = likelihood.nll_of_each(outputs, torch.tensor(x, dtype=torch.float32)[:, None])
+    np.testing.assert_allclose(found.detach(), -density.logpmf(x), rtol=1e-6)
+    assert likelihood.train().nll_of_each(outputs, torch.ones(3, 1)).dtype == torch.float32
+
+
+def test_a_dispersion_is_fitted_with_one_pass_a_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+
+    def counted(*arguments: Tensor) -> Tensor:
+        passes.append(len(arguments[-1]))
+        return negative_binomial_nll(*arguments)
+
+    monkeypatch.setattr(likelihoods, "negative_binomial_nll", counted)
+    r = torch.tensor([0.3, 2.0, 20.0])
+    rates = torch._standard_gamma(r.expand(20_000, 3), generator=Generator().manual_seed(0)) * 5 / r
+    own = NegativeBinomial((3,))
+    own.fit(torch.zeros(3), torch.poisson(rates, generator=Generator().manual_seed(1)))
+    np.testing.assert_allclose(own.raw_log_dispersion.detach().exp(), r, rtol=0.1)
+    assert len(passes) == likelihoods.SECTIONS + 1
 
 
 @pytest.mark.parametrize("shape", [ROWS, IMAGES])

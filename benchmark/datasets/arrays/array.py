@@ -68,10 +68,10 @@ def load(
     .npz, or a .npy beside the .npy; without them there is one class. layer: of an .h5ad, in place of X. drop: columns
     of a table to leave out. scale: of rows of numbers, `standard`, each column less its mean over the training rows,
     divided by its standard deviation there, or `none`; the likelihoods for counts and for 0 and 1 take them as they
-    are. Constant columns are left out. Images of bytes are seen in [0, 1], others as they are if they lie there, else
-    from the smallest value to the largest. A tenth of the rows is the test split, a tenth of the rest is for
-    validation. Raises InputError for values that are missing, infinite or no numbers, and for files that are something
-    else.
+    are. Constant columns are left out; the deviation of one that is constant over the training rows alone is that over
+    all rows. Images of bytes are seen in [0, 1], others as they are if they lie there, else from the smallest value to
+    the largest. A tenth of the rows is the test split, a tenth of the rest is for validation. Raises InputError for
+    values that are missing, infinite or no numbers, and for files that are something else.
     """
     file = array_file(path)
     wanted = Wanted(f"array:{path}", key, labels, layer, tuple(drop))

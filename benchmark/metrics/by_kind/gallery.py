@@ -30,7 +30,7 @@ def _images(vae: VAE, split: Split, generator: Generator) -> dict[str, np.ndarra
     part = split.sample(GALLERY_IMAGES)
     positions = torch.arange(len(part))
     originals = part.take(positions)
-    if originals.dtype != torch.uint8:
+    if not (part.is_of_bytes or (originals.dtype == torch.uint8 and vae.likelihood.is_count)):
         originals = (part.inputs(positions).clamp(0, 1) * 255).round().to(torch.uint8)
     mean, logvar = vae.encode(part.inputs(positions, generator.device))
     z = reparameterise(mean, logvar, generator)
