@@ -8,15 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmark.config.protocol import dataset_protocol, override
 from benchmark.config.tables import assigned
 from benchmark.errors import InputError
 from benchmark.paths import is_url
 from benchmark.store import ResultsStore
 from benchmark.suggest.command import Searched, search
-from benchmark.suggest.request import Request, duration_argument
+from benchmark.suggest.request import Request, duration_argument, trimmed_sizes
 from benchmark.suite.display import Quiet, Screen
-from latentbench.data import Data, named_data
+from benchmark.suite.runner import check_results
+from latentbench.data import Data, named_data, used_columns
 from latentbench.progress import Progress
 from latentbench.result import Result
 from searchers import GROUPS
@@ -60,7 +63,7 @@ def find_latent_size(
     likelihood : str
         `auto`, `bernoulli`, `gaussian`, `gaussian-optimal`, `gaussian-learned`, `poisson` or `negative-binomial`.
     settings : mapping
-        Any other value of the protocol, such as `{"training.batch_size": 128, "space.high": 32}`.
+        Any other value of the protocol, such as `{"training.batch_size": 128, "space.high": 16}`.
     results : str or Path
         A folder for models, logs and the report. The same call with it trains nothing twice and goes on where Ctrl-C
         stopped it. By default a temporary folder, which lives as long as the result.
@@ -92,14 +95,14 @@ def find_latent_size(
     >>> result = find_latent_size(wine.data, epochs=3, verbose=False)
     >>> 2 <= result.size <= 13
     True
-    >>> result.model.embed(wine.data)[0].shape[1] == result.size
+    >>> result.embed(wine.data)[0].shape[1] == result.size
     True
     """
     changes = {"run": [searcher], **_changes(epochs, likelihood, settings)}
     path = Path(tempfile.mkdtemp(prefix="latentbench-")) if results is None else results
     try:
         found = _search(X, labels, changes, seeds, time_limit, path, device, jobs, verbose)
-        return Result(found, is_temporary=results is None)
+        return Result(found, used_columns(X, found.value_names), is_temporary=results is None)
     except BaseException:
         if results is None:
             shutil.rmtree(path, ignore_errors=True)
@@ -171,12 +174,13 @@ def _search(
         raise InputError(f"results is {results}; expected a folder on this machine")
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; expected at least 1")
-    path = Path(results).expanduser()
+    path = Path(results).expanduser().absolute()  # the caller may go to another folder
+    check_results(path)
     named = named_data(data, labels, path)
-    own = {"seeds": [seeds] if isinstance(seeds, int) else list(seeds)}
-    tables = [assigned(key, value) for key, value in {**changes, **own}.items()]
+    tables = [assigned(key, _plain(value)) for key, value in {**changes, "seeds": np.atleast_1d(seeds)}.items()]
     dataset = {"dataset": {"name": named.name, **named.options}}
-    protocol = override(dataset_protocol(named.name), dataset, *tables)
+    base = dataset_protocol(named.name)
+    protocol = override(base, dataset, *tables, trimmed_sizes(base, tables))
     request = Request(
         protocol,
         path,
@@ -191,6 +195,15 @@ def _search(
     )
     screen: Screen = Progress() if verbose else Quiet()
     return search(request, screen)
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers and arrays as Python's own, also within lists and tables."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple, range)) else value
 
 
 def _seconds(limit: float | str | None) -> float | None:

@@ -7,12 +7,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from numpy.typing import ArrayLike
 
 from benchmark.datasets import check_dataset_name
+from benchmark.datasets.arrays.path import OWN_CACHE
 from benchmark.errors import InputError
 from benchmark.store.atomic_files import replacing
+from benchmark.text import one_line
 
 Data: TypeAlias = ArrayLike | torch.Tensor | pd.DataFrame | str | Path
 """An array [N, D] or [N, C, H, W], a table, or a dataset's name, such as `digits`, `folder:PATH` or `array:PATH`."""
@@ -39,24 +42,49 @@ def named_data(data: Data, labels: Sequence[Any] | str | None, results: Path) ->
             raise InputError(f"labels is a {type(labels).__name__} beside data by name; expected the name of a column")
         check_dataset_name(data)
         return NamedData(data, {} if labels is None else {LABELS: labels})
+    given: Any
+    for what, given in (("X", data), ("labels", labels)):
+        if np.ma.is_masked(given):
+            raise InputError(f"{what} has masked values: {int(np.ma.getmaskarray(given).sum()):,}; expected none")
     if hasattr(data, "tocsr"):
         raise InputError("X is a sparse matrix; expected rows of numbers: pass X.toarray(), or a .h5ad by array:PATH")
     if isinstance(data, pd.DataFrame):
         return _table(data, labels, results)
     if isinstance(labels, str):
         raise InputError(f"labels is {labels!r}, and X has no columns with names; expected the class of each row")
-    values = np.asarray(data.detach().cpu() if isinstance(data, torch.Tensor) else data)
+    values = _array(data)
     if values.dtype == object:
         raise InputError("X holds Python objects; expected numbers")
-    own = None if labels is None else np.asarray(labels)
-    folder = results / "data"
-    path = folder / f"X-{_digest(values, own)}.npy"
+    own = None if labels is None else _classes(labels)
+    path = _folder(results) / f"X-{_digest(values, own)}.npy"
     _save(path, values)
     if own is None:
         return NamedData(f"array:{path}", {})
     beside = path.with_name(f"{path.stem}-{LABELS}.npy")
     _save(beside, own.astype(str) if own.dtype == object else own)
     return NamedData(f"array:{path}", {LABELS: beside.name})
+
+
+class Columns(NamedTuple):
+    """The columns that a model takes: names, with a total of 0, or the numbers of an array's, which has so many.
+
+    None for images, and for a file whose columns have no names.
+    """
+
+    used: list[Any] | None
+    total: int
+
+
+def used_columns(data: Data, value_names: Sequence[str]) -> Columns:
+    """Those of these data that are in use; value_names: what the dataset calls them, if it has names."""
+    if isinstance(data, (str, Path)):
+        return Columns(list(value_names) or None, 0)
+    if isinstance(data, pd.DataFrame):
+        return Columns([column for column in data.columns if str(column) in set(value_names)], 0)
+    values = _array(data)
+    if values.ndim != 2:
+        return Columns(None, 0)
+    return Columns(np.flatnonzero(values.min(0) < values.max(0)).tolist(), values.shape[1])
 
 
 def _table(data: pd.DataFrame, labels: Sequence[Any] | str | None, results: Path) -> NamedData:
@@ -66,17 +94,40 @@ def _table(data: pd.DataFrame, labels: Sequence[Any] | str | None, results: Path
         column = LABELS if LABELS not in frame.columns else f"{LABELS} of the rows"
         if len(labels) != len(frame):
             raise InputError(f"{len(labels)} labels for {len(frame)} rows; expected one for each row")
-        frame[column] = np.asarray(labels)
+        frame[column] = _classes(labels)
     digest = hashlib.blake2b(repr(list(frame.columns)).encode(), digest_size=8)
-    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    path = results / "data" / f"X-{digest.hexdigest()}.parquet"
-    if not path.is_file():
-        try:
+    try:
+        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+        path = _folder(results) / f"X-{digest.hexdigest()}.parquet"
+        if not path.is_file():
             with replacing(path) as temporary:
                 frame.to_parquet(temporary, index=False)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"X cannot be kept as a table ({error}); expected columns of numbers") from error
+    except (ValueError, TypeError, pa.ArrowException) as error:
+        raise InputError(f"X cannot be kept as a table ({one_line(error)}); expected columns of numbers") from error
     return NamedData(f"array:{path}", {} if column is None else {LABELS: column})
+
+
+def _folder(results: Path) -> Path:
+    """Where data in memory are written, with a cache of their own, so that they go with the results."""
+    folder = results / "data"
+    (folder / OWN_CACHE).mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _array(data: Any) -> np.ndarray:
+    if isinstance(data, torch.Tensor):
+        data = data.detach().cpu()
+        data = data.float() if data.dtype == torch.bfloat16 else data
+    return np.asarray(data)
+
+
+def _classes(labels: Any) -> np.ndarray:
+    """The class of each row; a list's None and NaN are refused before numpy makes text of them."""
+    found = _array(labels)
+    missing = int(pd.isna(np.asarray(labels, dtype=object) if isinstance(labels, (list, tuple)) else found).sum())
+    if missing:
+        raise InputError(f"{missing:,} label{'' if missing == 1 else 's'} missing; expected one for each row")
+    return found
 
 
 def _digest(*arrays: np.ndarray | None) -> str:

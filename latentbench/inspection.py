@@ -19,7 +19,7 @@ from benchmark.config.tables import parse_assignment
 from benchmark.datasets import check_dataset_name, load_dataset
 from benchmark.errors import InputError
 from benchmark.metrics.latents import PosteriorStats, posterior_stats
-from benchmark.text import printable
+from benchmark.text import one_line, printable
 from searchers.in_training.sigma import Sigma
 from searchers.in_training.sparsity import Sparsity
 from searchers.quantities import ACTIVE
@@ -242,18 +242,20 @@ def command(options: argparse.Namespace) -> int:
     data = override(dataset_protocol(options.data), table, *map(parse_assignment, options.set)).dataset
     dataset = load_dataset(data.name, **data.options)
     split = dataset.test
-    try:
-        inspection = inspect_latents(vae, split.take(torch.arange(len(split))))
-    except RuntimeError as error:  # the network's layers have other sizes
+    if split.images.shape[1:] != vae.image_shape:
         got = f"{options.model} does not take the samples of {data.name}, {list(split.images.shape[1:])}"
-        raise InputError(f"{got}; expected data like those that it was trained on") from error
+        raise InputError(f"{got}; expected data like those that it was trained on")
+    inspection = inspect_latents(vae, split.take(torch.arange(len(split))))
     print(inspection)
     if "test" in dataset.drawn:
         samples = "images" if dataset.is_images else "rows"
         print(f"\nThe samples are the test {samples} of seed 0; a model of another seed may have been trained on some.")
     if options.figure is not None:
         options.figure.parent.mkdir(parents=True, exist_ok=True)
-        inspection.figure().savefig(options.figure)
+        try:
+            inspection.figure().savefig(options.figure)
+        except ValueError as error:  # no such format
+            raise InputError(f"figure is {options.figure}: {one_line(error)}") from error
         print(f"wrote {printable(options.figure)}")
     return 0
 

@@ -6,16 +6,21 @@ import io
 import shutil
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from benchmark.backbones.model_file import load_model
 from benchmark.backbones.vae import VAE
+from benchmark.datasets.arrays.source import named
+from benchmark.errors import InputError
 from benchmark.store import ResultsStore
 from benchmark.store.doubts import doubts
 from benchmark.suggest.command import Searched
 from benchmark.text import one_line
+from latentbench.data import Columns
 from reports.data.groups import read_groups, sizes_as_good
 
 if TYPE_CHECKING:
@@ -45,11 +50,15 @@ class Result:
     model : VAE
         The trained model of that size: `embed(data)` gives the posterior's mean and log-variance, `generate(z)` data in
         their own units.
+    columns : list or None
+        The columns that the model takes, names of a table or numbers of an array's, without labels and constant ones.
+        None for images, and for a file whose columns have no names.
     searches : DataFrame
         A row for each seed with all that is known; see `ResultsStore.searches`.
     """
 
-    def __init__(self, found: Searched, is_temporary: bool = False) -> None:
+    def __init__(self, found: Searched, columns: Columns, is_temporary: bool = False) -> None:
+        self.columns, self._n_columns = columns
         self._path = found.store.path
         self.searches = found.searches.sort_values("seed").reset_index(drop=True)
         done = self.searches[self.searches["status"] == "done"]
@@ -67,6 +76,26 @@ class Result:
         self.model: VAE = load_model(found.store.folder(chosen["search_id"]).path / "model.pt")
         if is_temporary:
             weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
+
+    def embed(self, X: Any) -> tuple[Tensor, Tensor]:
+        """The posterior's mean and log-variance, [N, size] each, of X as `find_latent_size` took it, or of more rows.
+
+        Takes the `columns` of it and gives them to `model.embed`. Raises InputError where columns are missing.
+        """
+        if isinstance(X, (str, Path)):
+            raise InputError(f"X is {str(X)!r}; expected rows of numbers, such as an array or a DataFrame")
+        has_numbers = self._n_columns > 0  # in place of names
+        if isinstance(X, pd.DataFrame) and self.columns is not None and not has_numbers:
+            missing = [name for name in self.columns if name not in X.columns]
+            if missing:
+                raise InputError(
+                    f"X has no column {named(missing)}; expected the {len(self.columns)} of result.columns"
+                )
+            return self.model.embed(X[self.columns])
+        values = X if isinstance(X, Tensor) else np.asarray(X)
+        if has_numbers and values.ndim == 2 and values.shape[1] == self._n_columns:
+            values = values[:, self.columns]
+        return self.model.embed(values)
 
     @property
     def store(self) -> ResultsStore:

@@ -50,4 +50,5 @@ def build_vae(
         torch.manual_seed(seed)
         vae = make_backbone(name, options).build(image_shape, latent_dim)
     vae.likelihood, vae.scaling = make_likelihood(likelihood, image_shape), scaling
+    vae.image_shape = tuple(image_shape)
     return vae

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
+from benchmark.datasets.arrays.source import kept_dtype
 from benchmark.datasets.scaling import BYTES, Scaling
+from benchmark.errors import InputError
 from searchers.parts.likelihoods import Bernoulli, Likelihood
 from searchers.parts.objectives import noise_dim, prior_codes
 
@@ -37,6 +40,7 @@ class VAE(nn.Module):
         self.likelihood: Likelihood = Bernoulli()
         self.scaling: Scaling = BYTES
         self.sampler: nn.Module | None = None
+        self.image_shape: tuple[int, ...] | None = None  # of the samples that it was built for, where that is known
         for parameter in self.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -66,10 +70,17 @@ class VAE(nn.Module):
     def embed(self, data: Any) -> tuple[Tensor, Tensor]:
         """The posterior of data in their own units: mean and log-variance, [N, n] each, on the CPU.
 
-        data: [N, *image_shape], a tensor or an array: bytes of images, rows of a table as they were before scaling.
+        data: [N, *image_shape], a tensor, an array or a DataFrame: bytes of images, rows of a table as they were before
+        scaling. Raises InputError for samples of another shape.
         """
         device, scaling = self.mean_head.weight.device, self.scaling
-        parts = [self.encode(scaling(part).to(device)) for part in torch.as_tensor(data).split(EMBEDDED)]
+        samples = _tensor(data)
+        if self.image_shape is not None and samples.shape[1:] != self.image_shape:
+            expected = ", ".join(map(str, ("N", *self.image_shape)))
+            raise InputError(
+                f"got data {list(samples.shape)}; expected [{expected}]: the columns that it was trained on"
+            )
+        parts = [self.encode(scaling(part).to(device)) for part in samples.split(EMBEDDED)]
         mean, logvar = (torch.cat(values).cpu() for values in zip(*parts, strict=True))
         return mean, logvar
 
@@ -80,7 +91,7 @@ class VAE(nn.Module):
         z: a tensor or an array. Without the likelihood's noise.
         """
         weight = self.decoder_in.weight
-        parts = torch.as_tensor(z).to(weight.device, weight.dtype).split(EMBEDDED)
+        parts = _tensor(z).to(weight.device, weight.dtype).split(EMBEDDED)
         return torch.cat([self.scaling.undo(self.likelihood.mean(self.decode(part)).cpu()) for part in parts])
 
     def keep_latents(self, indices: Sequence[int], optimizer: Optimizer | None = None) -> None:
@@ -130,6 +141,14 @@ class VAE(nn.Module):
             tensor.div_(sd[:, None] if tensor.ndim == 2 else sd)
         self.logvar_head.bias.sub_(variance.log())
         self.decoder_in.weight.mul_(sd)
+
+
+def _tensor(data: Any) -> Tensor:
+    """A tensor as it is; a copy of anything else, which may be read-only, or of a type that torch lacks."""
+    if isinstance(data, Tensor):
+        return data
+    values = np.array(data)
+    return torch.from_numpy(values.astype(np.float64 if values.dtype == object else kept_dtype("data", values.dtype)))
 
 
 def _as_float32(x: Tensor) -> Tensor:

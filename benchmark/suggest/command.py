@@ -35,11 +35,12 @@ FEWEST = 4  # rows of training data for each latent of the largest size
 
 @dataclass(frozen=True)
 class Searched:
-    """What a request has found: its rows of `ResultsStore.searches()`, the store, and image or row."""
+    """What a request has found: its rows of `ResultsStore.searches()`, the store, image or row, and columns' names."""
 
     searches: pd.DataFrame
     store: ResultsStore
     sample: str
+    value_names: tuple[str, ...]
 
     def sentences(self, search: Row, another: str = "") -> list[str]:
         """What a finished search says, in plain words; another: how to try another seed."""
@@ -88,7 +89,7 @@ def search(request: Request, screen: Screen) -> Searched:
     scaled = budget.training(protocol, len(dataset.train))
     jobs, executor = request.jobs, request.executor
     suite = Suite(scaled, protocol.run, protocol.seeds, request.results, device, jobs=jobs, executor=executor)
-    return Searched(run_suite(suite, screen), ResultsStore(request.results), sample)
+    return Searched(run_suite(suite, screen), ResultsStore(request.results), sample, dataset.value_names)
 
 
 def intrinsic_dimension(dataset: Dataset) -> tuple[float | None, int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.config.protocol import Protocol, dataset_protocol, override
-from benchmark.config.tables import assigned, parse_assignment
+from benchmark.config.tables import Table, assigned, parse_assignment
 from benchmark.datasets import check_dataset_name
 from benchmark.errors import InputError
 from benchmark.paths import is_url, path_argument
@@ -58,11 +59,25 @@ def read_request(options: argparse.Namespace, started: float) -> Request:
     changes = [parse_assignment(text) for text in options.set]
     own = {"dataset.name": options.data, "run": [options.searcher], "seeds": [options.seed]}
     changes += [assigned(key, value) for key, value in own.items()]
-    protocol = override(dataset_protocol(options.data), *changes)
+    base = dataset_protocol(options.data)
+    protocol = override(base, *changes, trimmed_sizes(base, changes))
     asks_threads = any("threads" in change.get("training", {}) for change in changes)
     threads = protocol.training.threads if asks_threads else None
     asks_space = any("space" in change for change in changes)
     return Request(protocol, options.results, options.device, options.time_limit, started, threads, asks_space)
+
+
+def trimmed_sizes(base: Protocol, changes: Sequence[Table]) -> Table:
+    """The base's sizes between a low and a high that came without sizes, and that high: a table for `override`."""
+    asked: Table = {}
+    for change in changes:
+        asked |= change["space"] if isinstance(change.get("space"), Mapping) else {}
+    low, high, sizes = asked.get("low", base.space.low), asked.get("high", base.space.high), base.space.sizes
+    if "sizes" in asked or not (isinstance(low, int) and isinstance(high, int) and low <= high):
+        return {}
+    kept = [size for size in sizes if low <= size <= high]
+    kept += [high] if high < sizes[-1] and high not in kept or not kept else []
+    return {} if kept == list(sizes) else {"space": {"sizes": kept}}
 
 
 def duration_argument(argument: str) -> float:

@@ -198,10 +198,49 @@ def test_tables_as_people_write_them() -> None:
     np.testing.assert_array_equal(_stored(load_dataset("array:mixed.parquet")), mixed.to_numpy(dtype=np.float32))
 
 
+@pytest.mark.parametrize("names", [[400.5, 410, 420, 430, 440, 450], [900, 800, 700, 600, 500, 40], range(6)])
+@pytest.mark.parametrize("index", [False, True])
+def test_numbers_in_order_are_names(names: list[float], index: bool) -> None:
+    values = np.hstack([X, X[:, :2] ** 2])
+    pd.DataFrame(values, columns=names).to_csv("x.csv", index=index)
+    dataset = load_dataset("array:x.csv")
+    assert dataset.value_names == tuple(map(str, pd.Index(names)))
+    assert "the first line was read as names" in dataset.description
+    np.testing.assert_array_equal(_stored(dataset), values)
+
+
+@pytest.mark.parametrize("first", ["1,2,3,4", "\ufeff4,2,1,0"])
+def test_a_first_line_of_other_numbers_is_data(first: str) -> None:
+    Path("x.csv").write_text(first + "\n2,3,1,4\n5,5,5,6\n8,1,9,2\n", encoding="utf-8")
+    dataset = load_dataset("array:x.csv")
+    assert "the first line was read as data: no header" in dataset.description
+    assert len(_stored(dataset)) == 4
+
+
+@pytest.mark.parametrize("first", ["1,2,3,NA", ",2,5,4", "nan,3,2,1"])
+def test_a_first_line_with_gaps_is_not_lost(first: str) -> None:
+    Path("x.csv").write_text(first + "\n2,3,1,4\n5,5,5,6\n8,1,9,2\n")
+    with pytest.raises(InputError, match="1 missing value in 1 column"):
+        load_dataset("array:x.csv")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_true_and_false_are_1_and_0(ending: str) -> None:
+    table = pd.DataFrame({"yes": X[:, 0] > 3, "f": X[:, 1]})
+    getattr(table, f"to_{ending}")(f"x.{ending}", index=False)
+    np.testing.assert_array_equal(_stored(load_dataset(f"array:x.{ending}")), table.to_numpy(dtype=float))
+
+
 def _with(row: int, column: int, value: float) -> np.ndarray:
     changed = X.copy()
     changed[row, column] = value
     return changed
+
+
+def _without_obs() -> None:
+    write_h5ad(Path("x.h5ad"), X)
+    with h5py.File("x.h5ad", "a") as file:
+        del file["obs"]
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
@@ -222,6 +261,19 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "header alone": (lambda: Path("x.csv").write_text("a,b\n"), {}, "0 rows; expected rows to train on"),
     "twice": (lambda: Path("x.csv").write_text("a,a\n1,2\n"), {}, "several columns are named a"),
     "one row": (lambda: np.save("x.npy", X[:1]), {}, "1 row; expected rows to train on and to test"),
+    "two rows": (lambda: np.save("x.npy", X[:2]), {}, "2 rows; expected rows to train on and to test: at least 3"),
+    "two rows of text": (lambda: Path("x.csv").write_text("a,b\n1,2\n2,1\n"), {}, "2 rows; expected rows to train on"),
+    "latin-1": (
+        lambda: Path("x.csv").write_bytes("größe,b\n1,2\n".encode("latin-1")),
+        {},
+        "its first line is not UTF-8; save the file as UTF-8",
+    ),
+    "truncated npz": (
+        lambda: (_npz(), Path("x.npz").write_bytes(Path("x.npz").read_bytes()[:2000])),
+        {"key": "spectra"},
+        "cannot read it (it is cut short, or no such file); save it anew",
+    ),
+    "h5ad without obs": (_without_obs, {"labels": "kind"}, "obs has no column 'kind'; expected one of it has none"),
     "one column": (lambda: np.save("x.npy", X[:, :1]), {}, "one column has no latent size to find"),
     "one dimension": (lambda: np.save("x.npy", X[:, 0]), {}, "the array is [60]; expected [N, D] numbers"),
     "no channels": (lambda: np.save("x.npy", np.ones((9, 4, 5))), {}, "grey images are [9, 1, 4, 5]: reshape it"),

@@ -60,7 +60,8 @@ ROOMS = {
         {"__main__"},
     ],
     "latentbench": [
-        {"data", "progress", "per_latent", "result"},
+        {"data", "progress", "per_latent"},
+        {"result"},
         {"calls", "inspection"},
         {"estimator"},
     ],

@@ -152,9 +152,57 @@ def test_a_failed_search_says_why() -> None:
         sys.path.remove(str(Path.cwd()))
 
 
+def test_a_result_embeds_what_the_search_took() -> None:
+    fixed = np.insert(X, 3, 7.0, axis=1)
+    fixed.setflags(write=False)
+    found = find_latent_size(fixed, "sparsity", **TINY)
+    assert found.columns == [0, 1, 2, *range(4, 13)]
+    mean = found.embed(fixed)[0]
+    torch.testing.assert_close(mean, found.model.embed(X)[0])
+    torch.testing.assert_close(found.embed(pd.DataFrame(fixed))[0], mean)
+    torch.testing.assert_close(found.embed(torch.tensor(fixed))[0], mean)
+    with pytest.raises(
+        InputError, match=r"got data \[300, 13\]; expected \[N, 12\]: the columns that it was trained on"
+    ):
+        found.model.embed(fixed)
+    frame = pd.DataFrame(fixed).assign(kind=np.arange(300) % 3, high=X[:, 0] > 5)
+    tabled = find_latent_size(frame, "sparsity", labels="kind", **TINY)
+    assert tabled.columns == [0, 1, 2, *range(4, 13), "high"]
+    assert tabled.embed(frame)[0].shape == (300, tabled.size)
+    torch.testing.assert_close(tabled.model.embed(frame[tabled.columns])[0], tabled.embed(frame)[0])
+
+
+def test_nothing_outlives_a_temporary_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for data in (pd.DataFrame(X).rename(columns=str), np.insert(X, 3, 7.0, axis=1)):
+        find_latent_size(data, "sparsity", **TINY)
+    assert not list((tmp_path / "cache").rglob("arrays/*"))
+
+
+def test_sizes_go_with_a_high_given_alone() -> None:
+    found = find_latent_size(X, "sparsity", **{**TINY, "settings": {**TINY["settings"], "space.high": 5}})
+    assert list(found.searches["space"]) == ["2 to 5; grid 2, 4, 5"]
+
+
+def test_numbers_of_numpy_and_of_half_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"backbone.hidden": np.array([16]), "training.batch_size": np.int64(32)}
+    common: dict[str, Any] = {"epochs": np.int64(2), "settings": settings, "verbose": False}
+    found = find_latent_size(torch.tensor(X).bfloat16(), "sparsity", np.arange(2), results="own", **common)
+    again = find_latent_size(torch.tensor(X).bfloat16(), "sparsity", np.int64(1), results="own", **common)
+    assert list(found.sizes) == [0, 1] and list(again.sizes) == [1]
+    monkeypatch.chdir(tmp_path.parent)  # results was relative
+    assert len(found.store.searches()) == 2 and found.figure() is not None
+
+
 BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "nan": (np.where(X == X[0, 0], np.nan, X), {}, "1 missing value in 1 column (column 0: 1)"),
     "objects": (np.array([[1, "a"]] * 30, dtype=object), {}, "X holds Python objects; expected numbers"),
+    "masked": (np.ma.masked_less(X, X.min() + 1e-9), {}, "X has masked values: 1; expected none"),
+    "a label missing": (X, {"labels": ["a", None, "b"] * 100}, "100 labels missing; expected one for each row"),
+    "a label that is NaN": (pd.DataFrame(X), {"labels": ["a", *[np.nan] * 299]}, "299 labels missing; expected one"),
+    "lists in a frame": (pd.DataFrame({"a": [[1]] * 9, "b": 1.0}), {}, "X cannot be kept as a table (unhashable"),
+    "complex frame": (pd.DataFrame(X + 1j), {}, "X cannot be kept as a table ("),
+    "results in a file": (X, {"results": __file__}, "test_calls.py is a file; expected a folder or a new name"),
     "three axes": (X.reshape(300, 3, 4), {}, "grey images are [300, 1, 3, 4]: reshape it"),
     "searcher": (X, {"searcher": "nestd"}, "did you mean 'nested'?"),
     "likelihood": (X, {"likelihood": "gausian"}, "did you mean 'gaussian'?"),

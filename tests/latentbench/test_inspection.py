@@ -110,6 +110,9 @@ def test_the_command_on_a_model_file(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "latents.png").stat().st_size > 1_000
     assert len(done.stdout.splitlines()) < 24  # a screen
     np.save(tmp_path / "x.npy", X)
+    other = benchmark("inspect", "model.pt", "digits", "--figure", "x.xyz", cwd=tmp_path, cache=tmp_path)
+    assert other.returncode == 2 and other.stderr.count("\n") == 1
+    assert "figure is x.xyz: Format 'xyz' is not supported" in other.stderr
     bad = benchmark("inspect", "model.pt", "array:x.npy", cwd=tmp_path, cache=tmp_path)
     assert bad.returncode == 2 and bad.stderr.count("\n") == 1
     assert "model.pt does not take the samples of array:x.npy, [5]; expected data like those" in bad.stderr

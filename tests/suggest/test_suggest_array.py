@@ -8,7 +8,29 @@ import pandas as pd
 import pytest
 from commands import benchmark
 
+from benchmark.config.protocol import dataset_protocol, override
 from benchmark.store import ResultsStore
+from benchmark.suggest.request import trimmed_sizes
+
+
+@pytest.mark.parametrize(
+    "asked, sizes",
+    [
+        ({"high": 16}, [2, 4, 6, 8, 12, 16]),
+        ({"high": 5}, [2, 4, 5]),
+        ({"low": 10}, [12, 16, 24, 32]),
+        ({"low": 40, "high": 50}, [50]),
+    ],
+)
+def test_a_low_or_a_high_alone_trims_the_sizes(asked: dict[str, int], sizes: list[int]) -> None:
+    base, change = dataset_protocol("array:x.npy"), {"space": dict(asked)}
+    assert override(base, change, trimmed_sizes(base, [change])).space.sizes == tuple(sizes)
+
+
+def test_sizes_that_fit_or_were_asked_for_stay() -> None:
+    base = dataset_protocol("array:x.npy")
+    for change in ({}, {"high": 64}, {"high": 16, "sizes": [3, 16]}, {"high": "many"}):
+        assert trimmed_sizes(base, [{"space": change}]) == {}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmark.datasets.archives.image_cache import listing_key
-from benchmark.datasets.arrays.path import array_file
+from benchmark.datasets.arrays.path import OWN_CACHE, array_file
 from benchmark.datasets.arrays.scan import Scan, column_name, encode_labels, scan
 from benchmark.datasets.arrays.source import Source, Wanted, batch_rows, named
 from benchmark.datasets.base import Dataset, Rescaled, split_dataset
@@ -23,7 +23,7 @@ from benchmark.paths import cache_folder
 from benchmark.store.atomic_files import read_json, replacing, temporary_path, write_json
 from searchers.registry import Entry
 
-CACHE_VERSION = 1  # raise it when reading changes
+CACHE_VERSION = 2  # raise it when reading changes
 COUNTS = "likelihood=negative-binomial"
 READERS: dict[str, Entry] = {
     ".npy": Entry("benchmark.datasets.arrays.numpy_files:read_npy", "NumPy's array"),
@@ -110,7 +110,9 @@ def _stored(file: Path, wanted: Wanted) -> Stored:
     """The array from the cache, or read into it."""
     status = [(str(one), one.stat()) for one in (file.absolute(), file.parent / (wanted.labels or "")) if one.is_file()]
     key = listing_key(status, CACHE_VERSION, asdict(replace(wanted, where="")))
-    cache = cache_folder("arrays", key)
+    beside = file.parent / OWN_CACHE
+    cache = beside / key if os.access(beside, os.W_OK) else cache_folder("arrays", key)
+    cache.mkdir(exist_ok=True)
     with contextlib.suppress(OSError, ValueError, KeyError, Damaged):
         return _cached(file, cache)
     read: Callable[[Path, Wanted], Source] = READERS[file.suffix.lower()].load()

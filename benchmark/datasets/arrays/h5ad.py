@@ -89,10 +89,12 @@ def _mapped(file: Path, matrix: Any) -> NDArray[Any] | None:
 
 
 def _labels(opened: h5py.File, wanted: Wanted) -> list[Any]:
-    obs = opened["obs"]
+    obs = opened.get("obs")
     columns = [name for name in obs if name != obs.attrs.get("_index", "_index")] if isinstance(obs, h5py.Group) else []
     if wanted.labels not in columns:
-        raise InputError(f"{wanted.where}: obs has no column {wanted.labels!r}; expected one of {named(columns)}")
+        raise InputError(
+            f"{wanted.where}: obs has no column {wanted.labels!r}; expected one of {named(columns) or 'it has none'}"
+        )
     column = obs[wanted.labels]
     if isinstance(column, h5py.Group):
         if _kind(column) != "categorical":

@@ -1,5 +1,6 @@
 """Reads .npy and .npz. Pickled objects are never read: they could run code."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ def read_npz(file: Path, wanted: Wanted) -> Source:
     for option, formats in (("layer", ".h5ad"), ("drop", ".csv and .parquet")):
         wanted.refuse(option, formats)
     where = wanted.where
+    if not zipfile.is_zipfile(file):  # np.load would leave it open
+        raise InputError(f"{where}: cannot read it (it is cut short, or no such file); save it anew with numpy")
     archive = _load(file, where)
     with archive:
         others = [name for name in archive.files if name != wanted.labels]

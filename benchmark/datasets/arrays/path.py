@@ -4,6 +4,7 @@ from pathlib import Path
 
 from benchmark.errors import InputError
 
+OWN_CACHE = ".latentbench"  # a folder beside a file that keeps what is read of it, in place of the user's cache
 FORMATS = (".npy", ".npz", ".csv", ".parquet", ".h5ad")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.datasets.arrays.source import MAX_NAMED, Source, named
+from benchmark.datasets.arrays.source import MAX_NAMED, Source, check_rows, named
 from benchmark.errors import InputError
 from benchmark.stages import begin_stage
 
@@ -37,7 +37,7 @@ class Scan:
 def scan(where: str, source: Source, out: Path | None) -> Scan:
     """Reads all rows, and writes their values to `out` where it is given, in the source's dtype.
 
-    Raises InputError for missing and infinite values, and for fewer than two rows.
+    Raises InputError for missing and infinite values, and for too few rows.
     """
     size = int(np.prod(source.shape))
     missing, infinite = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
@@ -64,8 +64,7 @@ def scan(where: str, source: Source, out: Path | None) -> Scan:
     for count, what in ((missing, "missing"), (infinite, "infinite")):
         if count.any():
             raise InputError(f"{where}: {_bad_values(count, what, source)}; expected none: fill or drop them")
-    if n_rows < 2:
-        raise InputError(f"{where}: {n_rows} row{'s' if n_rows != 1 else ''}; expected rows to train on and to test")
+    check_rows(where, n_rows)
     return Scan(n_rows, low, high, is_whole, labels if has_labels else None)
 
 

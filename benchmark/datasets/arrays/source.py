@@ -11,6 +11,7 @@ from benchmark.errors import InputError
 from benchmark.text import printable
 
 BATCH_BYTES = 2**23
+LEAST_ROWS = 3  # one to train on, one for validation, one to test
 MAX_NAMED = 10  # columns or arrays that a message names
 
 
@@ -85,7 +86,7 @@ def from_array(where: str, values: NDArray[Any], labels: Sequence[Any] | None) -
 
 
 def check_shape(where: str, shape: tuple[int, ...]) -> None:
-    """Raises InputError unless it is [N, D] or [N, C, H, W] with two rows or more."""
+    """Raises InputError unless it is [N, D] or [N, C, H, W] with LEAST_ROWS rows or more."""
     if len(shape) == 3:
         hint = f"grey images are [{shape[0]}, 1, {shape[1]}, {shape[2]}]: reshape it"
     elif len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] > 4:
@@ -99,10 +100,16 @@ def check_shape(where: str, shape: tuple[int, ...]) -> None:
     elif len(shape) == 2 and shape[1] < 2:
         hint = "one column has no latent size to find"
     else:
-        if shape[0] < 2:
-            raise InputError(f"{where}: {shape[0]} row{'' if shape[0] else 's'}; expected rows to train on and to test")
+        check_rows(where, shape[0])
         return
     raise InputError(f"{where}: the array is {list(shape)}; expected [N, D] numbers or [N, C, H, W] images: {hint}")
+
+
+def check_rows(where: str, n_rows: int) -> None:
+    """Raises InputError for fewer than LEAST_ROWS rows."""
+    if n_rows < LEAST_ROWS:
+        got = f"{n_rows} row{'' if n_rows == 1 else 's'}"
+        raise InputError(f"{where}: {got}; expected rows to train on and to test: at least {LEAST_ROWS}")
 
 
 def kept_dtype(where: str, dtype: DTypeLike) -> np.dtype[Any]:

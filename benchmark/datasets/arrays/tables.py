@@ -20,23 +20,33 @@ UNNAMED = ("", "Unnamed: 0", "__index_level_0__")  # pandas writes a row index u
 DELIMITERS = (",", ";", "\t")
 BUFFER = 2**16  # bytes of a column that are read at once; else its whole part of the file
 FLOAT = np.dtype(np.float64)
+MISSING = ("", "na", "n/a", "null")  # beside nan, in lower case
+LEAST_ORDERED = 6  # numbers that rise or fall in a first line by chance once in 360
+IS_DATA = "the first line was read as data: no header"
+IS_NAMES = "the first line was read as names: its numbers are in order"
 
 
 def read_csv(file: Path, wanted: Wanted) -> Source:
-    """The columns of numbers, as float64. The first line has the names, unless it holds numbers only."""
+    """The columns of numbers, as float64. The first line has the names, unless it holds numbers without an order."""
     _refuse(wanted)
-    with file.open("rb") as opened:
-        first = opened.readline().decode("utf-8", errors="replace")
+    try:
+        with file.open("rb") as opened:
+            first = opened.readline().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{wanted.where}: its first line is not UTF-8; save the file as UTF-8") from error
     delimiter = max(DELIMITERS, key=first.count)
     cells = [cell.strip().strip('"') for cell in first.rstrip("\r\n").split(delimiter)]
-    options = pa.csv.ReadOptions(autogenerate_column_names=all(map(_is_number, cells)))
+    is_numbers, is_ordered = _holds_numbers(cells), _is_ordered(cells)
+    options = pa.csv.ReadOptions(autogenerate_column_names=is_numbers and not is_ordered)
     parse = pa.csv.ParseOptions(delimiter=delimiter)
     try:
         schema = pa.csv.open_csv(file, options, parse).schema
     except pa.ArrowInvalid as error:
         raise InputError(f"{wanted.where}: cannot read it as a table ({one_line(error)}); correct the file") from error
     names, notes = _columns(schema, wanted)
-    types: dict[str, Any] = {name: pa.float64() for name in names}
+    notes += ((IS_NAMES if is_ordered else IS_DATA),) if is_numbers else ()
+    booleans = {name for name in names if pa.types.is_boolean(schema.field(name).type)}
+    types: dict[str, Any] = {name: pa.bool_() if name in booleans else pa.float64() for name in names}
     types |= {} if wanted.labels is None else {wanted.labels: pa.string()}
     convert = pa.csv.ConvertOptions(column_types=types, include_columns=list(types))
 
@@ -121,6 +131,24 @@ def _batch(table: Any, names: Sequence[str], labels: str | None, dtype: np.dtype
 def _is_numeric(kind: Any) -> bool:
     types = pa.types
     return any(test(kind) for test in (types.is_integer, types.is_floating, types.is_boolean, types.is_null))
+
+
+def _holds_numbers(cells: Sequence[str]) -> bool:
+    """Whether a line has numbers or gaps alone, and one number at least."""
+    found = [cell for cell in cells if cell.lower() not in MISSING]
+    return bool(found) and all(map(_is_number, found))
+
+
+def _is_ordered(cells: Sequence[str]) -> bool:
+    """Whether a line of numbers names columns: 0, 1, 2, ..., or wavelengths; the row index has no name."""
+    own = cells[1:] if cells[0] == "" else cells
+    if not all(map(_is_number, own)):
+        return False
+    numbers = np.array([float(cell) for cell in own])
+    if len(own) > 2 and list(own) == [str(number) for number in range(len(own))]:
+        return True
+    steps = np.diff(numbers)
+    return len(own) >= LEAST_ORDERED and bool((steps > 0).all() or (steps < 0).all())
 
 
 def _is_number(cell: str) -> bool:
