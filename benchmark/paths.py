@@ -62,12 +62,13 @@ def is_url(results: str | Path) -> bool:
     return "://" in str(results)
 
 
-def output_folder(results: str | Path) -> Path:
-    """Where what is made from results goes by itself: into their folder, beside a study's file, or into `results`."""
-    if is_url(results):
-        return Path("results")
-    path = Path(results)
-    return path.with_suffix("") if os.path.isfile(path) else path
+def output_folder(results: str | Path, name: str) -> Path:
+    """Where what is made from results goes by itself: `results/NAME` of a folder, `results-NAME` beside a study's file.
+
+    Of results at a URL it is `results/NAME` here.
+    """
+    path = Path("results") if is_url(results) else Path(results)
+    return path.with_name(f"{path.stem}-{name}") if os.path.isfile(path) else path / name
 
 
 def results_argument(argument: str) -> str | Path:

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Carries out `latentbench report` with its options and returns 0. Raises InputError or OSError where it cannot."""
-    out: Path = options.out or output_folder(options.results[0]) / "report"
+    out: Path = options.out or output_folder(options.results[0], "report")
     store = open_results(options.results)
     where = ", ".join(store.names)
     if options.figures is None and not options.list:

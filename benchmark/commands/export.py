@@ -13,7 +13,7 @@ from benchmark.text import printable
 
 def export(options: argparse.Namespace) -> int:
     """Writes the files and prints their paths. Raises InputError where there are no searches."""
-    out = options.out or output_folder(options.results[0]) / "export"
+    out = options.out or output_folder(options.results[0], "export")
     with StageDisplay("reading the results") as display, listening(display.show):
         store = open_results(options.results)
         written = FORMATS[options.to].load()(store, out)

@@ -51,14 +51,20 @@ def kmeans(points: Tensor, n_clusters: int, seed: int) -> Tensor:
 
 
 def _first_centres(points: Tensor, n_clusters: int, generator: Generator) -> Tensor:
-    """[K, n]: each drawn among the points in proportion to its squared distance from those before."""
-    weights = points.new_ones(len(points))
-    centres = []
-    for _ in range(n_clusters):
-        waiting = torch.empty_like(weights).exponential_(generator=generator) / weights  # the first of N clocks to ring
-        centres.append(points.index_select(0, waiting.argmin().reshape(1)))
-        squared = (points - centres[-1]).square().sum(1)
-        weights = squared if len(centres) == 1 else torch.minimum(weights, squared)
+    """[K, n]: each the best of a few points drawn in proportion to their squared distances from the centres before.
+
+    The best leaves the smallest sum of squared distances. So does scikit-learn (greedy k-means++), with as many draws.
+    """
+    weights, nearest = points.new_ones(len(points)), points.new_full((len(points),), torch.inf)  # [N]
+    centres: list[Tensor] = []
+    for place in range(n_clusters):
+        draws = 2 + int(math.log(n_clusters)) if place else 1  # T
+        waiting = weights.new_empty(draws, len(points)).exponential_(generator=generator) / weights
+        candidates = points.index_select(0, waiting.argmin(1))  # [T, n]: the first of N clocks to ring
+        squared = torch.minimum((points - candidates[:, None]).square().sum(2), nearest)  # [T, N]
+        best = squared.sum(1).argmin().reshape(1)
+        centres.append(candidates.index_select(0, best))
+        weights = nearest = squared.index_select(0, best)[0]
     return torch.cat(centres)
 
 

@@ -182,7 +182,8 @@ def _planned(suite: Suite, screen: Screen, dry_run: bool = False) -> Iterator[_P
         if cluster is not None and prepared.shared.code != code_digest():
             raise InputError("latentbench on the cluster is another version than this one; install the same there")
         if cluster is None:
-            places = gpu_places(prepared.device, protocol.resources, suite.jobs)
+            is_pool = suite.executor == "local"
+            places = gpu_places(prepared.device, protocol.resources, suite.jobs) if is_pool else []
             room = len(places) or _default_jobs(prepared.device, protocol.training.threads)
             run = partial(run_tasks, places=places) if places else run
         else:

@@ -205,7 +205,7 @@ def _set_up(spec: SearchSpec, device: torch.device) -> None:
     reset_peak_memory()
     limit_threads(spec.training.threads)
     set_determinism(spec.training.deterministic)
-    if device.index:
+    if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # whose streams record steps
     torch.set_flush_denormal(True)  # weights that fade to denormals would slow the CPU down
 

@@ -21,6 +21,7 @@ from benchmark.backbones.model_file import load_model, save_model
 from benchmark.backbones.vae import VAE
 from benchmark.datasets.base import Dataset, split_dataset
 from benchmark.training.stack import Stack
+from searchers.parts.likelihoods import Bernoulli, Gaussian
 from searchers.parts.objectives import elbo_loss, frozen_batchnorm_statistics
 
 N = 6  # latents
@@ -41,7 +42,9 @@ class BackboneContract:
 
     def vae(self, n: int = N, seed: int = 0, shape: ImageShape = ()) -> VAE:
         """A network with its initial weights, for tests of your own too."""
-        return build_vae(self.name, self.options, shape or self.shapes[0], n, seed)
+        shape = shape or self.shapes[0]
+        likelihood = Bernoulli.name if len(shape) > 1 else Gaussian.name
+        return build_vae(self.name, self.options, shape, n, seed, likelihood)
 
     def images(self, shape: ImageShape = ()) -> Tensor:
         """Images of three factors, [8, *shape] in [0, 1]."""
@@ -116,13 +119,13 @@ class BackboneContract:
         for shape in self.shapes:
             dataset, vae = _dataset(shape), self.vae(shape=shape)
             scale_to_data(vae, dataset.train, Generator().manual_seed(0))
-            x = self.images(shape)
+            x = dataset.train.inputs(torch.arange(BATCH), torch.device("cpu"))
             with torch.no_grad(), frozen_batchnorm_statistics(vae):
                 mean, logvar = vae.train().encode(x)
                 outputs = vae.decode(mean)
             assert 0.1 < float(mean.std()) < 10, f"means of standard deviation {float(mean.std()):.3g}; expected near 1"
             assert float(logvar.abs().mean()) < 1, f"log-variances of {float(logvar.abs().mean()):.3g}; expected near 0"
-            error = float((torch.sigmoid(outputs).mean() - x.mean()).abs())
+            error = float((vae.likelihood.mean(outputs).mean() - x.mean()).abs())
             assert error < 0.1, f"its outputs are {error:.2g} off the mean of the images; its last layer needs a bias"
 
     def test_a_model_file_gives_it_back(self) -> None:
@@ -160,5 +163,7 @@ def _images(n: int, shape: ImageShape) -> Tensor:
 
 
 def _dataset(shape: ImageShape) -> Dataset:
-    images = (255 * _images(64, shape)).to(torch.uint8)
-    return split_dataset("contract", images, torch.zeros(64, dtype=torch.int64), 1)
+    values, labels = _images(64, shape), torch.zeros(64, dtype=torch.int64)
+    if len(shape) == 1:
+        return split_dataset("contract", values, labels, 1, scaling="standard")
+    return split_dataset("contract", (255 * values).to(torch.uint8), labels, 1)

@@ -50,15 +50,15 @@ class Replay:
 
 
 @cache
-def _recording_stream() -> torch.cuda.Stream:
-    """The stream of recordings and of the steps before them: autograd may remember the one that it has met first."""
-    return torch.cuda.Stream()
+def _recording_stream(gpu: int) -> torch.cuda.Stream:
+    """A GPU's stream of recordings and of the steps before them: autograd may remember the one that it met first."""
+    return torch.cuda.Stream(gpu)
 
 
 @contextmanager
 def _side_stream() -> Iterator[None]:
     """Runs the block on another stream, as CUDA requires before a recording."""
-    side, current = _recording_stream(), torch.cuda.current_stream()
+    side, current = _recording_stream(torch.cuda.current_device()), torch.cuda.current_stream()
     side.wait_stream(current)
     with torch.cuda.stream(side):
         yield
@@ -69,6 +69,6 @@ def _record(work: Callable[[], None], generators: Sequence[Generator]) -> Callab
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
         graph.register_generator_state(generator)
-    with torch.cuda.graph(graph, stream=_recording_stream()):
+    with torch.cuda.graph(graph, stream=_recording_stream(torch.cuda.current_device())):
         work()
     return graph.replay

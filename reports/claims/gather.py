@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from benchmark.config.protocol import Protocol
+from benchmark.config.protocol import LikelihoodName, Protocol
 from benchmark.errors import InputError
 from benchmark.suite.plan import SearchSpec, plan
 from benchmark.text import features_kind
@@ -39,9 +40,13 @@ def gather(registered: Registered, stores: Sequence[Store]) -> Evidence:
 
 
 def conditions(protocol: Protocol, searchers: tuple[str, ...], row: pd.Series) -> dict[str, SearchSpec] | None:
-    """The searches that the protocol plans on the data and with the FID features of a row; None if it has others."""
+    """The searches that the protocol plans for a row's data, FID features and likelihood; None for other features.
+
+    A row of an earlier version has no likelihood, which was the default then.
+    """
     asked = protocol.evaluation.features
-    features = row["test_fid_features"]
+    features, likelihood = row["test_fid_features"], row.get("likelihood")
+    is_resolved = protocol.likelihood == "auto" and isinstance(likelihood, str) and likelihood != ""
     if asked != "auto" and features != asked and features_kind(features) != asked:
         return None
     epochs = protocol.training.epochs if protocol.training.batches is None else int(row["epochs"])
@@ -49,6 +54,7 @@ def conditions(protocol: Protocol, searchers: tuple[str, ...], row: pd.Series) -
         protocol,
         evaluation=replace(protocol.evaluation, features=features),
         training=replace(protocol.training, epochs=epochs),
+        likelihood=cast(LikelihoodName, likelihood) if is_resolved else protocol.likelihood,
     )
     return {spec.searcher: spec for spec in plan(resolved, row["data_fingerprint"], searchers, (0,))}
 

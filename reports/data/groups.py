@@ -200,7 +200,7 @@ def read_groups(store: Store, where: str) -> list[Group]:
     for frame in (epochs, trials, curves):
         frame["searcher"] = frame["search_id"].map(named).fillna(frame["searcher"])
     searches["fid_features"] = _features(searches, epochs)
-    searches["dataset"] = _datasets(searches)
+    searches["dataset"] = dataset_names(searches)
     for column, within in (("protocol_hash", _KEY[:2]), ("fid_features", _KEY[:3])):
         searches[column] = _filled(searches, column, within)
     groups: list[Group] = []
@@ -220,7 +220,7 @@ def read_groups(store: Store, where: str) -> list[Group]:
     return groups
 
 
-def _datasets(searches: pd.DataFrame) -> pd.Series[str]:
+def dataset_names(searches: pd.DataFrame) -> pd.Series[str]:
     """Names each search's dataset; folders and arrays with the same content share the first of their names."""
     is_folder = searches["dataset"].str.startswith(("folder:", "array:")) & (searches["data_fingerprint"] != "")
     first = searches[is_folder].groupby("data_fingerprint")["dataset"].min().to_dict()

@@ -57,10 +57,6 @@ class GecoL0Arm(Searcher):
         if self.estimator == "l1" and not self.retrain:
             raise ValueError("retrain is False and estimator l1; expected retrain = true: l1 finds a size, no model")
 
-    @property
-    def reads_epochs(self) -> bool:
-        return False
-
     def expected(self, space: SearchSpace, epochs: int, seed: int) -> Sequence[Expected]:
         start = self.start_latent_dim or space.high
         gated = Expected(start, epochs)

@@ -24,6 +24,11 @@ class TestMLP(BackboneContract):
     shapes = ((1, 8, 8), (3, 5, 7), (3, 2, 4, 4))
 
 
+class TestMLPOfRows(BackboneContract):
+    backbone = MLP(hidden=(40, 30))
+    shapes = ((12,),)
+
+
 class TestAspertiDense(BackboneContract):
     backbone = AspertiDense()
     shapes = ((1, 28, 28), (3, 8, 8))

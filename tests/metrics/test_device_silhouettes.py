@@ -60,6 +60,17 @@ def test_kmeans_is_as_good_as_scikit_learns() -> None:
     assert np.mean(ours) < 1.02 * np.mean(theirs) and np.std(ours) > 0
 
 
+@pytest.mark.parametrize(("dim", "apart"), [(4, 3), (8, 4)])
+def test_it_finds_clusters_as_well_as_scikit_learn(dim: int, apart: int) -> None:
+    """Plain k-means++ is worse in eight dimensions, as two of its first centres are often in one cluster."""
+    rng = np.random.default_rng(1)
+    points = (apart * rng.normal(size=(10, dim)))[rng.integers(10, size=500)] + rng.normal(size=(500, dim))
+    labels = np.zeros(500, int)
+    ours = [silhouettes(torch.from_numpy(points), labels, 10, seed)[0] for seed in range(20)]
+    theirs = [kmeans_silhouette(points, 10, seed) for seed in range(20)]
+    assert np.mean(ours) > np.mean(theirs) - 0.01
+
+
 UNDEFINED = {
     "one point": torch.zeros(1, 2),
     "no latents": torch.zeros(5, 0),

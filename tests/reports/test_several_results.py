@@ -13,6 +13,7 @@ from report_frames import epochs, search, write_store
 
 from benchmark.cli import main
 from benchmark.errors import InputError
+from benchmark.paths import output_folder
 from benchmark.store import ResultsStore
 from benchmark.store.sources.study_file import FRAMES, write_study_file
 from reports.__main__ import main as reports
@@ -124,6 +125,23 @@ def test_a_page_of_several_says_what_they_share(work: Path, capsys: pytest.Captu
     assert stop.value.code == 0 and "2 searches are in several" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_merged_file_is_read_together_with_others(work: Path) -> None:
+    write_study_file(ResultsStore(work / "a", work / "b"), work / "merged.parquet")
+    both = ResultsStore(work / "merged.parquet", work / "again")
+    for name in FRAMES:
+        frame = getattr(both, name)()
+        assert list(frame.columns).count("source") == 1 and len(frame)
+    assert set(both.searches()["source"]) == {str(work / "merged.parquet")}
+
+
+@pytest.mark.parametrize("file", ["results.parquet", "results"])
+def test_what_is_made_from_a_file_goes_beside_it(file: str, tmp_path: Path) -> None:
+    assert output_folder(tmp_path / "other", "report") == tmp_path / "other" / "report"
+    (tmp_path / file).write_text("")
+    assert output_folder(tmp_path / file, "report") == tmp_path / "results-report"
+    assert output_folder("s3://bucket/study", "export") == Path("results/export")
+
+
 def test_export_writes_the_file(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["export", str(work / "b"), "--format", "study", "--out", str(work / "out" / "b.parquet")])
@@ -158,6 +176,34 @@ def test_differences_have_the_interval_of_paired_seeds() -> None:
     assert row[["low", "high"]].tolist() == pytest.approx([1.5 - half, 1.5 + half], rel=1e-5)
     assert found.warnings == ("torch differs: 2.11 and 2.15",)
     assert found.notes == ("1 of 4 pairs are left out, as not both are finished (4 done and 3 done, 1 failed)",)
+
+
+def test_the_same_data_in_two_places_are_paired() -> None:
+    one = [search("ald", seed, dataset="array:/home/a.npy", data_fingerprint="f") for seed in range(2)]
+    two = [{**row, "dataset": "array:/data/a.npy"} for row in one]
+    rows = compare_searches(pd.DataFrame(one), pd.DataFrame(two)).rows
+    assert set(rows["dataset"]) == {"array:/data/a.npy"} and set(rows["pairs"]) == {2}
+    with pytest.raises(InputError, match="no search of the first has a partner"):
+        compare_searches(pd.DataFrame(one).iloc[:0], pd.DataFrame(two))
+    two = [{**row, "data_fingerprint": "g"} for row in two]
+    with pytest.raises(InputError, match="no search of the first has a partner"):
+        compare_searches(pd.DataFrame(one), pd.DataFrame(two))
+
+
+def test_of_several_settings_the_same_search_is_paired() -> None:
+    same = search("ald", 0, search_id="b", test_elbo=-20.0, setting_patience="10")
+    other = {**same, "search_id": "a", "test_elbo": -25.0, "setting_patience": "99"}
+    both, alone = pd.DataFrame([same, other]), pd.DataFrame([same])
+    for one, two, which in ((both, alone, "first"), (alone, both, "second")):
+        found = compare_searches(one, two)
+        row = found.rows.set_index("quantity").loc["test_elbo"]
+        assert row[["pairs", "equal", "difference"]].tolist() == [1, 1, 0]
+        assert found.warnings == ()
+        assert found.notes == (
+            f"1 searches of the {which} are left out, as others of their protocol, searcher and seed count",
+        )
+    found = compare_searches(pd.DataFrame([other]), alone)
+    assert found.warnings == ("setting patience differs in 1 of 1 pairs: 99 and 10",) and found.notes == ()
 
 
 def test_compare_prints_and_writes(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -13,10 +14,12 @@ import torch
 from commands import ROOT, benchmark
 from threadpoolctl import threadpool_info
 
-from benchmark.config.protocol import Protocol, dataset_protocol, override
+from benchmark.config.protocol import Protocol, Training, dataset_protocol, override
 from benchmark.config.tables import parse_assignment
 from benchmark.processes import as_guest, how_to_leave
 from benchmark.store import ResultsStore
+from benchmark.suite import runner, worker
+from benchmark.suite.executors import here
 from benchmark.suite.executors.here import run_tasks_here
 from benchmark.suite.executors.local_pool import Death, Task
 from benchmark.suite.runner import Suite, run_suite
@@ -75,6 +78,36 @@ def test_the_process_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.Monke
         assert signal.getsignal(signal.SIGINT) is handler
     finally:
         torch.set_num_threads(before)
+
+
+def test_no_process_is_started_on_a_machine_with_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def places(device: str, *_: object) -> list[str]:
+        asked.append(device)
+        return ["0", "1"]
+
+    def start(*_: object, **__: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(runner, "gpu_places", places)
+    monkeypatch.setattr(runner, "run_tasks", start)
+    assert list(_run(tmp_path, "training.epochs=1")["status"]) == ["done"] and asked == []
+
+
+def test_the_current_gpu_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = [1]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.__setitem__(0, torch.device(device).index))
+    with here._settings_restored():
+        worker._set_up(SimpleNamespace(training=Training()), torch.device("cuda:0"))
+        assert current == [0]
+    assert current == [1]
+    with here._settings_restored():
+        for device in ("cuda", "cpu", "cpu:0"):  # the one that is current
+            worker._set_up(SimpleNamespace(training=Training()), torch.device(device))
+            assert current == [1]
 
 
 class _PressesCtrlC(TerminalScreen):

@@ -316,7 +316,8 @@ class _Stream:
 
     made: ClassVar[list["_Stream"]] = []
 
-    def __init__(self) -> None:
+    def __init__(self, gpu: int) -> None:
+        self.gpu = gpu
         self.made.append(self)
 
     def wait_stream(self, other: object) -> None:
@@ -325,7 +326,7 @@ class _Stream:
 
 def test_steps_before_a_recording_run_on_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """Autograd remembers the stream of a parameter's first gradient; another one breaks a recording."""
-    used: list[object] = []
+    used: list[_Stream] = []
 
     class Graph:
         def register_generator_state(self, generator: Generator) -> None:
@@ -334,7 +335,7 @@ def test_steps_before_a_recording_run_on_its_stream(monkeypatch: pytest.MonkeyPa
         def replay(self) -> None:
             return None
 
-    def on(stream: object) -> Any:
+    def on(stream: _Stream) -> Any:
         used.append(stream)
         return nullcontext()
 
@@ -345,11 +346,13 @@ def test_steps_before_a_recording_run_on_its_stream(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: on(stream))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(wait_stream=lambda other: None))
     cuda_graph._recording_stream.cache_clear()
-    for _ in range(2):  # and on that of the recording before
+    for gpu in (0, 0, 1):  # and on that of the recording before, on the same GPU
+        monkeypatch.setattr(torch.cuda, "current_device", lambda gpu=gpu: gpu)
         replay = Replay(lambda images, generators, totals: None, 1, CPU)
         for _ in range(WARM_UP + 2):
             replay(torch.zeros(2))
-    assert len(used) == 2 * (WARM_UP + 1) and set(used) == set(_Stream.made) and len(_Stream.made) == 1
+    assert [stream.gpu for stream in used] == 2 * (WARM_UP + 1) * [0] + (WARM_UP + 1) * [1]
+    assert set(used) == set(_Stream.made) and len(_Stream.made) == 2
     cuda_graph._recording_stream.cache_clear()
 
 

@@ -144,7 +144,8 @@ class ResultsStore:
     def _joined(self, frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
         if len(frames) == 1:
             return next(iter(frames.values()))
-        columns = dict.fromkeys(column for frame in frames.values() for column in frame)
+        # A file of several results has a source of its own.
+        columns = dict.fromkeys(column for frame in frames.values() for column in frame if column != "source")
         kept = []
         for name, frame in frames.items():
             own = frame[frame["search_id"].map(self._owner) == name]

@@ -104,11 +104,12 @@ def _late_interrupt() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _settings_restored() -> Iterator[None]:
-    """Puts back what a worker sets for its process: threads, flushing of denormals, determinism."""
+    """Puts back what a worker sets for its process: threads, flushing of denormals, determinism, the current GPU."""
     threads, flushes = torch.get_num_threads(), _flushes_denormals()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
     tunes, cublas = torch.backends.cudnn.benchmark, os.environ.get(CUBLAS)
+    gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else 0  # to ask would start CUDA
     try:
         with threadpool_limits(None):
             yield
@@ -117,6 +118,8 @@ def _settings_restored() -> Iterator[None]:
         torch.set_flush_denormal(flushes)
         torch.use_deterministic_algorithms(deterministic, warn_only=warns_only)
         torch.backends.cudnn.benchmark = tunes
+        if torch.cuda.is_initialized():
+            torch.cuda.set_device(gpu)
         os.environ.pop(CUBLAS, None)
         os.environ |= {} if cublas is None else {CUBLAS: cublas}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,22 @@ def test_failed_searches_count(tmp_path: Path) -> None:
     assert found.losses()[3] == found.losses()[5] == 1
     assert abs(found.losses()[1]) < 0.05
     assert set(found.losses_without_failures()) == {0, 2, 4}
+
+
+def test_searches_of_a_table_have_the_likelihood_that_they_found(tmp_path: Path) -> None:
+    text = TINY.format(epochs=1).replace('"digits"', '"factors"').replace('"classifier"', '"auto"')
+    (tmp_path / "rows.toml").write_text(text)
+    arguments = ["--protocol", "rows.toml", "--searchers", "sparsity", "--seeds", 0]
+    assert benchmark("run", *arguments, cwd=tmp_path, cache=tmp_path / "cache").returncode == 0
+    (row,) = (row for _, row in ResultsStore(tmp_path / "results").searches().iterrows())
+    asked = load_protocol(str(tmp_path / "rows.toml"))
+    planned = conditions(asked, ("sparsity",), row)
+    assert planned is not None and row["likelihood"] == "gaussian-optimal"
+    assert planned["sparsity"].protocol_hash == row["protocol_hash"]
+    other = conditions(replace(asked, likelihood="gaussian"), ("sparsity",), row)  # what is named stays
+    assert other is not None and other["sparsity"].likelihood == "gaussian"
+    early = conditions(asked, ("sparsity",), row.drop("likelihood"))
+    assert early is not None and early["sparsity"].likelihood == "bernoulli"
 
 
 def test_real_searches_have_the_conditions_that_the_protocol_plans(tmp_path: Path) -> None:
