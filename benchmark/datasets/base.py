@@ -208,8 +208,9 @@ def make_dataset(
     description = describe(
         (train, val_split, test), n_classes, classes, [*_partition_note(drawn), *_scaling_note(scaling), *notes]
     )
-    dataset = Dataset(name, train, val_split, test, n_classes, fingerprint, description, drawn)
-    return _scaled(replace(dataset, value_names=tuple(value_names)), scaling)
+    columns = tuple(value_names)
+    dataset = Dataset(name, train, val_split, test, n_classes, fingerprint, description, drawn, value_names=columns)
+    return _scaled(dataset, scaling)
 
 
 def split_dataset(
@@ -247,8 +248,8 @@ def split_dataset(
     description = describe(
         (train, val, test), n_classes, classes, [*_partition_note(drawn), *_scaling_note(scaling), *notes, *known]
     )
-    dataset = Dataset(name, train, val, test, n_classes, fingerprint, description, drawn, truth=truth)
-    return _scaled(replace(dataset, value_names=tuple(value_names)), scaling)
+    facts = (name, train, val, test, n_classes, fingerprint, description, drawn)
+    return _scaled(Dataset(*facts, truth=truth, value_names=tuple(value_names)), scaling)
 
 
 def standardised_on(train: Split, *others: Split) -> Scaling:
@@ -256,10 +257,11 @@ def standardised_on(train: Split, *others: Split) -> Scaling:
 
     others: for the scale of values that are constant over `train`: their standard deviation over all these splits.
     """
-    return standardised(_parts(train), (part for split in (train, *others) for part in _parts(split)))
+    return standardised(stored_parts(train), (part for split in (train, *others) for part in stored_parts(split)))
 
 
-def _parts(split: Split) -> Iterator[Tensor]:
+def stored_parts(split: Split) -> Iterator[Tensor]:
+    """The stored values of a split, some MB at a time, [B, *image_shape] each."""
     rows = max(1, FITTED_BYTES // (8 * math.prod(split.images.shape[1:])))
     return (split.take(positions) for positions in torch.arange(len(split)).split(rows))
 

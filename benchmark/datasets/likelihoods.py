@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from benchmark.config.protocol import LikelihoodName
-from benchmark.datasets.base import FITTED_BYTES, STANDARDISED, Dataset
+from benchmark.datasets.base import STANDARDISED, Dataset, stored_parts
 from benchmark.datasets.scaling import UNSCALED
 from benchmark.errors import InputError
 from searchers.parts.likelihoods import LIKELIHOODS, Bernoulli
@@ -57,7 +56,4 @@ def _are_shares(x: Tensor) -> bool:
 
 def _stored(dataset: Dataset) -> Iterator[Tensor]:
     """The stored values of all splits, in parts."""
-    for split in (dataset.train, dataset.val, dataset.test):
-        rows = max(1, FITTED_BYTES // (8 * split.images[0].numel()))
-        for positions in torch.arange(len(split)).split(rows):
-            yield split.take(positions)
+    return (part for split in (dataset.train, dataset.val, dataset.test) for part in stored_parts(split))

@@ -76,8 +76,7 @@ def assess(
 
     draws = [_draw(evaluator, vae, posteriors, gate, seed, number) for number in range(n_draws)]
     nll = np.stack([draw.nll for draw in draws])  # [draws, N]
-    if isinstance(vae.likelihood, GaussianOptimal) and not is_open.all():
-        nll = _best_nll(vae.likelihood, evaluator, np.stack([draw.sse for draw in draws]))
+    nll = _own_nll(vae, evaluator, is_open, nll, np.stack([draw.sse for draw in draws]))
     silhouettes = [
         _silhouettes(evaluator, draw.z[:, is_open], seed + number)
         for number, draw in enumerate(draws[:SILHOUETTE_DRAWS])
@@ -130,10 +129,9 @@ def assess_losses(
             sse[i].append(torch.stack([likelihood.squared_error(of_draw, x) for of_draw in outputs]).cpu().double())
     rows = []
     for i, is_open in enumerate(open_latents):
-        of_each, errors = torch.cat(nll[i], 1).numpy(), torch.cat(sse[i], 1).numpy()  # [draws, N] each
-        if isinstance(likelihood, GaussianOptimal) and not is_open.all():
-            of_each = _best_nll(likelihood, evaluator, errors)
-        of_draws = torch.cat(sse[i], 1).mean(1).numpy()
+        errors, are_open = torch.cat(sse[i], 1), is_open.cpu().numpy()  # [draws, N], [n]
+        of_each = _own_nll(vae, evaluator, are_open, torch.cat(nll[i], 1).numpy(), errors.numpy())
+        of_draws = errors.mean(1).numpy()
         size = int(is_open.sum())
         rows.append(_row(evaluator, of_each, of_draws, torch.cat(kl[i]).numpy(), {}, {}, size=size, fid_samples=0))
     return rows
@@ -197,9 +195,11 @@ def _draw(
     return _Draw(of_each, torch.cat(sse).double().numpy(), fid, torch.cat(latents).numpy())
 
 
-def _best_nll(likelihood: GaussianOptimal, evaluator: Evaluator, errors: np.ndarray) -> np.ndarray:
-    """The NLLs [draws, N] of a model with some latents only: it has a variance of its own, that of its errors."""
-    return likelihood.best_nll(torch.from_numpy(errors), evaluator.split.images[0].numel()).numpy()
+def _own_nll(vae: VAE, evaluator: Evaluator, is_open: np.ndarray, nll: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """The NLLs [draws, N]; an optimal variance is of a model with these latents, where some are closed: its errors'."""
+    if not isinstance(vae.likelihood, GaussianOptimal) or is_open.all():
+        return nll
+    return vae.likelihood.best_nll(torch.from_numpy(errors), evaluator.split.images[0].numel()).numpy()
 
 
 def _first_draw(

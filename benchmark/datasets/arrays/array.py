@@ -13,25 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from benchmark.datasets.archives.image_cache import listing_key
-from benchmark.datasets.arrays.path import OWN_CACHE, array_file
+from benchmark.datasets.arrays.path import OWN_CACHE, READERS, array_file
 from benchmark.datasets.arrays.scan import Scan, column_name, encode_labels, scan
-from benchmark.datasets.arrays.source import Source, Wanted, batch_rows, named
+from benchmark.datasets.arrays.source import Source, Wanted, batch_slices, named
 from benchmark.datasets.base import Dataset, Rescaled, split_dataset
 from benchmark.datasets.scaling import UNSCALED, Scaling
 from benchmark.errors import Damaged, InputError
 from benchmark.paths import cache_folder
 from benchmark.store.atomic_files import read_json, replacing, temporary_path, write_json
-from searchers.registry import Entry
 
 CACHE_VERSION = 2  # raise it when reading changes
 COUNTS = "likelihood=negative-binomial"
-READERS: dict[str, Entry] = {
-    ".npy": Entry("benchmark.datasets.arrays.numpy_files:read_npy", "NumPy's array"),
-    ".npz": Entry("benchmark.datasets.arrays.numpy_files:read_npz", "NumPy's arrays by name"),
-    ".csv": Entry("benchmark.datasets.arrays.tables:read_csv", "a table as text"),
-    ".parquet": Entry("benchmark.datasets.arrays.tables:read_parquet", "a table in Parquet"),
-    ".h5ad": Entry("benchmark.datasets.arrays.h5ad:read_h5ad", "AnnData's matrix"),
-}
 Scale = Literal["standard", "none"]
 
 
@@ -182,17 +174,15 @@ def _constant_note(where: str, source: Source, found: Scan, kept: NDArray[Any]) 
 
 
 def _without_columns(values: NDArray[Any], kept: NDArray[Any], target: Path) -> NDArray[Any]:
-    step = batch_rows(values.shape[1:], values.dtype)
     with target.open("wb") as file:
-        for start in range(0, len(values), step):
-            file.write(np.ascontiguousarray(values[start : start + step][:, kept]).data)
+        for rows in batch_slices(len(values), values.shape[1:], values.dtype):
+            file.write(np.ascontiguousarray(values[rows][:, kept]).data)
     return np.memmap(target, values.dtype, "r", shape=(len(values), len(kept)))
 
 
 def _fingerprint(values: NDArray[Any], labels: NDArray[np.int64]) -> str:
     digest = hashlib.blake2b(repr((values.dtype.str, values.shape)).encode(), digest_size=16)
     digest.update(labels.data)
-    step = batch_rows(values.shape[1:], values.dtype)
-    for start in range(0, len(values), step):
-        digest.update(np.ascontiguousarray(values[start : start + step]).data)
+    for rows in batch_slices(len(values), values.shape[1:], values.dtype):
+        digest.update(np.ascontiguousarray(values[rows]).data)
     return digest.hexdigest()

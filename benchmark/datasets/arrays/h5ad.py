@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from benchmark.datasets.arrays.source import Batch, Source, Wanted, batch_rows, check_shape, kept_dtype, named
+from benchmark.datasets.arrays.source import Batch, Source, Wanted, batch_slices, check_shape, kept_dtype, named
 from benchmark.errors import InputError
 from benchmark.text import one_line
 
@@ -37,9 +37,7 @@ def read_h5ad(file: Path, wanted: Wanted) -> Source:
     rows = _sparse_rows(matrix, shape) if is_sparse else lambda part: matrix[part]
 
     def batches() -> Iterator[Batch]:
-        step = batch_rows(shape[1:], dtype)
-        for start in range(0, shape[0], step):
-            part = slice(start, min(start + step, shape[0]))
+        for part in batch_slices(shape[0], shape[1:], dtype):
             yield Batch(rows(part), None if labels is None else labels[part])
 
     mapped = None if is_sparse or stored != dtype else _mapped(file, matrix)

@@ -3,9 +3,17 @@
 from pathlib import Path
 
 from benchmark.errors import InputError
+from searchers.registry import Entry
 
 OWN_CACHE = ".latentbench"  # a folder beside a file that keeps what is read of it, in place of the user's cache
-FORMATS = (".npy", ".npz", ".csv", ".parquet", ".h5ad")
+READERS: dict[str, Entry] = {
+    ".npy": Entry("benchmark.datasets.arrays.numpy_files:read_npy", "NumPy's array"),
+    ".npz": Entry("benchmark.datasets.arrays.numpy_files:read_npz", "NumPy's arrays by name"),
+    ".csv": Entry("benchmark.datasets.arrays.tables:read_csv", "a table as text"),
+    ".parquet": Entry("benchmark.datasets.arrays.tables:read_parquet", "a table in Parquet"),
+    ".h5ad": Entry("benchmark.datasets.arrays.h5ad:read_h5ad", "AnnData's matrix"),
+}
+FORMATS = tuple(READERS)
 
 
 def array_file(path: str) -> Path:

@@ -54,15 +54,16 @@ class Source:
     notes: tuple[str, ...] = ()
     mapped: NDArray[Any] | None = None
 
-    @property
-    def batch_rows(self) -> int:
-        """How many rows a batch has."""
-        return batch_rows(self.shape, self.dtype)
-
 
 def batch_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """How many rows of this shape a batch has."""
     return max(1, BATCH_BYTES // max(1, int(np.prod(shape)) * dtype.itemsize))
+
+
+def batch_slices(n_rows: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[slice]:
+    """The batches of so many rows, in order."""
+    step = batch_rows(shape, dtype)
+    return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
 
 def from_array(where: str, values: NDArray[Any], labels: Sequence[Any] | None) -> Source:
@@ -77,9 +78,7 @@ def from_array(where: str, values: NDArray[Any], labels: Sequence[Any] | None) -
     shape = values.shape[1:]
 
     def batches() -> Iterator[Batch]:
-        step = batch_rows(shape, dtype)
-        for start in range(0, len(values), step):
-            rows = slice(start, start + step)
+        for rows in batch_slices(len(values), shape, dtype):
             yield Batch(np.asarray(values[rows]), None if labels is None else labels[rows])
 
     return Source(shape, dtype, (), batches, mapped=values if values.dtype == dtype else None)

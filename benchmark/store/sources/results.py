@@ -15,25 +15,19 @@ import pandas as pd
 from benchmark.errors import InputError
 from benchmark.store.folders import SearchFolder
 from benchmark.store.frames import ResultsFolder
-from benchmark.store.sources.study_file import StudyFile
+from benchmark.store.sources.study_file import Frames, StudyFile
 
 RULE = "a finished one before a failed one, that before an unfinished one, then the one of the results given first"
 _PLACE = {"done": 0, "failed": 1}
 
 
-class Source(Protocol):
+class Source(Frames, Protocol):
     """What `ResultsStore` reads of a folder or a file. For the columns see `benchmark.store.frames.ResultsFolder`."""
 
-    def searches(self) -> pd.DataFrame: ...  # noqa: D102
-    def trials(self) -> pd.DataFrame: ...  # noqa: D102
-    def epochs(self) -> pd.DataFrame: ...  # noqa: D102
-    def curves(self) -> pd.DataFrame: ...  # noqa: D102
-    def latents(self) -> pd.DataFrame: ...  # noqa: D102
     def probes(self) -> pd.DataFrame: ...  # noqa: D102
     def gallery(self, search_id: str) -> dict[str, np.ndarray] | None: ...  # noqa: D102
     def rows(self, search_id: str) -> dict[str, np.ndarray] | None: ...  # noqa: D102
     def folder(self, search_id: str) -> SearchFolder: ...  # noqa: D102
-    def kept(self) -> dict[str, str]: ...  # noqa: D102
 
 
 class ResultsStore:
