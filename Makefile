@@ -23,7 +23,7 @@ RUN := $(BIN)/latentbench run --device $(DEVICE) --results "$(RESULTS)" \
 	$(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(FEATURES),--features $(FEATURES)) $(if $(JOBS),--jobs $(JOBS)) $(OPTIONS)
 REPORT := $(BIN)/latentbench report --results "$(RESULTS)" --out "$(if $(findstring ://,$(RESULTS)),results,$(RESULTS))/report"
 
-.PHONY: benchmark report figures test faults lint docs audit bench gpu clean
+.PHONY: benchmark report figures results test faults lint docs audit bench gpu clean
 
 benchmark: .venv/installed
 	@$(RUN); status=$$?; if [ $$status -le 1 ]; then $(REPORT) || status=$$?; fi; exit $$status  # 1: a search failed
@@ -33,6 +33,9 @@ report: .venv/installed
 
 figures: .venv/installed
 	$(REPORT) --figures
+
+results: .venv/installed
+	$(BIN)/python -m docs.results
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

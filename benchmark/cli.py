@@ -176,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     formats = "; ".join(f"{name}: {entry.summary}" for name, entry in FORMATS.items())
     export.add_argument("--to", "--format", dest="to", choices=FORMATS, required=True, help=formats)
     export.add_argument("--out", type=path_argument, help="folder (study: or FILE.parquet; default: RESULTS/export)")
+    export.add_argument("--epochs", type=int, help="study: so many epochs of a training at most (default: all)")
     export.set_defaults(command=partial(_command, EXPORT))
     choose = commands.add_parser("choose", help="choose anew among finished trainings, by another rule")
     choose.add_argument("results", type=results_argument)

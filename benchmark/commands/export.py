@@ -13,10 +13,13 @@ from benchmark.text import printable
 
 def export(options: argparse.Namespace) -> int:
     """Writes the files and prints their paths. Raises InputError where there are no searches."""
+    if options.epochs is not None and (options.to != "study" or options.epochs < 1):
+        raise InputError(f"--epochs {options.epochs} with --to {options.to}; expected at least 1, with --to study")
     out = options.out or output_folder(options.results[0], "export")
     with StageDisplay("reading the results") as display, listening(display.show):
         store = open_results(options.results)
-        written = FORMATS[options.to].load()(store, out)
+        write = FORMATS[options.to].load()
+        written = write(store, out) if options.epochs is None else write(store, out, options.epochs)
     if not written:
         raise InputError(
             f"no searches at {', '.join(map(str, options.results))}; expected results that `latentbench run` wrote"

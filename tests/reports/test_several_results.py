@@ -249,3 +249,17 @@ def test_bad_input_is_one_line(
     out, line = capsys.readouterr()
     assert stop.value.code == 2 and line.count("\n") == 1 and out == ""
     assert BAD[command].replace("A.", "a.") in line
+
+
+def test_a_file_may_have_fewer_epochs(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of three epochs the second, by a step of two, and the last; nothing else is less."""
+    with pytest.raises(SystemExit) as stop:
+        main(["export", str(work / "b"), "--to", "study", "--epochs", "2", "--out", str(work / "thin.parquet")])
+    assert stop.value.code == 0
+    thin, whole = ResultsStore(work / "thin.parquet"), ResultsStore(work / "b")
+    assert sorted(thin.epochs()["epoch"].unique()) == [2, 3]
+    for name in ("searches", "trials", "curves"):
+        pd.testing.assert_frame_equal(getattr(thin, name)(), getattr(whole, name)(), check_dtype=False)
+    with pytest.raises(SystemExit) as stop:
+        main(["export", str(work / "b"), "--to", "csv", "--epochs", "2"])
+    assert stop.value.code == 2 and "with --to study" in capsys.readouterr().err

@@ -32,13 +32,16 @@ class Frames(Protocol):
     def kept(self) -> dict[str, str]: ...  # noqa: D102
 
 
-def write_study_file(store: Frames, path: Path) -> None:
+def write_study_file(store: Frames, path: Path, most_epochs: int | None = None) -> None:
     """Writes the file, which appears only when it is complete.
 
     It is one table, a row group a frame: the column `epochs.kl` is `kl` of `epochs()` and empty in the rows of other
     frames. Of `latents()` it has the last epoch of each training. Protocols and packages stand in its metadata.
+    most_epochs: about so many rows of `epochs()` at most are kept of a training, the last among them; None keeps all.
     """
     frames = {name: getattr(store, name)() for name in FRAMES[:-1]}
+    if most_epochs is not None:
+        frames["epochs"] = _thinned(frames["epochs"], frames["searches"], most_epochs)
     frames["latents"] = _last_epochs(store.latents())
     tables = [_prefixed(name, frame) for name, frame in frames.items()]
     fields = [field.with_nullable(True) for table in tables for field in table.schema]
@@ -124,6 +127,15 @@ class StudyFile:
             f"no results at {self.path}, a file ({reason}); expected a results folder, or a file that "
             "`latentbench export --to study` wrote"
         ) from error
+
+
+def _thinned(epochs: pd.DataFrame, searches: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Every n-th epoch and each training's last; n is the same for all trainings under a protocol."""
+    hashes = epochs["search_id"].map(searches.set_index("search_id")["protocol_hash"])
+    step = np.ceil(epochs["epoch"].groupby(hashes.fillna("")).transform("max") / most)
+    last = epochs.groupby(["search_id", "trial"])["epoch"].transform("max")
+    kept: pd.DataFrame = epochs[(epochs["epoch"] % step == 0) | (epochs["epoch"] == last)]
+    return kept.reset_index(drop=True)
 
 
 def _last_epochs(latents: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,156 @@
+"""The figures of the results that are of the whole study; those of single data sets are the report's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from docs.results.moves import IMAGES, START, THRESHOLD
+from docs.results.study import Study, block_label, only
+from reports.analysis.analysis import analyse
+from reports.analysis.effects import MARGIN
+from reports.analysis.paired_blocks import complete_blocks
+from reports.data.names import GRID, label
+from reports.drawing.layout import log_scale, searcher_entries
+from reports.drawing.style import GREY, PAGE_WIDTH, searcher_style, searcher_styles
+from reports.figures.ranks import draw_ranks, ranks_data
+
+LOWEST, HIGHEST = -0.15, 1.0  # losses beyond are drawn at the edge
+MARKERS = "osD^vPX*<>ph"
+
+
+def losses(study: Study) -> Figure:
+    """Each method's loss against the grid: a mark a data set, a bar the mean over them with its interval."""
+    methods = [name for name in study.by_loss if name != GRID]
+    datasets = list(dict.fromkeys(study.searches["dataset"]))
+    figure = Figure(figsize=(PAGE_WIDTH, 1.0 + 0.24 * len(methods)), layout="constrained")
+    ax = figure.subplots()
+    for y, name in enumerate(reversed(methods)):
+        style, means = searcher_style(name), study.over_datasets(name, "loss")
+        for dataset, value in means.items():
+            x = float(np.clip(value, LOWEST, HIGHEST))
+            marker = MARKERS[datasets.index(str(dataset)) % len(MARKERS)]
+            ax.plot(x, y, marker, color=style.color, markersize=4.5, markeredgecolor="white", markeredgewidth=0.4)
+        if (found := study.across.get(name)) and math.isfinite(found.effect.low):
+            low, high = np.clip([found.effect.low, found.effect.high], LOWEST, HIGHEST)
+            ax.plot([low, high], [y - 0.3, y - 0.3], color=style.color, linewidth=1)
+        ax.plot(
+            np.clip(means.mean(), LOWEST, HIGHEST), y - 0.3, "|", color=style.color, markersize=7, markeredgewidth=1.6
+        )
+        text = f"{study.cost(name):.1f}   {study.size_ratio(name):.2f}   {len(means)}"
+        ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=7, family="DejaVu Sans Mono")
+    ax.text(1.02, len(methods) - 0.3, "cost  size  data sets", transform=ax.get_yaxis_transform(), fontsize=7)
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.axvline(MARGIN, color=GREY, linewidth=0.8, linestyle="--")
+    ax.set_xscale("symlog", linthresh=0.1, linscale=1.6)
+    ax.set_xlim(LOWEST, HIGHEST)
+    ax.set_xticks([-0.1, -0.05, 0, 0.05, 0.1, 0.3, 1])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %".replace("-", "−")))
+    ax.set_yticks(range(len(methods)), [label(name) for name in reversed(methods)])
+    ax.set_ylim(-0.7, len(methods) - 0.2)
+    ax.set_xlabel("loss of the test ELBO against the grid, in parts of what latents are worth (dashed: 5 %)")
+    handles = [Line2D([], [], marker=mark, linestyle="", color=GREY, markersize=4.5) for mark in MARKERS]
+    figure.legend(handles[: len(datasets)], datasets, loc="outside lower center", ncols=min(len(datasets), 8))
+    return figure
+
+
+def sizes(study: Study) -> Figure:
+    """The sizes chosen, a panel a block: a dot a seed, a ring the latents in use; shaded: as good for the grid."""
+    blocks, methods = study.blocks, study.methods
+    columns = 4
+    lines = -(-len(blocks) // columns)
+    height = 0.45 + 0.115 * len(methods)
+    figure = Figure(figsize=(PAGE_WIDTH, lines * height + 0.4), layout="constrained")
+    axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    for ax, block in zip(axes.flat, blocks, strict=False):
+        values: list[float] = []
+        for y, name in enumerate(reversed(methods)):
+            rows, style = study.of(name, block), searcher_style(name)
+            values += [*rows["size"], *rows["in_use"].clip(lower=1)]
+            lift = y + 0.3 * np.linspace(-1, 1, len(rows)) if len(rows) > 1 else np.full(len(rows), y)
+            ax.plot(
+                rows["in_use"].clip(lower=1),
+                lift,
+                "o",
+                color=style.color,
+                fillstyle="none",
+                markersize=3.2,
+                markeredgewidth=0.5,
+            )
+            ax.plot(rows["size"], lift, "o", color=style.color, markersize=2.4, markeredgewidth=0)
+        if good := study.as_good(block):
+            ax.axvspan(min(good) / 1.06, max(good) * 1.06, color="#f5e9a8", zorder=0)
+        log_scale(ax, "x", values, most=5)
+        ax.set_title(block_label(block))
+    for ax in axes.flat[len(blocks) :]:
+        ax.set_visible(False)
+    axes.flat[0].set_yticks(range(len(methods)), [label(name) for name in reversed(methods)], fontsize=5.5)
+    axes.flat[0].set_ylim(-0.7, len(methods) - 0.3)
+    figure.supxlabel("latent size (dots) and latents in use (rings)", fontsize=8)
+    return figure
+
+
+def ranks(study: Study, methods: Sequence[str]) -> Figure:
+    """The critical-difference diagrams of some methods over every block and seed that has them all."""
+    data = ranks_data(replace(analyse([]), blocks=complete_blocks([only(group, methods) for group in study.groups])))
+    assert data is not None
+    return draw_ranks(data)
+
+
+def thresholds(moved: pd.DataFrame) -> Figure:
+    """Chosen size against each method's main threshold."""
+    rows, columns = moved[moved["what"] == THRESHOLD], 4
+    names = list(searcher_styles(rows["searcher"]))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(PAGE_WIDTH, 1.5 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    for ax, name in zip(axes.flat, names, strict=False):
+        own, style = rows[rows["searcher"] == name], searcher_style(name)
+        (setting,) = set(own["setting"])
+        own = own.assign(x=1 - own["value"] if setting == "share" else own["value"])
+        medians = own.groupby("x")[["size", "in_use"]].median()
+        ax.plot(medians.index, medians["size"], color=style.color, linewidth=1.2)
+        ax.plot(medians.index, medians["in_use"], color=style.color, linewidth=0.8, linestyle=":")
+        ax.plot(own["x"], own["size"], "o", color=style.color, markersize=2.5)
+        log_scale(ax, "x", list(own["x"]), most=5)
+        ax.set_title(label(name))
+        ax.set_xlabel(f"1 − {setting}" if setting == "share" else setting, fontsize=6.5)
+    for ax in axes.flat[len(names) :]:
+        ax.set_visible(False)
+    log_scale(axes.flat[0], "y", [2.0, 32.0])
+    axes.flat[0].set_ylim(1.8, 36)
+    figure.supylabel("latent size (dotted: latents in use)", fontsize=8)
+    return figure
+
+
+def starts(moved: pd.DataFrame) -> Figure:
+    """Chosen size against the start size (digits), and against the number of images (manifold 5)."""
+    figure = Figure(figsize=(PAGE_WIDTH, 3.0), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for ax, what, text in zip(
+        axes,
+        (START, IMAGES),
+        ("size that the search starts from (digits)", "images (manifold of 5, 150 epochs)"),
+        strict=True,
+    ):
+        rows = moved[moved["what"] == what]
+        styles = searcher_styles(rows["searcher"])
+        for place, (name, style) in enumerate(styles.items()):
+            medians = rows[rows["searcher"] == name].groupby("value")["size"].median()
+            shift = 1 + 0.012 * (place - len(styles) / 2)
+            ax.plot(medians.index * shift, medians, **style.mark, linestyle=style.linestyle, markersize=4, linewidth=1)
+        if len(rows):
+            log_scale(ax, "x", list(rows["value"]))
+            log_scale(ax, "y", list(rows["size"]))
+            ax.legend(*searcher_entries(styles.values(), True), fontsize=5.5, ncols=2)
+        ax.set_xlabel(text)
+    axes[0].set_ylabel("latent size, median of the seeds")
+    return figure
