@@ -35,7 +35,7 @@ figures: .venv/installed
 	$(REPORT) --figures
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 faults: .venv/installed-dev
 	$(BIN)/python -m tests.faults

@@ -130,28 +130,35 @@ def _fork_passfds(executable: str, arguments: list[str], kept: Sequence[int]) ->
         os._exit(0)
 
 
+def _start(
+    arguments: Sequence[object], cwd: Path, env: dict[str, str], cold: bool, own_session: bool = False
+) -> "Command | subprocess.Popen[str]":
+    if not cold:
+        return Command(arguments, cwd, env, own_session)
+    command, pipe = [sys.executable, "-m", "benchmark", *map(str, arguments)], subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=cwd, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=own_session
+    )
+
+
 def benchmark(
     *arguments: object, cwd: Path, cache: Path, path: Sequence[Path] = (), cold: bool = False
 ) -> "subprocess.CompletedProcess[str]":
     """`python -m benchmark ARGUMENTS`, run to its end. cold: by a Python of its own, which imports everything."""
-    env = environment(cache, path)
-    if cold:
-        command = [sys.executable, "-m", "benchmark", *map(str, arguments)]
-        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
-    process = Command(arguments, cwd, env)
-    out, err = process.communicate()
+    process = _start(arguments, cwd, environment(cache, path), cold)
+    out, err = process.communicate(timeout=300)
     assert process.returncode is not None
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def started(*arguments: object, cwd: Path, cache: Path) -> Command:
+def started(*arguments: object, cwd: Path, cache: Path, cold: bool = False) -> "Command | subprocess.Popen[str]":
     """`python -m benchmark ARGUMENTS` under way; `communicate()` gives what it prints."""
-    return Command(arguments, cwd, environment(cache))
+    return _start(arguments, cwd, environment(cache), cold)
 
 
-def kill_when(ready: Callable[[], bool], *arguments: object, cwd: Path, cache: Path) -> None:
+def kill_when(ready: Callable[[], bool], *arguments: object, cwd: Path, cache: Path, cold: bool = False) -> None:
     """Starts `python -m benchmark ARGUMENTS` and kills its process group (SIGKILL) as soon as `ready` says so."""
-    process = Command(arguments, cwd, environment(cache), own_session=True)
+    process = _start(arguments, cwd, environment(cache), cold, own_session=True)
     deadline = time.monotonic() + 120
     try:
         while not ready():
