@@ -38,7 +38,7 @@ results: .venv/installed
 	$(BIN)/python -m docs.results
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 faults: .venv/installed-dev
 	$(BIN)/python -m tests.faults

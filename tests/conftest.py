@@ -9,6 +9,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in several processes: more threads would wait for each other
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run commands come first: they take longest, and one that began last would leave a core idle."""
+    runs = {"benchmark", "started", "kill_when"}
+    items.sort(key=lambda item: runs.isdisjoint(vars(getattr(item, "module", item))))
+
+
 @pytest.fixture(autouse=True)
 def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's own data and caches."""

@@ -101,7 +101,8 @@ def test_the_command_on_a_model_file(tmp_path: Path) -> None:
         vae.mean_head.weight[3], vae.logvar_head.weight[3] = 0, 0
         vae.mean_head.bias[3], vae.logvar_head.bias[3] = 0, 0
     save_model(tmp_path / "model.pt", vae, "mlp", {"hidden": [16]}, (1, 8, 8))
-    done = benchmark("inspect", "model.pt", "digits", "--figure", "out/latents.png", cwd=tmp_path, cache=tmp_path)
+    command = ["inspect", "model.pt", "digits", "--figure", "out/latents.png"]
+    done = benchmark(*command, cwd=tmp_path, cache=tmp_path, cold=True)
     assert done.returncode == 0, done.stderr
     assert "of 4 latents are in use, on 360 samples." in done.stdout
     assert "Could be removed: latent 3; no reading calls it in use." in done.stdout

@@ -251,7 +251,7 @@ def test_the_toy_goes_on_from_a_training() -> None:
 def test_check_prints_a_line_a_check(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     for name, code, failed in (("Good", 0, []), ("Bad", 1, ["it expects what it asks for"]), ("Missing", 2, [])):
-        done = benchmark("check", f"own:{name}", cwd=tmp_path, cache=tmp_path)
+        done = benchmark("check", f"own:{name}", cwd=tmp_path, cache=tmp_path, cold=name == "Good")
         assert done.returncode == code, done.stdout + done.stderr
         lines = done.stdout.splitlines()
         assert len(lines) == (0 if code == 2 else 10) and done.stderr.count("\n") == (code == 2)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,9 @@ from benchmark.errors import InputError
 from benchmark.store import ResultsStore
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'latentbench[ray]'")
+
+# Ray starts processes of its own, so no command here is a fork of one that has imported torch.
+benchmark, started, kill_when = (partial(run, cold=True) for run in (benchmark, started, kill_when))
 
 TIMES = ["train_seconds", "eval_seconds", "wall_seconds"]
 MACHINE = [*TIMES, "peak_memory_bytes"]

@@ -155,21 +155,21 @@ def test_exported_models_work(folder: Path) -> None:
 
 
 def test_the_summary_and_show_name_every_search(folder: Path) -> None:
-    shown = benchmark("show", "results", cwd=folder, cache=folder / "cache")
+    shown = benchmark("show", "results", cwd=folder, cache=folder / "cache", cold=True)
     assert shown.returncode == 0
     for text in (shown.stdout, (folder / "printed").read_text()):
         assert all(name in text for name in (*SEARCHERS, "own:Descending", "RuntimeError: no idea"))
 
 
 def test_choose_decides_where_all_trainings_were_compared(folder: Path) -> None:
-    chosen = benchmark("choose", "results", "--rule", "tolerance", cwd=folder, cache=folder / "cache")
+    chosen = benchmark("choose", "results", "--rule", "tolerance", cwd=folder, cache=folder / "cache", cold=True)
     assert chosen.returncode == 0
     named = [name for name in SEARCHERS if f"-{name}-s0-" in chosen.stdout]
     assert named == ["grid", "random", "tpe", "tolerance"]  # halving has trained some of its sizes a little only
 
 
 def test_list(tmp_path: Path) -> None:
-    listed = benchmark("list", cwd=tmp_path, cache=tmp_path)
+    listed = benchmark("list", cwd=tmp_path, cache=tmp_path, cold=True)
     names = (*SEARCHERS, "digits", "mnist", "tiles", "linear", "folder", "mlp", "conv", "geco-conv", "asperti-dense")
     assert listed.returncode == 0
     assert all(any(line.split()[:1] == [name] for line in listed.stdout.splitlines()) for name in names)

@@ -149,7 +149,7 @@ def test_a_claim_cannot_write_to_the_terminal(
 def test_the_command_reads_a_results_folder(tmp_path: Path) -> None:
     write_store(tmp_path / "results", [search("grid", 0), search("sparsity", 0, "running")], [])
     path = claim_file(tmp_path)
-    done = benchmark("verdict", path.name, "results", cwd=tmp_path, cache=tmp_path / "cache")
+    done = benchmark("verdict", path.name, "results", cwd=tmp_path, cache=tmp_path / "cache", cold=True)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.startswith(
         "latentbench: block digits: grid (seed 0) is there under other conditions or settings"
