@@ -184,6 +184,17 @@ def test_sums_are_over_both_tables_once_both_are_run(store: Store) -> None:
     assert _summary(second.frame(), "inactive, conv.", "paper inactive") == 4
 
 
+def test_every_seed_has_its_count(store: Store) -> None:
+    for seed, n in ((1, 9), (0, 8), (2, 11)):
+        store.add(MNIST_DENSE, [latents(np.array([0.5] * (16 - n) + [0.0] * n))], seed=seed)
+    store.add(MNIST_DENSE, [latents(np.full(16, 0.5))], epochs=10, protocol_hash="less", seed=3)
+    data = table_1_data(store.runs)
+    assert data is not None
+    counts = data.frame().set_index("row")["ours inactive"]
+    assert [counts[f"inactive (seed {seed})"] for seed in (0, 1, 2)] == [8, 9, 11] and "inactive (seed 3" not in counts
+    assert data.frame()["ours inactive"].iloc[:16].sum() == 8  # the latents are those of the lowest seed
+
+
 def test_a_table_of_the_convolutional_run_alone_leaves_our_latents_blank(store: Store) -> None:
     store.add(MNIST_CONV, [latents(np.full(16, 0.5))])
     data = table_1_data(store.runs)
