@@ -29,7 +29,7 @@ from reports.papers.runs import (
 BATCH = 64  # images, section IV: batches are counted in these, whatever a run's own batch size
 TAUS = (3, 4, 6, 8, 10, 14, 18, 22, 26, 30)
 FIGURE_1 = RequiredRuns("geco-figure1", ("geco-l0arm",))
-FIGURE_2 = RequiredRuns("geco-figure2", ("geco-l0arm@tau25", "geco-l0arm@tau35"))
+FIGURE_2 = RequiredRuns("geco-figure2", ("geco-l0arm@tau25", "geco-l0arm@tau35"), files=True)
 FIGURE_3 = RequiredRuns("geco-figure3", tuple(f"geco-l0arm@tau{tau}" for tau in TAUS))
 PAPER_ENDS = ((3, 27), (30, 2))  # (tau, retained dimensions): the two numbers that section IV-B gives
 PAPER_SIZES = {25: 5, 35: 3}  # by tau, from figure 2's caption; section IV-C's text says 20 for 25

@@ -15,7 +15,9 @@ from benchmark.backbones.build import build_vae
 from benchmark.backbones.model_file import save_model
 from benchmark.config.protocol import load_protocol
 from benchmark.store import ResultsStore
+from benchmark.store.remote import open_results
 from benchmark.store.rows import EPOCH_COLUMNS
+from benchmark.store.sources.study_file import write_study_file
 from reports.drawing.images import mosaic
 from reports.drawing.style import paper_style
 from reports.papers.asperti.base import MNIST_CONV, MNIST_DENSE, TILES_CONV, TILES_DENSE, find_run, pixels
@@ -405,3 +407,16 @@ def test_every_size_of_the_space_is_trained_without_sampling() -> None:
     toy = ToyProblem(epochs=1, space=SearchSpace(2, 3, (2, 3)))
     UnsampledGrid().search(toy)
     assert [asked[:3] for asked in toy.asked] == [(2, 1, "Unsampled"), (3, 1, "Unsampled")]
+
+
+def test_of_a_studys_file_there_is_what_it_holds(store: Store, tmp_path: Path) -> None:
+    store.add_model(MNIST_DENSE, [latents(), latents()], 4)
+    store.add(TILES_DENSE, [latents()])
+    store.add(MNIST_2D, [probes([3, 5], 2, 2688)])
+    study = tmp_path / "study.parquet"
+    write_study_file(store.runs.store, study)
+    report = write_papers(ITEMS, StoreFrames(open_results([study])), tmp_path / "papers")
+    assert set(report.written) == {"asperti-table1", "asperti-table2", "asperti-figure13"}
+    assert {f"asperti-figure{n}" for n in (1, 2, 4, 5, 6, 9, 10)} < set(report.missing)
+    table = pd.read_csv(report.written["asperti-table1"][0])
+    assert table.set_index("row").loc["inactive (seed 0)", "ours inactive"] == 2
