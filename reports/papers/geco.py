@@ -312,9 +312,10 @@ def draw_figure_3(data: Front) -> Figure:
     of_tau = data.points.groupby("tau")["dimensions"].agg(["mean", "min", "max"])
     spread = data.points["seed"].nunique() > 1
     if spread:
-        ax.vlines(of_tau.index, of_tau["min"], of_tau["max"], color=_STYLE.color, linewidth=2.5, alpha=0.4)
+        ax.vlines(of_tau.index, of_tau["min"], of_tau["max"], color=_STYLE.color, linewidth=3, alpha=0.5)
     name = "ours, mean (bars: range of the seeds)" if spread else "ours"
-    ax.plot(of_tau.index, of_tau["mean"], color=_STYLE.color, marker=_STYLE.marker, label=name)
+    size = 4 if spread else None
+    ax.plot(of_tau.index, of_tau["mean"], color=_STYLE.color, marker=_STYLE.marker, markersize=size, label=name)
     taus, sizes = zip(*PAPER_ENDS, strict=True)
     ax.plot(
         taus, sizes, color="black", marker="o", markerfacecolor="none", markersize=8, linestyle="none", label="paper"
