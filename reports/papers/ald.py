@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +22,17 @@ from reports.drawing.layout import fold, log_scale, no_values, worth_log
 from reports.drawing.style import COLUMN_WIDTH, PAGE_WIDTH, STOP_RED, Linestyle, searcher_style, searcher_styles
 from reports.figures.trainings import size_ticks
 from reports.papers.base import RequiredRuns, StoreFrames
-from reports.papers.runs import PaperTable, budget_note, of_one_condition, of_one_seed, printed_name, share_of_budget
+from reports.papers.runs import (
+    PaperTable,
+    budget_note,
+    is_full,
+    of_one_condition,
+    of_one_seed,
+    printed_name,
+    seeds_note,
+    share_of_budget,
+    share_of_epoch,
+)
 
 FULL, RETRAINED = "ald@full", "ald@retrain"
 STARTS = ("ald@100", "ald@80", "ald@64")
@@ -38,9 +48,14 @@ def needs(*searchers: str) -> tuple[RequiredRuns, ...]:
 
 @dataclass(frozen=True)
 class TrainingLine:
-    """A line of every panel: by epoch the latent size, and `values[i]`, metric i of `PANEL_METRICS` or NaN."""
+    """A line of every panel: by epoch the latent size, and `values[i]`, metric i of `PANEL_METRICS` or NaN.
+
+    stop: the epoch after which its seed's stop rule fired, or None.
+    """
 
     name: str
+    seed: int
+    stop: int | None
     epochs: tuple[int, ...]
     sizes: tuple[int, ...]
     values: tuple[tuple[float, ...], ...]
@@ -48,13 +63,12 @@ class TrainingLine:
 
 @dataclass(frozen=True)
 class DatasetCurves:
-    """One dataset's panels. about: which run, a line each. stop: the epoch after which the stop rule fired, or None."""
+    """One dataset's panels. about: which runs, a line each. trainings: those of the first seed, then of the others."""
 
     dataset: str
     about: tuple[str, ...]
     fid_features: str
     trainings: tuple[TrainingLine, ...]
-    stop: int | None
 
 
 @dataclass(frozen=True)
@@ -71,54 +85,58 @@ class ALDCurves:
 def _frame(row: DatasetCurves, line: TrainingLine) -> pd.DataFrame:
     keys = {"dataset": row.dataset, "run": "; ".join(row.about), "fid_features": row.fid_features, "line": line.name}
     units = [f"{metric.column} [{metric.unit}]" if metric.unit else metric.column for metric in PANEL_METRICS]
-    frame = pd.DataFrame({**keys, "epoch": line.epochs, "latent_dim": line.sizes})
-    stopped = np.array(line.epochs) >= (math.inf if row.stop is None else row.stop)
+    frame = pd.DataFrame({**keys, "seed": line.seed, "epoch": line.epochs, "latent_dim": line.sizes})
+    stopped = np.array(line.epochs) >= (math.inf if line.stop is None else line.stop)
     return frame.assign(rule_has_fired=stopped, **dict(zip(units, line.values, strict=True)))
 
 
 def figure_2_data(runs: StoreFrames) -> ALDCurves | None:
-    """Metrics while the size shrinks to 2, and where the stop rule would have ended that (`ald@full`)."""
+    """Metrics while the size shrinks to 2, and where the stop rule would have ended that (`ald@full`), of all seeds."""
     rows = []
     for dataset, found in _by_dataset(runs, (FULL,)):
-        search = found.iloc[0]
-        logged = runs.training(search["search_id"], int(search["chosen_trial"]))
-        line = _training("ALD", logged)
-        stop = _first_stop(logged)
-        about = (*_about(search), f"size {line.sizes[0]} → {line.sizes[-1]}", _fired(line, stop))
-        rows.append(DatasetCurves(dataset, about, search["test_fid_features"], (line,), stop))
+        lines = []
+        for _, search in found.iterrows():
+            logged = runs.training(search["search_id"], int(search["chosen_trial"]))
+            lines.append(_training("ALD", search, logged, logged))
+        sizes = f"size {lines[0].sizes[0]} → {_list(line.sizes[-1] for line in lines)}"
+        rows.append(_curves(dataset, found, lines, sizes, _fired(lines)))
     return ALDCurves(tuple(rows)) if rows else None
 
 
 def figure_3_data(runs: StoreFrames) -> ALDCurves | None:
-    """An ALD training, and one of fixed size at the size that it found (`ald@retrain`)."""
+    """An ALD training, and one of fixed size at the size that it found (`ald@retrain`), of all seeds."""
     rows = []
     for dataset, found in _by_dataset(runs, (RETRAINED,)):
-        search = found.iloc[0]
-        shrinking, fixed = (runs.training(search["search_id"], trial) for trial in (0, 1))
-        lines = (_training("fixed", fixed), _training("ALD", shrinking))
-        stop = _first_stop(shrinking)
-        about = (*_about(search), f"final size {search['latent_dim']:g}", *([] if stop else [_fired(lines[1], stop)]))
-        rows.append(DatasetCurves(dataset, about, search["test_fid_features"], lines, stop))
+        lines = []
+        for _, search in found.iterrows():
+            shrinking, fixed = (runs.training(search["search_id"], trial) for trial in (0, 1))
+            lines += [_training("fixed", search, fixed, shrinking), _training("ALD", search, shrinking, shrinking)]
+        sizes = f"final size {_list(found['latent_dim'])}"
+        about = () if all(line.stop for line in lines) else (_fired(lines[1::2]),)
+        rows.append(_curves(dataset, found, lines, sizes, *about))
     return ALDCurves(tuple(rows)) if rows else None
 
 
 def figure_4_data(runs: StoreFrames) -> ALDCurves | None:
-    """ALD trainings from several start sizes, those that have finished."""
+    """ALD trainings of one seed from several start sizes, those that have finished; by name the other seeds' sizes."""
     rows = []
     for dataset, found in _by_dataset(runs, STARTS):
         lines = []
-        for _, search in found.set_index("searcher").loc[in_order(found["searcher"])[::-1]].iterrows():
+        drawn = of_one_seed(found)
+        for _, search in drawn.set_index("searcher", drop=False).loc[in_order(drawn["searcher"])[::-1]].iterrows():
             logged = runs.training(search["search_id"], int(search["chosen_trial"]))
-            lines.append(_training(f"{logged['latent_dim'].iloc[0]:g} (Dim = {search['latent_dim']:g})", logged))
-        first = found.iloc[0]
-        rows.append(DatasetCurves(dataset, _about(first), first["test_fid_features"], tuple(lines), None))
+            others = found.loc[(found["searcher"] == search["searcher"]) & (found["seed"] != search["seed"])]
+            ends = f"; {seeds_note(others['seed'])}: {_list(others['latent_dim'])}" if len(others) else ""
+            name = f"{logged['latent_dim'].iloc[0]:g} (Dim = {search['latent_dim']:g}{ends})"
+            lines.append(_training(name, search, logged, logged))
+        rows.append(_curves(dataset, drawn, lines))
     return ALDCurves(tuple(rows)) if rows else None
 
 
 def _by_dataset(runs: StoreFrames, searchers: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
     """Returns every dataset's printed name and searches to draw, of any protocol; the paper's datasets first."""
     found = runs.searches[runs.searches["searcher"].isin(searchers)]
-    return [(printed_name(name), of_one_seed(found[found["dataset"] == name])) for name in _datasets(found)]
+    return [(printed_name(name), of_one_condition(found[found["dataset"] == name])) for name in _datasets(found)]
 
 
 def _datasets(searches: pd.DataFrame) -> list[str]:
@@ -126,27 +144,38 @@ def _datasets(searches: pd.DataFrame) -> list[str]:
     return [name for name in PAPER_SD if name in present] + sorted(present - set(PAPER_SD))
 
 
-def _about(search: pd.Series) -> tuple[str, ...]:
-    note = budget_note(_share(search))
-    return f"{search['backbone']}, seed {search['seed']:g}", *([note] if note else [])
+def _curves(dataset: str, drawn: pd.DataFrame, lines: Sequence[TrainingLine], *about: str) -> DatasetCurves:
+    """One dataset's panels: network, seeds and budget, then what else there is to say about them."""
+    first = drawn.iloc[0]
+    epoch = share_of_epoch(first)
+    notes = [budget_note(_share(first)), "" if is_full(epoch) else f"epochs of {100 * epoch:.3g} % of the images"]
+    said = f"{first['backbone']}, {seeds_note(sorted(set(drawn['seed'])))}", *filter(None, notes), *about
+    return DatasetCurves(dataset, said, first["test_fid_features"], tuple(lines))
 
 
 def _share(search: pd.Series) -> float:
     return share_of_budget(search) if search["protocol"] in PROTOCOLS else math.nan
 
 
-def _training(name: str, rows: pd.DataFrame) -> TrainingLine:
+def _training(name: str, search: pd.Series, rows: pd.DataFrame, ruled: pd.DataFrame) -> TrainingLine:
+    """The line of a training. ruled: the rows of the one whose stop rule is marked."""
+    fired = ruled.loc[ruled["ctl_stopped"] > 0, "epoch"] if "ctl_stopped" in ruled else ruled["epoch"].iloc[:0]
+    stop = int(fired.iloc[0]) if len(fired) else None
     values = tuple(tuple(rows[metric.column].astype(float)) for metric in PANEL_METRICS)
-    return TrainingLine(name, tuple(rows["epoch"].astype(int)), tuple(rows["latent_dim"].astype(int)), values)
+    by_epoch = tuple(rows["epoch"].astype(int)), tuple(rows["latent_dim"].astype(int))
+    return TrainingLine(name, int(search["seed"]), stop, *by_epoch, values)
 
 
-def _first_stop(rows: pd.DataFrame) -> int | None:
-    fired = rows.loc[rows["ctl_stopped"] > 0, "epoch"] if "ctl_stopped" in rows else rows["epoch"].iloc[:0]
-    return int(fired.iloc[0]) if len(fired) else None
+def _fired(lines: Sequence[TrainingLine]) -> str:
+    """The size at which the rule fired, of each seed."""
+    fired = ["never" if line.stop is None else str(line.sizes[line.epochs.index(line.stop)]) for line in lines]
+    return "rule did not fire" if set(fired) == {"never"} else f"rule fires at {_list(fired)}"
 
 
-def _fired(line: TrainingLine, stop: int | None) -> str:
-    return "rule did not fire" if stop is None else f"rule fires at {line.sizes[line.epochs.index(stop)]}"
+def _list(values: Iterable[object]) -> str:
+    """`36, 40, 31`, and one value where all are the same."""
+    texts = [f"{value:g}" if isinstance(value, (int, float)) else str(value) for value in values]
+    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 
 def seeds_data(runs: StoreFrames) -> PaperTable | None:
@@ -217,10 +246,15 @@ class _Look(NamedTuple):
     color: str
     linewidth: float
     linestyle: Linestyle = "-"
+    alpha: float = 1.0
+
+    def pale(self) -> _Look:
+        """That of the seeds that do not stand out."""
+        return self._replace(linewidth=0.6 * self.linewidth, alpha=0.4)
 
     def handle(self) -> Line2D:
         """Makes the legend's handle."""
-        return Line2D([], [], color=self.color, linewidth=self.linewidth, linestyle=self.linestyle)
+        return Line2D([], [], **self._asdict())
 
 
 _ALD = _Look(searcher_style("ald").color, 1.1)
@@ -261,7 +295,7 @@ def draw_figure_4(data: ALDCurves) -> Figure:
             list(looks),
             title=title,
             loc="outside lower center",
-            ncols=len(looks),
+            ncols=1 if any(";" in name for name in looks) else len(looks),
         )
     return figure
 
@@ -287,10 +321,11 @@ def _rows_figure(data: ALDCurves, looks: dict[str, _Look], names: list[str], sto
         axes[r][0].set_ylabel(label, rotation=0, ha="right", va="center", multialignment="right")
         for k, ax in enumerate(axes[r]):
             _draw_panel(ax, row, k, looks)
-            if row.stop is not None:
-                ax.axvline(row.stop, **_STOP._asdict())
-            shrinking = next(line for line in row.trainings if line.name == "ALD")
-            ticks = _size_ticks(shrinking, _longest(row) / _TOP_TICKS)
+            shrinking = [line for line in row.trainings if line.name == "ALD"]
+            for line in shrinking:
+                if line.stop is not None:
+                    ax.axvline(line.stop, **(_STOP if line.seed == shrinking[0].seed else _STOP.pale())._asdict())
+            ticks = _size_ticks(shrinking[0], _longest(row) / _TOP_TICKS)
             upper = ax.secondary_xaxis("top")
             upper.set_xticks(list(ticks), [str(size) for size in ticks.values()])
             upper.tick_params(labelsize=6.5, colors=_ALD.color, pad=1, length=2)
@@ -299,8 +334,10 @@ def _rows_figure(data: ALDCurves, looks: dict[str, _Look], names: list[str], sto
             if r == n - 1:
                 ax.set_xlabel("epoch")
     handles = [look.handle() for look in looks.values()]
-    if any(row.stop is not None for row in data.rows):
+    if any(line.stop is not None for row in data.rows for line in row.trainings):
         handles, names = [*handles, _STOP.handle()], [*names, stop]
+    if any(len({line.seed for line in row.trainings}) > 1 for row in data.rows):
+        handles, names = [*handles, _ALD.pale().handle()], [*names, "pale: other seeds"]
     figure.legend(handles, names, loc="outside lower center", ncols=len(names))
     return figure
 
@@ -324,11 +361,12 @@ def _longest(row: DatasetCurves) -> int:
 
 
 def _draw_panel(ax: Axes, row: DatasetCurves, k: int, looks: dict[str, _Look]) -> None:
-    by_name = {line.name: line for line in row.trainings}
     for name, look in looks.items():
-        line = by_name[name]
-        marker = "." if len(line.epochs) == 1 else ""
-        ax.plot(line.epochs, line.values[k], marker=marker, **look._asdict())
+        for line in (line for line in row.trainings if line.name == name):
+            marker = "." if len(line.epochs) == 1 else ""
+            is_first = line.seed == row.trainings[0].seed
+            style = (look if is_first else look.pale())._asdict()
+            ax.plot(line.epochs, line.values[k], marker=marker, zorder=2.1 if is_first else 2, **style)
     measured = [value for line in row.trainings for value in line.values[k] if math.isfinite(value)]
     if not measured:
         no_values(ax)

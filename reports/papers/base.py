@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,25 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from benchmark.errors import InputError
 from benchmark.store import ResultsStore
 from reports.drawing.base import Shown
 
 
 @dataclass(frozen=True)
 class RequiredRuns:
-    """Finished searches of a protocol, with every one of these searchers (variants included: `ald@100`)."""
+    """Finished searches of a protocol, with every one of these searchers (variants included: `ald@100`).
+
+    files: they must have what a study's file leaves out: models, images, probes, and the latents of all epochs.
+    """
 
     protocol: str
     searchers: tuple[str, ...]
+    files: bool = False
+
+    def with_files(self) -> RequiredRuns:
+        """The same runs from a results folder."""
+        return replace(self, files=True)
 
     def command(self, results: Path) -> str:
         """The command that makes the runs in this results folder."""
@@ -61,8 +70,17 @@ class StoreFrames:
         found = self.searches[
             (self.searches["protocol"] == need.protocol) & self.searches["searcher"].isin(need.searchers)
         ]
+        if need.files:
+            found = found.loc[[self._has_files(search_id) for search_id in found["search_id"]]]
         order = {searcher: place for place, searcher in enumerate(need.searchers)}
         return found.assign(_place=found["searcher"].map(order)).sort_values(["_place", "seed"]).drop(columns="_place")
+
+    def _has_files(self, search_id: str) -> bool:
+        try:
+            self.store.folder(search_id)
+        except InputError:
+            return False
+        return True
 
     def has(self, need: RequiredRuns) -> bool:
         """True where every searcher of the need has a finished search."""

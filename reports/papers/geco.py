@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,20 @@ from reports.drawing.images import Images, gap_of, mosaic, to_rgb
 from reports.drawing.layout import fold, log_scale, worth_log, wrapped_title
 from reports.drawing.style import COLUMN_WIDTH, STOP_RED, searcher_style
 from reports.papers.base import RequiredRuns, StoreFrames
-from reports.papers.runs import PaperTable, budget_note, of_one_seed, printed_name, share_of_budget
+from reports.papers.runs import (
+    PaperTable,
+    budget_note,
+    of_one_condition,
+    of_one_seed,
+    printed_name,
+    seeds_note,
+    share_of_budget,
+)
 
 BATCH = 64  # images, section IV: batches are counted in these, whatever a run's own batch size
 TAUS = (3, 4, 6, 8, 10, 14, 18, 22, 26, 30)
 FIGURE_1 = RequiredRuns("geco-figure1", ("geco-l0arm",))
-FIGURE_2 = RequiredRuns("geco-figure2", ("geco-l0arm@tau25", "geco-l0arm@tau35"))
+FIGURE_2 = RequiredRuns("geco-figure2", ("geco-l0arm@tau25", "geco-l0arm@tau35"), files=True)
 FIGURE_3 = RequiredRuns("geco-figure3", tuple(f"geco-l0arm@tau{tau}" for tau in TAUS))
 PAPER_ENDS = ((3, 27), (30, 2))  # (tau, retained dimensions): the two numbers that section IV-B gives
 PAPER_SIZES = {25: 5, 35: 3}  # by tau, from figure 2's caption; section IV-C's text says 20 for 25
@@ -121,7 +130,7 @@ def figure_2_data(runs: StoreFrames) -> Reconstructions | None:
 
 @dataclass(frozen=True)
 class Front:
-    """Figure 3. points: tau and retained dimensions, a row a run; unfinished: the paper's taus without one.
+    """Figure 3. points: tau, seed and retained dimensions, a row a run; unfinished: the paper's taus without one.
 
     original: a test image [H, W, 3], None where no run kept any; what: what it shows; images: its reconstructions,
     by tau.
@@ -142,15 +151,16 @@ class Front:
 
 
 def figure_3_data(runs: StoreFrames) -> Front | None:
-    """Retained dimensions of each tau's run, and one image as some of them reconstruct it."""
+    """Retained dimensions of each tau's runs of all seeds, and one image as some of one seed's reconstruct it."""
     found = runs.of(FIGURE_3)
     if found.empty:
         return None
-    drawn = _by_tau(found)
-    points = drawn[["tau", "latent_dim"]].rename(columns={"latent_dim": "dimensions"}).reset_index(drop=True)
-    original, what, images = _one_image(runs, drawn)
+    drawn = _with_tau(of_one_condition(found))
+    points = drawn[["tau", "seed", "latent_dim"]].rename(columns={"latent_dim": "dimensions"}).reset_index(drop=True)
+    original, what, images = _one_image(runs, _by_tau(found))
     unfinished = tuple(tau for tau in TAUS if tau not in set(drawn["tau"]))
-    return Front(_about(runs, drawn.iloc[0]), unfinished, points, original, what, images)
+    about = _about(runs, drawn.iloc[0], seeds=sorted(set(drawn["seed"])))
+    return Front(about, unfinished, points, original, what, images)
 
 
 def _one_image(runs: StoreFrames, drawn: pd.DataFrame) -> tuple[Images | None, str, dict[float, Images]]:
@@ -216,17 +226,26 @@ def _column(what: str, whose: str) -> str:
 
 
 def _by_tau(searches: pd.DataFrame) -> pd.DataFrame:
-    """Those to draw, with their tau, by rising tau."""
-    drawn = of_one_seed(searches)
-    return drawn.assign(tau=drawn["setting_tau"].astype(float)).sort_values("tau")
+    """Those to draw of one seed, with their tau, by rising tau."""
+    return _with_tau(of_one_seed(searches))
 
 
-def _about(runs: StoreFrames, search: pd.Series, dataset: bool = True) -> str:
-    """Dataset, backbone, seed, and the budget where it is not the paper's; of figure 2 the paper gives none."""
+def _with_tau(searches: pd.DataFrame) -> pd.DataFrame:
+    return searches.assign(tau=searches["setting_tau"].astype(float)).sort_values(["tau", "seed"])
+
+
+def _about(runs: StoreFrames, search: pd.Series, dataset: bool = True, seeds: Sequence[int] = ()) -> str:
+    """Dataset, backbone, the search's seed or `seeds`, and the budget where it is not the paper's; of figure 2 the
+    paper gives none.
+    """
     rows = runs.training(search["search_id"], int(search["chosen_trial"]))
     share = share_of_budget(search, rows["images_seen"].iloc[-1])
     note = budget_note(share, of="protocol" if search["protocol"] == FIGURE_2.protocol else "paper")
-    parts = [*([printed_name(search["dataset"])] if dataset else []), search["backbone"], f"seed {search['seed']:g}"]
+    parts = [
+        *([printed_name(search["dataset"])] if dataset else []),
+        search["backbone"],
+        seeds_note(seeds or [search["seed"]]),
+    ]
     return ", ".join([*parts, *([note] if note else [])])
 
 
@@ -290,7 +309,13 @@ def draw_figure_3(data: Front) -> Figure:
             place.set_title(name, fontsize=7, pad=2)
             place.axis("off")
         ax = lower.subplots()
-    ax.plot(data.points["tau"], data.points["dimensions"], color=_STYLE.color, marker=_STYLE.marker, label="ours")
+    of_tau = data.points.groupby("tau")["dimensions"].agg(["mean", "min", "max"])
+    spread = data.points["seed"].nunique() > 1
+    if spread:
+        ax.vlines(of_tau.index, of_tau["min"], of_tau["max"], color=_STYLE.color, linewidth=3, alpha=0.5)
+    name = "ours, mean (bars: range of the seeds)" if spread else "ours"
+    size = 4 if spread else None
+    ax.plot(of_tau.index, of_tau["mean"], color=_STYLE.color, marker=_STYLE.marker, markersize=size, label=name)
     taus, sizes = zip(*PAPER_ENDS, strict=True)
     ax.plot(
         taus, sizes, color="black", marker="o", markerfacecolor="none", markersize=8, linestyle="none", label="paper"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+import re
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ _PRINTED = {
     **{"mnist": "MNIST", "fashionmnist": "FashionMNIST", "eurosat": "EuroSAT", "sprites": "SPRITES"},
     **{"dsprites": "dSprites", "cars3d": "Cars3D", "shapes3d": "Shapes3D", "cifar100": "CIFAR-100"},
 }
+_TRAIN_IMAGES = re.compile(r"splits: ([\d,]+) train")  # in the line about the data, `benchmark.datasets.base.describe`
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,15 @@ def n_searchers(searches: pd.DataFrame) -> int:
 def of_one_condition(searches: pd.DataFrame, complete: Callable[[pd.DataFrame], int] = n_searchers) -> pd.DataFrame:
     """Returns the most complete set of searches that share all conditions: data, backbone, training and evaluation.
 
-    Of equally complete sets it prefers the one with the most epochs, then one with Inception features, which the papers
-    use. A searcher and seed that ran on several devices counts once. `searches` is not empty.
+    Of equally complete sets it prefers the one with the largest budget, then one with Inception features, which the
+    papers use. A searcher and seed that ran on several devices counts once. `searches` is not empty.
     """
 
     def rank(of_condition: tuple[Hashable, pd.DataFrame]) -> tuple[int, float, bool, Any]:
         condition, alike = of_condition
         inception = bool((alike["test_fid_features"] == "inception").any())
-        return complete(alike), float(alike["epochs"].max()), inception, condition
+        epochs = float(alike["epochs"].max()) * share_of_epoch(alike.iloc[0])
+        return complete(alike), epochs, inception, condition
 
     conditions = [searches["protocol_hash"].fillna(""), searches["epochs"].fillna(0)]  # old runs may have no hash
     _, best = max(searches.groupby(conditions), key=rank)
@@ -66,15 +69,26 @@ def of_one_seed(searches: pd.DataFrame) -> pd.DataFrame:
     return alike[alike["seed"] == counts.idxmax()]
 
 
+def share_of_epoch(search: pd.Series) -> float:
+    """The part of the training images that an epoch of the search went through; 1 where its row does not say."""
+    sizes = _TRAIN_IMAGES.search(str(search.get("data")))
+    seen, n_epochs = (search.get(name) for name in ("images_seen", "n_epochs"))
+    if sizes is None or pd.isna(seen) or pd.isna(n_epochs):
+        return 1.0
+    share = float(seen / n_epochs) / int(sizes[1].replace(",", ""))
+    return 1.0 if is_full(share) else share  # a whole pass leaves out what does not fill a batch
+
+
 def share_of_budget(search: pd.Series, images_seen: float = math.nan) -> float:
     """Divides a search's training budget by the one in its protocol's file.
 
-    A budget in batches is measured by the images seen or, where they are not given, by the epochs. NaN where the file
-    does not say how many batches an epoch has.
+    A budget in epochs counts shorter ones (`training.epoch_batches`) by their part of the images. One in batches is
+    measured by the images seen or, where they are not given, by the epochs: NaN where the file does not say how many
+    batches an epoch has.
     """
     paper = load_protocol(search["protocol"]).training
     if paper.batches is None:
-        return float(search["epochs"] / paper.epochs)
+        return float(search["epochs"] / paper.epochs) * share_of_epoch(search)
     if math.isnan(images_seen):
         return float(search["epochs"] * (paper.epoch_batches or math.nan) / paper.batches)
     return images_seen / (paper.batch_size * paper.batches)
@@ -88,3 +102,8 @@ def is_full(share: float) -> bool:
 def budget_note(share: float, of: str = "paper") -> str:
     """`budget: 10 % of the paper's`; empty where it is all of that."""
     return "" if is_full(share) else f"budget: {100 * share:.3g} % of the {of}'s"
+
+
+def seeds_note(seeds: Sequence[int]) -> str:
+    """`seed 3`, or `seeds 0, 1, 2`."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(f'{seed:g}' for seed in seeds)}"

@@ -68,18 +68,39 @@ def red_lines(figure: Figure) -> list[float]:
 
 
 def test_figure_2_says_where_the_rule_would_stop(tmp_path: Path) -> None:
-    data = figure_2_data(store(tmp_path / "r", full("mnist", seed=1), full("mnist", seed=2)))
+    data = figure_2_data(store(tmp_path / "r", full("mnist", seed=1)))
     assert data is not None
     (row,) = data.rows
-    assert (row.dataset, row.stop, row.fid_features) == ("MNIST", 10, "classifier")
-    assert row.about == ("mlp, seed 1", "size 8 → 2", "rule fires at 5")  # the lowest seed, the paper's budget
+    assert (row.dataset, row.fid_features) == ("MNIST", "classifier")
+    assert row.about == ("mlp, seed 1", "size 8 → 2", "rule fires at 5")  # the paper's budget
     (line,) = row.trainings
+    assert (line.seed, line.stop) == (1, 10)
     assert line.sizes == tuple(SHRINKING) and line.epochs == tuple(range(1, 21))
     assert line.values[3] == tuple(100.0 - n for n in range(20))
     frame = data.frame()
     assert frame["rule_has_fired"].tolist() == [False] * 9 + [True] * 11
     assert frame["recon_nll [nats/image]"].tolist() == list(line.values[3])
     assert frame["silhouette"].tolist() == pytest.approx([1 + 0.01 * n for n in range(20)])
+    assert "pale: other seeds" not in texts(draw_figure_2(data))
+
+
+def test_figure_2_shows_every_seed_of_one_condition(tmp_path: Path) -> None:
+    late, logged = full("mnist", seed=2)
+    logged = [epoch | {"ctl_stopped": float(epoch["epoch"] >= 15)} for epoch in logged]
+    never, unfired = full("mnist", seed=3)
+    unfired = [epoch | {"ctl_stopped": 0.0, "latent_dim": 8} for epoch in unfired]
+    smaller = full("mnist", seed=0, epochs=20, protocol_hash="small")
+    data = figure_2_data(store(tmp_path / "r", full("mnist", seed=1), (late, logged), (never, unfired), smaller))
+    assert data is not None
+    (row,) = data.rows
+    assert row.about == ("mlp, seeds 1, 2, 3", "size 8 → 2, 2, 8", "rule fires at 5, 3, never")
+    assert [(line.seed, line.stop) for line in row.trainings] == [(1, 10), (2, 15), (3, None)]
+    assert data.frame().groupby("seed")["rule_has_fired"].sum().to_dict() == {1: 11, 2: 6, 3: 0}
+    figure = draw_figure_2(data)
+    assert red_lines(figure) == [10.0, 15.0] * 4 and "pale: other seeds" in texts(figure)
+    drawn = [line for line in figure.axes[0].lines if line.get_color() != STOP_RED]
+    assert [line.get_alpha() for line in drawn] == [1.0, 0.4, 0.4]  # the size above is the first one's
+    assert drawn[0].get_zorder() > drawn[1].get_zorder()
 
 
 def test_figure_2_as_drawn(tmp_path: Path) -> None:
@@ -101,7 +122,7 @@ def test_figure_2_of_a_rule_that_did_not_fire(tmp_path: Path) -> None:
     row, logged = full("mnist")
     logged = [epoch | {"ctl_stopped": 0.0} for epoch in logged[:7]]
     data = figure_2_data(store(tmp_path / "r", (row, logged)))
-    assert data is not None and data.rows[0].stop is None
+    assert data is not None and data.rows[0].trainings[0].stop is None
     assert data.rows[0].about[1:] == ("size 8 → 5", "rule did not fire")
     figure = draw_figure_2(data)
     assert not red_lines(figure) and "the rule would have stopped removal" not in texts(figure)
@@ -120,6 +141,19 @@ def test_a_reduced_budget_is_named(tmp_path: Path, name: str, share: str) -> Non
     data = figure_2_data(store(tmp_path / "r", full(name, epochs=20, scale=0.1)))
     assert data is not None and f"budget: {share} % of the paper's" in data.rows[0].about
     assert any(f"budget: {share} %" in text for text in texts(draw_figure_2(data)))
+
+
+def test_short_epochs_are_a_reduced_budget(tmp_path: Path) -> None:
+    line = "70,000 images, grey 28x28; splits: 54,000 train, 6,000 validation, 10,000 test"
+    short = {"data": line, "n_epochs": 310, "images_seen": 310 * 5400, "protocol_hash": "short"}
+    data = figure_2_data(store(tmp_path / "short", full("mnist", **short)))
+    assert data is not None
+    assert data.rows[0].about[1:3] == ("budget: 10 % of the paper's", "epochs of 10 % of the images")
+    table = seeds_data(store(tmp_path / "seeds", start("mnist", 64, 15, **short)))
+    assert table is not None and table.frame()["share of the paper's budget [%]"].tolist() == pytest.approx([10])
+    whole = short | {"images_seen": 310 * 53_952, "protocol_hash": "a"}  # without the last, incomplete batch
+    both = figure_2_data(store(tmp_path / "both", full("mnist", **short), full("mnist", seed=4, **whole)))
+    assert both is not None and both.rows[0].about[:2] == ("mlp, seed 4", "size 8 → 2")
 
 
 def test_the_larger_budget_is_drawn_then_inception(tmp_path: Path) -> None:
@@ -173,11 +207,24 @@ def test_figure_3_compares_the_two_trainings_of_one_search(tmp_path: Path) -> No
     fixed, ald = row.trainings
     assert (fixed.name, set(fixed.sizes), set(fixed.values[0])) == ("fixed", {5}, {3.0})
     assert (ald.name, ald.sizes[0], ald.sizes[-1], set(ald.values[0])) == ("ALD", 8, 5, {7.0})
-    assert row.about == ("mlp, seed 0", "final size 5") and row.stop == 10
+    assert row.about == ("mlp, seed 0", "final size 5") and fixed.stop == ald.stop == 10
     figure = draw_figure_3(data)
     styles = {line.get_linestyle() for line in figure.axes[0].lines[:2]}
     assert len(styles) == 2 and red_lines(figure) == [10.0] * 4  # never colour alone
     assert data.frame().groupby("line")["latent_dim"].first().to_dict() == {"ALD": 8, "fixed": 5}
+
+
+def test_figure_3_shows_every_seed(tmp_path: Path) -> None:
+    other, logged = retrained("mnist", seed=1)
+    other["latent_dim"] = 6
+    logged = [epoch | {"fid_recon": epoch["fid_recon"] + 1, "ctl_stopped": 0.0} for epoch in logged]
+    data = figure_3_data(store(tmp_path / "r", retrained("mnist"), (other, logged)))
+    assert data is not None
+    assert data.rows[0].about == ("mlp, seeds 0, 1", "final size 5, 6", "rule fires at 5, never")
+    figure = draw_figure_3(data)
+    drawn = [line for line in figure.axes[0].lines if line.get_color() != STOP_RED]
+    assert [(line.get_ydata()[0], line.get_alpha()) for line in drawn] == [(3, 1), (4, 0.4), (7, 1), (8, 0.4)]
+    assert len({line.get_linestyle() for line in drawn[:2]}) == 1 and red_lines(figure) == [10.0] * 4
 
 
 # --- figure 4
@@ -215,9 +262,13 @@ def test_all_starts_at_a_smaller_budget_before_one_at_the_full(tmp_path: Path) -
 
 
 def test_one_seed_is_drawn_the_most_complete_then_the_lowest(tmp_path: Path) -> None:
-    parts = [start("mnist", 64, 10, seed) for seed in (0, 1, 2)] + [start("mnist", 80, 11, seed) for seed in (1, 2)]
+    parts = [start("mnist", 64, 10 + seed, seed) for seed in (0, 1, 2)]
+    parts += [start("mnist", 80, 20 + seed, seed) for seed in (1, 2)]
     data = figure_4_data(store(tmp_path / "r", *parts))
-    assert data is not None and data.rows[0].about == ("mlp, seed 1",) and len(data.rows[0].trainings) == 2
+    assert data is not None and data.rows[0].about == ("mlp, seed 1",)
+    names = ["80 (Dim = 21; seed 2: 22)", "64 (Dim = 11; seeds 0, 2: 10, 12)"]
+    assert [line.name for line in data.rows[0].trainings] == names
+    assert set(names) < set(texts(draw_figure_4(data)))
 
 
 # --- section 5.2

@@ -15,7 +15,9 @@ from benchmark.backbones.build import build_vae
 from benchmark.backbones.model_file import save_model
 from benchmark.config.protocol import load_protocol
 from benchmark.store import ResultsStore
+from benchmark.store.remote import open_results
 from benchmark.store.rows import EPOCH_COLUMNS
+from benchmark.store.sources.study_file import write_study_file
 from reports.drawing.images import mosaic
 from reports.drawing.style import paper_style
 from reports.papers.asperti.base import MNIST_CONV, MNIST_DENSE, TILES_CONV, TILES_DENSE, find_run, pixels
@@ -182,6 +184,17 @@ def test_sums_are_over_both_tables_once_both_are_run(store: Store) -> None:
         assert _summary(table, "variance of the sums, tables", "ours sum") == pytest.approx(0.03**2)
     assert _summary(second.frame(), "inactive, conv. (seed 0, 10 % of the budget)", "ours inactive") == 3
     assert _summary(second.frame(), "inactive, conv.", "paper inactive") == 4
+
+
+def test_every_seed_has_its_count(store: Store) -> None:
+    for seed, n in ((1, 9), (0, 8), (2, 11)):
+        store.add(MNIST_DENSE, [latents(np.array([0.5] * (16 - n) + [0.0] * n))], seed=seed)
+    store.add(MNIST_DENSE, [latents(np.full(16, 0.5))], epochs=10, protocol_hash="less", seed=3)
+    data = table_1_data(store.runs)
+    assert data is not None
+    counts = data.frame().set_index("row")["ours inactive"]
+    assert [counts[f"inactive (seed {seed})"] for seed in (0, 1, 2)] == [8, 9, 11] and "inactive (seed 3" not in counts
+    assert data.frame()["ours inactive"].iloc[:16].sum() == 8  # the latents are those of the lowest seed
 
 
 def test_a_table_of_the_convolutional_run_alone_leaves_our_latents_blank(store: Store) -> None:
@@ -394,3 +407,16 @@ def test_every_size_of_the_space_is_trained_without_sampling() -> None:
     toy = ToyProblem(epochs=1, space=SearchSpace(2, 3, (2, 3)))
     UnsampledGrid().search(toy)
     assert [asked[:3] for asked in toy.asked] == [(2, 1, "Unsampled"), (3, 1, "Unsampled")]
+
+
+def test_of_a_studys_file_there_is_what_it_holds(store: Store, tmp_path: Path) -> None:
+    store.add_model(MNIST_DENSE, [latents(), latents()], 4)
+    store.add(TILES_DENSE, [latents()])
+    store.add(MNIST_2D, [probes([3, 5], 2, 2688)])
+    study = tmp_path / "study.parquet"
+    write_study_file(store.runs.store, study)
+    report = write_papers(ITEMS, StoreFrames(open_results([study])), tmp_path / "papers")
+    assert set(report.written) == {"asperti-table1", "asperti-table2", "asperti-figure13"}
+    assert {f"asperti-figure{n}" for n in (1, 2, 4, 5, 6, 9, 10)} < set(report.missing)
+    table = pd.read_csv(report.written["asperti-table1"][0])
+    assert table.set_index("row").loc["inactive (seed 0)", "ours inactive"] == 2

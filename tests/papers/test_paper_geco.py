@@ -205,6 +205,17 @@ def test_figure_3_reduced_and_of_another_backbone(tmp_path: Path) -> None:
     assert data.about == "MNIST, mlp, seed 0, budget: 5 % of the paper's"
 
 
+def test_figure_3_over_seeds(tmp_path: Path) -> None:
+    parts = [bounded(3, 20 + seed, seed=seed) for seed in (0, 2, 4)] + [bounded(14, 9)]
+    data = figure_3_data(store(tmp_path / "r", *parts))
+    assert data is not None and data.about == "MNIST, geco-conv, seeds 0, 2, 4"
+    assert data.points.to_numpy().tolist() == [[3, 0, 20], [3, 2, 22], [3, 4, 24], [14, 0, 9]]
+    (front,) = (ax for ax in drawn(draw_figure_3(data)).axes if ax.get_xlabel())
+    assert np.asarray(front.lines[0].get_xydata()).tolist() == [[3, 22], [14, 9]]
+    assert [bar.tolist() for bar in front.collections[0].get_segments()] == [[[3, 20], [3, 24]], [[14, 9], [14, 9]]]
+    assert any("range of the seeds" in text for text in texts(front.figure))
+
+
 # --- table I
 
 

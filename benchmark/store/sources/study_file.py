@@ -114,7 +114,8 @@ class StudyFile:
             return pd.DataFrame(columns=names)
         try:
             file = pq.ParquetFile(self.path, page_checksum_verification=True)
-            table = file.read_row_group(written.index(name), columns=columns).rename_columns(names)
+            filled = [i for i in range(file.num_row_groups) if file.metadata.row_group(i).num_rows]
+            table = file.read_row_group(filled[written.index(name)], columns=columns).rename_columns(names)
         except (pa.ArrowException, OSError) as error:
             self._refuse(error)
         frame: pd.DataFrame = table.to_pandas()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmark.config.protocol import load_protocol
 from reports.papers.base import RequiredRuns, StoreFrames
-from reports.papers.runs import is_full, of_one_seed, share_of_budget
+from reports.papers.runs import is_full, of_one_condition, share_of_budget
 from searchers.quantities import ACTIVE
 
 MNIST_DENSE = RequiredRuns("asperti-mnist-dense", ("grid@16",))
@@ -23,7 +23,7 @@ GreyImages = NDArray[np.float32]  # [N, H, W], 0 black to 1 white
 
 @dataclass(frozen=True)
 class Run:
-    """The search that stands for a need (see `reports.papers.runs.of_one_seed`).
+    """The search that stands for a need (see `reports.papers.runs.of_one_condition`).
 
     share: of the protocol's own budget in epochs.
     """
@@ -41,13 +41,20 @@ class Run:
 
 def find_run(runs: StoreFrames, need: RequiredRuns) -> Run | None:
     """The run of a need of one searcher on the protocol's own data and network; None where it has not finished."""
+    return next(iter(find_runs(runs, need)), None)
+
+
+def find_runs(runs: StoreFrames, need: RequiredRuns) -> list[Run]:
+    """The runs of all seeds of the condition that stands for a need, by rising seed."""
     protocol = load_protocol(need.protocol)
     found = runs.of(need)
     found = found[(found["dataset"] == protocol.dataset.name) & (found["backbone"] == protocol.backbone.name)]
     if found.empty:
-        return None
-    search = of_one_seed(found).iloc[0]
-    return Run(search["search_id"], int(search["chosen_trial"]), int(search["seed"]), share_of_budget(search))
+        return []
+    return [
+        Run(search["search_id"], int(search["chosen_trial"]), int(search["seed"]), share_of_budget(search))
+        for _, search in of_one_condition(found).iterrows()
+    ]
 
 
 def rows_of(frame: pd.DataFrame, run: Run) -> pd.DataFrame:

@@ -19,8 +19,8 @@ from reports.papers.asperti.base import GreyImages, Run, decode, find_run, pixel
 from reports.papers.asperti.plane import DIGIT_COLORS
 from reports.papers.base import RequiredRuns, StoreFrames
 
-SAMPLED = RequiredRuns("asperti-mnist-3d", ("grid",))
-UNSAMPLED = RequiredRuns("asperti-mnist-3d", ("searchers.experiments.unsampled:UnsampledGrid",))
+SAMPLED = RequiredRuns("asperti-mnist-3d", ("grid",), files=True)
+UNSAMPLED = RequiredRuns("asperti-mnist-3d", ("searchers.experiments.unsampled:UnsampledGrid",), files=True)
 
 SLICES = np.linspace(-2, 2, 5)  # of each latent: the paper's 25 points a slice, two sd of the prior either way
 _DIMENSIONS = ["z1", "z2", "z3"]

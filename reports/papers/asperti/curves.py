@@ -39,7 +39,7 @@ def variances_data(runs: StoreFrames) -> Lines | None:
     """Figure 5: no. (the latent's), minibatches, variance (of its mean, over the validation images), inactive (at the
     end).
     """
-    run = find_run(runs, MNIST_DENSE)
+    run = find_run(runs, MNIST_DENSE.with_files())
     if run is None:
         return None
     batch = load_protocol(MNIST_DENSE.protocol).training.batch_size

@@ -64,7 +64,7 @@ def draw_pictures(data: Pictures) -> Figure:
 
 def zeroed_data(runs: StoreFrames) -> Pictures | None:
     """Figure 6: samples, and what is decoded when their inactive latents are set to 0."""
-    run = find_run(runs, MNIST_DENSE)
+    run = find_run(runs, MNIST_DENSE.with_files())
     if run is None:
         return None
     inactive = final_latents(runs, run)["inactive"].to_numpy()
@@ -89,7 +89,7 @@ def too_many_tiles(images: GreyImages) -> float:
 
 def samples_data(need: RequiredRuns, title: str, runs: StoreFrames) -> Pictures | None:
     """Forty images decoded from the prior, by the run of a need."""
-    run = find_run(runs, need)
+    run = find_run(runs, need.with_files())
     if run is None:
         return None
     images = decode(runs, run, _prior(4 * _LINE, len(final_latents(runs, run))))
@@ -98,7 +98,7 @@ def samples_data(need: RequiredRuns, title: str, runs: StoreFrames) -> Pictures 
 
 def tile_samples_data(need: RequiredRuns, title: str, runs: StoreFrames) -> Pictures | None:
     """Tiles decoded from the prior, and how many of them have too many tiles."""
-    run = find_run(runs, need)
+    run = find_run(runs, need.with_files())
     if run is None:
         return None
     images = decode(runs, run, _prior(_COUNTED, len(final_latents(runs, run))))
@@ -111,7 +111,7 @@ def tile_samples_data(need: RequiredRuns, title: str, runs: StoreFrames) -> Pict
 
 def reconstructions_data(need: RequiredRuns, title: str, runs: StoreFrames) -> Pictures | None:
     """Test images and their reconstructions."""
-    run = find_run(runs, need)
+    run = find_run(runs, need.with_files())
     gallery = None if run is None else runs.store.gallery(run.search_id)
     if run is None or gallery is None:
         return None

@@ -19,7 +19,7 @@ from reports.drawing.style import COLUMN_WIDTH
 from reports.papers.asperti.base import Run, find_run, rows_of
 from reports.papers.base import RequiredRuns, StoreFrames
 
-MNIST_2D = RequiredRuns("asperti-mnist-2d", ("grid",))
+MNIST_2D = RequiredRuns("asperti-mnist-2d", ("grid",), files=True)
 
 # One a digit; Tol's muted palette. The digit is written beside it wherever it is used.
 DIGIT_COLORS = (

@@ -12,9 +12,9 @@ from reports.papers.asperti.base import (
     MNIST_DENSE,
     TILES_CONV,
     TILES_DENSE,
-    Run,
     final_latents,
     find_run,
+    find_runs,
     latent_frame,
 )
 from reports.papers.base import RequiredRuns, StoreFrames
@@ -61,8 +61,7 @@ def table_2_data(runs: StoreFrames) -> LatentTable | None:
 
 
 def _table(runs: StoreFrames, dense: RequiredRuns, conv: RequiredRuns) -> LatentTable | None:
-    run, conv_run = find_run(runs, dense), find_run(runs, conv)
-    if run is None and conv_run is None:
+    if find_run(runs, dense) is None and find_run(runs, conv) is None:
         return None
     printed = {MNIST_DENSE: _printed(TABLE_1), TILES_DENSE: _printed(TABLE_2)}
     ours = {need: final_latents(runs, found) for need in printed if (found := find_run(runs, need)) is not None}
@@ -73,9 +72,8 @@ def _table(runs: StoreFrames, dense: RequiredRuns, conv: RequiredRuns) -> Latent
     sums = _sums("this table", printed[dense], ours.get(dense))
     both = pd.concat(ours.values()) if len(ours) == len(printed) else None
     sums += _sums("tables I and II", pd.concat(printed.values()), both)
-    counts = [_count("inactive", run, int(printed[dense]["inactive"].sum()), ours.get(dense))]
-    conv_latents = None if conv_run is None else final_latents(runs, conv_run)
-    counts.append(_count("inactive, conv.", conv_run, PAPER_INACTIVE[conv], conv_latents))
+    counts = _counts("inactive", runs, dense, int(printed[dense]["inactive"].sum()))
+    counts += _counts("inactive, conv.", runs, conv, PAPER_INACTIVE[conv])
     table = pd.concat([body, pd.DataFrame([*counts, *sums])], ignore_index=True)
     whole = [name for name in table.columns if name.endswith((" no.", " inactive"))]
     return LatentTable(table.astype(dict.fromkeys(whole, "Int64")))
@@ -97,12 +95,13 @@ def _sums(of: str, paper: pd.DataFrame, ours: pd.DataFrame | None) -> list[dict[
     return rows
 
 
-def _count(name: str, run: Run | None, paper: int, ours: pd.DataFrame | None) -> dict[str, object]:
-    row: dict[str, object] = {"row": f"{name} ({run.note if run else 'ours: not run'})"}
-    row["paper inactive"] = paper
-    if ours is not None:
-        row["ours inactive"] = int(ours["inactive"].sum())
-    return row
+def _counts(name: str, runs: StoreFrames, need: RequiredRuns, paper: int) -> list[dict[str, object]]:
+    """A row a seed, or one without ours."""
+    rows: list[dict[str, object]] = [
+        {"row": f"{name} ({run.note})", "ours inactive": int(final_latents(runs, run)["inactive"].sum())}
+        for run in find_runs(runs, need)
+    ]
+    return [row | {"paper inactive": paper} for row in rows or [{"row": f"{name} (ours: not run)"}]]
 
 
 def _printed(values: Sequence[tuple[float, float]]) -> pd.DataFrame:
