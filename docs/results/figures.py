@@ -142,6 +142,7 @@ def starts(moved: pd.DataFrame) -> Figure:
         strict=True,
     ):
         rows = moved[moved["what"] == what]
+        rows = rows[rows.groupby("searcher")["value"].transform("nunique") > 1]
         styles = searcher_styles(rows["searcher"])
         for place, (name, style) in enumerate(styles.items()):
             medians = rows[rows["searcher"] == name].groupby("value")["size"].median()

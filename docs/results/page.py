@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from docs.results import moves
-from docs.results.study import CORE, Study, block_label, named, sizes
+from docs.results import moves, plan
+from docs.results.papers import numbers
+from docs.results.study import CORE, Study, block_label, sizes
 from reports.analysis.effects import Effect
 from reports.analysis.verdicts import minus
 from reports.data.names import label
@@ -32,10 +33,18 @@ def render(study: Study, moved: pd.DataFrame, papers: StoreFrames) -> str:
         "label": label,
         "block": block_label,
         "sizes": sizes,
-        "named": named,
+        "interval": interval,
     }
-    jinja.filters["interval"] = interval
-    jinja.globals |= {"inf": math.inf, "study": study, "core": CORE, "moved": moved, "moves": moves, "papers": papers}
+    jinja.globals |= {
+        "figures": {path.stem for path in FOLDER.glob("*.png")},
+        "inf": math.inf,
+        "study": study,
+        "core": CORE,
+        "moved": moved,
+        "moves": moves,
+        "papers": numbers(papers),
+        "plan": plan,
+    }
     return jinja.get_template("page.md").render() + "\n"
 
 

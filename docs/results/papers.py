@@ -149,11 +149,13 @@ def _best(lines: Sequence[TrainingLine], k: int, is_fid: bool) -> dict[str, Any]
     """The size and epoch of metric k's lowest mean over the last epochs, and how much more it is at the stop."""
     sizes, epochs, behind = [], [], []
     for line in lines:
-        means = pd.Series(line.values[k], index=line.epochs).rolling(LAST_EPOCHS).mean()
-        best = int(means.idxmin())
+        rolling = pd.Series(line.values[k]).rolling(LAST_EPOCHS).mean()
+        means = {epoch: mean for epoch, mean in zip(line.epochs, rolling, strict=True) if not math.isnan(mean)}
+        best = min(means, key=means.__getitem__)
         sizes.append(line.sizes[line.epochs.index(best)])
         epochs.append(best)
-        behind.append(float(means[line.stop] / means[best] if is_fid else means[line.stop] - means[best]))
+        if line.stop is not None:
+            behind.append(means[line.stop] / means[best] if is_fid else means[line.stop] - means[best])
     return {"size": spread(sizes), "epoch": spread(epochs), "behind": spread(behind)}
 
 
@@ -183,7 +185,10 @@ def geco(runs: StoreFrames) -> dict[str, Any]:
     front = front_data(runs)
     if front is None:
         return {"points": {}, "paper": dict(PAPER_ENDS), "conv": {}}
-    points = {int(tau): spread(sizes.astype(int).tolist()) for tau, sizes in front.points.groupby("tau")["dimensions"]}
+    points = {
+        int(float(str(tau))): spread(sizes.astype(int).tolist())
+        for tau, sizes in front.points.groupby("tau")["dimensions"]
+    }
     found = runs.of(FIGURE_3)
     drawn = of_one_condition(found)
     trained = [runs.training(search["search_id"], int(search["chosen_trial"])) for _, search in drawn.iterrows()]

@@ -12,6 +12,7 @@ import pandas as pd
 
 from benchmark.errors import InputError
 from benchmark.store import ResultsStore
+from docs.results.plan import Block
 from reports.analysis.across import Across, Compared, across
 from reports.analysis.effects import Effect, effect
 from reports.analysis.losses import counted, grid_trainings, losses_of
@@ -20,10 +21,11 @@ from reports.claims.claim import read_claim
 from reports.claims.gather import gather
 from reports.claims.verdict import ClaimVerdict, verdict
 from reports.data.groups import Group, read_groups
-from reports.data.names import GRID, in_order, label
+from reports.data.names import GRID, in_order
 from reports.data.quantities import ELBO
 from reports.data.size_only import with_size_only
 from reports.data.truth import signed_errors
+from searchers import SEARCHERS
 
 ROOT = Path(__file__).parents[2]
 # The methods that ran on every data set.
@@ -39,8 +41,9 @@ class Study:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """One of each protocol, with the sizes alone as searchers of their own (`ald, size only`)."""
-        return tuple(map(with_size_only, read_groups(self.store, "the study")))
+        """One of each protocol with a finished grid, with the sizes alone as searchers (`ald, size only`)."""
+        found = [group for group in read_groups(self.store, "the study") if group.grids]
+        return tuple(map(with_size_only, found))
 
     @cached_property
     def searches(self) -> pd.DataFrame:
@@ -155,22 +158,33 @@ class Study:
         means: pd.Series[float] = rows.groupby(["dataset", "block"])["loss"].mean().groupby("dataset").mean()
         return means
 
-    def shown(self, what: str) -> list[str]:
-        """The methods shown to be `equivalent`, `worse` or `not shown` over the data sets, by their mean loss."""
-        return [name for name in self.by_loss if name in self.across and self.across[name].decision.shown == what]
-
     def within(self, searcher: str) -> tuple[int, int]:
         """Of the searches on data with a known answer, how many found a right size, and how many there are."""
         rows = self.of(searcher)["within"].dropna()
         return int(rows.sum()), len(rows)
 
-    def runs(self, block: str) -> dict[str, float]:
-        """Of a block's searches: `done`, `failed`, `running`, `seeds`, `methods`; `hours` of training and scoring."""
-        rows = self.group(block).searches
-        rows = rows[~rows["searcher"].str.contains(",")]
-        counts = {status: int((rows["status"] == status).sum()) for status in ("done", "failed", "running")}
+    def runs(self, planned: Block) -> dict[str, float]:
+        """Of a planned block: searches `done` and `failed`, `methods` and `seeds` of those, `hours` that they took,
+
+        `left` out, and the hours `to_go` that these are estimated to take (of training and scoring, one core).
+        """
+        n_planned = len(SEARCHERS) * len(planned.seeds)
+        if planned.name not in self.blocks:
+            empty = dict.fromkeys(("done", "failed", "methods", "seeds", "hours"), 0)
+            return {**empty, "left": n_planned, "to_go": planned.hours * len(planned.seeds)}
+        rows = self.group(planned.name).searches
+        rows = rows[~rows["searcher"].str.contains(",") & rows["status"].isin(["done", "failed"])]
+        counts = {status: int((rows["status"] == status).sum()) for status in ("done", "failed")}
+        counts |= {"methods": rows["searcher"].nunique(), "seeds": rows["seed"].nunique()}
+        left = n_planned - len(rows)
         hours = float((rows["train_seconds"] + rows["eval_seconds"]).sum() / 3600)
-        return {**counts, "seeds": rows["seed"].nunique(), "methods": rows["searcher"].nunique(), "hours": hours}
+        return {**counts, "hours": hours, "left": left, "to_go": planned.hours * left / len(SEARCHERS)}
+
+    def failures(self) -> list[str]:
+        """A line for each failed search, with its reason."""
+        rows = self.store.searches()
+        rows = rows[rows["status"] == "failed"]
+        return [f"{row.protocol}, {row.searcher}, seed {row.seed}: {row.error}" for row in rows.itertuples()]
 
     def made_with(self) -> str:
         """The versions, machines and commits of all searches, a list each."""
@@ -250,9 +264,3 @@ def sizes(values: Sequence[float] | pd.Series[float]) -> str:
     """`4`, or `3 to 5` where they differ."""
     low, high = min(values), max(values)
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-
-
-def named(searchers: Iterable[str]) -> str:
-    """Labels in a list: `ALD, ARD and Nested`."""
-    *first, last = map(label, searchers)
-    return f"{', '.join(first)} and {last}" if first else last

@@ -56,7 +56,11 @@ def numbers(root: Path, *parts: Part) -> dict[str, Any]:
 
 def page(found: dict[str, Any]) -> str:
     options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    text = Environment(loader=FileSystemLoader(FOLDER), **options).get_template("papers.md").render(papers=found)
+    text = (
+        Environment(loader=FileSystemLoader(FOLDER), **options)
+        .get_template("papers.md")
+        .render(papers=found, figures={"ald-figure2"})
+    )
     assert isinstance(text, str)
     return text
 
