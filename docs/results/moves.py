@@ -27,12 +27,13 @@ def moved(sensitivity: ResultsStore, study: ResultsStore) -> pd.DataFrame:
     kept = {**study.kept(), **sensitivity.kept()}
     rows = pd.concat([study.searches(), sensitivity.searches()], ignore_index=True)
     rows = rows[(rows["status"] == "done") & rows["dataset"].isin(["digits", "manifold"])]
+    hashes = rows["protocol_hash"].unique()
+    protocols = {one: parse_toml(kept[f"protocol-{one}.toml"], "a protocol") for one in hashes}
     found = []
     for row in rows.to_dict("records"):
-        protocol = parse_toml(kept[f"protocol-{row['protocol_hash']}.toml"], "a protocol")
         values = {"seed": row["seed"], "size": row["latent_dim"], "in_use": row["test_active_units"]}
         values["elbo"] = row["test_elbo"]
-        found += [{**place, **values} for place in _places(row, protocol)]
+        found += [{**place, **values} for place in _places(row, protocols[row["protocol_hash"]])]
     frame = pd.DataFrame(found)
     seeds = set(sensitivity.searches()["seed"])
     return frame[frame["seed"].isin(seeds)].drop_duplicates(["what", "searcher", "setting", "value", "seed"])

@@ -21,10 +21,11 @@ from reports.claims.claim import read_claim
 from reports.claims.gather import gather
 from reports.claims.verdict import ClaimVerdict, verdict
 from reports.data.groups import Group, read_groups
-from reports.data.names import GRID, in_order
+from reports.data.names import GRID, in_order, is_size_only
 from reports.data.quantities import ELBO
 from reports.data.size_only import with_size_only
 from reports.data.truth import signed_errors
+from reports.papers.runs import printed_name
 from searchers import SEARCHERS
 
 ROOT = Path(__file__).parents[2]
@@ -59,8 +60,7 @@ class Study:
     @cached_property
     def methods(self) -> tuple[str, ...]:
         """The searchers with a model of their own, in the fixed order."""
-        native = self.searches.loc[~self.searches["searcher"].str.contains(","), "searcher"]
-        return tuple(in_order(native))
+        return tuple(in_order(_native(self.searches)["searcher"]))
 
     @cached_property
     def blocks(self) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Study:
     @property
     def n_searches(self) -> int:
         """Searches that ended."""
-        return int((~self.searches["searcher"].str.contains(",")).sum())
+        return len(_native(self.searches))
 
     def of(self, searcher: str, block: str | None = None) -> pd.DataFrame:
         """The finished searches of a method, in one block or in all, by block and seed."""
@@ -172,8 +172,8 @@ class Study:
         if planned.name not in self.blocks:
             empty = dict.fromkeys(("done", "failed", "methods", "seeds", "hours"), 0)
             return {**empty, "left": n_planned, "to_go": planned.hours * len(planned.seeds)}
-        rows = self.group(planned.name).searches
-        rows = rows[~rows["searcher"].str.contains(",") & rows["status"].isin(["done", "failed"])]
+        rows = _native(self.group(planned.name).searches)
+        rows = rows[rows["status"].isin(["done", "failed"])]
         counts = {status: int((rows["status"] == status).sum()) for status in ("done", "failed")}
         counts |= {"methods": rows["searcher"].nunique(), "seeds": rows["seed"].nunique()}
         left = n_planned - len(rows)
@@ -215,19 +215,19 @@ def only(group: Group, searchers: Sequence[str]) -> Group:
 
 def block_label(block: str) -> str:
     """A block's name in figures and tables."""
-    known = {
-        "mnist": "MNIST",
-        "fashionmnist": "FashionMNIST",
-        "eurosat": "EuroSAT",
-        "mnist-conv": "MNIST, convolutional",
-    }
-    return known.get(block, "manifold 5" if block == "manifold" else block.replace("-", " "))
+    dataset, _, what = {"manifold": "manifold-5"}.get(block, block).partition("-")
+    return f"{printed_name(dataset)} {what}".rstrip()
 
 
 def block_name(group: Group) -> str:
     """The protocol's name without `study-`, as `manifold-8`; `manifold` and `digits` have their own."""
     (protocol,) = set(group.searches["protocol"])
     return str(protocol).removeprefix("study-")
+
+
+def _native(searches: pd.DataFrame) -> pd.DataFrame:
+    """The searches themselves, without the scores of sizes alone."""
+    return searches[~searches["searcher"].map(is_size_only)]
 
 
 def _rows(group: Group) -> pd.DataFrame:
