@@ -23,6 +23,7 @@ from reports.drawing.style import GREY, PAGE_WIDTH, searcher_style, searcher_sty
 from reports.figures.ranks import draw_ranks, ranks_data
 
 LOWEST, HIGHEST = -0.15, 1.0  # losses beyond are drawn at the edge
+SIZES = [2.0, 64.0]  # the least and the most that panels of sizes show
 MARKERS = "osD^vPX*<>ph"
 
 
@@ -71,10 +72,8 @@ def sizes(study: Study) -> Figure:
     figure = Figure(figsize=(PAGE_WIDTH, lines * height + 0.4), layout="constrained")
     axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
     for ax, block in zip(axes.flat, blocks, strict=False):
-        values: list[float] = []
         for y, name in enumerate(reversed(methods)):
             rows, style = study.of(name, block), searcher_style(name)
-            values += [*rows["size"], *rows["in_use"].clip(lower=1)]
             lift = y + 0.3 * np.linspace(-1, 1, len(rows)) if len(rows) > 1 else np.full(len(rows), y)
             ax.plot(
                 rows["in_use"].clip(lower=1),
@@ -88,12 +87,15 @@ def sizes(study: Study) -> Figure:
             ax.plot(rows["size"], lift, "o", color=style.color, markersize=2.4, markeredgewidth=0)
         if good := study.as_good(block):
             ax.axvspan(min(good) / 1.06, max(good) * 1.06, color="#f5e9a8", zorder=0)
-        log_scale(ax, "x", values, most=5)
+        log_scale(ax, "x", SIZES)
+        ax.set_xlim(SIZES[0] / 1.15, SIZES[1] * 1.15)
         ax.set_title(block_label(block))
     for ax in axes.flat[len(blocks) :]:
         ax.set_visible(False)
-    axes.flat[0].set_yticks(range(len(methods)), [label(name) for name in reversed(methods)], fontsize=5.5)
+    axes.flat[0].set_yticks(range(len(methods)), [label(name) for name in reversed(methods)])
     axes.flat[0].set_ylim(-0.7, len(methods) - 0.3)
+    for ax in axes[:, 0]:
+        ax.tick_params("y", labelsize=5.5)
     figure.supxlabel("latent size (dots) and latents in use (rings)", fontsize=8)
     return figure
 
@@ -134,7 +136,7 @@ def thresholds(moved: pd.DataFrame) -> Figure:
 def starts(moved: pd.DataFrame) -> Figure:
     """Chosen size against the start size (digits), and against the number of images (manifold 5)."""
     figure = Figure(figsize=(PAGE_WIDTH, 3.0), layout="constrained")
-    axes = figure.subplots(1, 2)
+    axes = figure.subplots(1, 2, sharey=True)
     for ax, what, text in zip(
         axes,
         (START, IMAGES),
@@ -150,8 +152,8 @@ def starts(moved: pd.DataFrame) -> Figure:
             ax.plot(medians.index * shift, medians, **style.mark, linestyle=style.linestyle, markersize=4, linewidth=1)
         if len(rows):
             log_scale(ax, "x", list(rows["value"]))
-            log_scale(ax, "y", list(rows["size"]))
             ax.legend(*searcher_entries(styles.values(), True), fontsize=5.5, ncols=2)
         ax.set_xlabel(text)
+    log_scale(axes[0], "y", SIZES)
     axes[0].set_ylabel("latent size, median of the seeds")
     return figure

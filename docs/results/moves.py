@@ -92,8 +92,26 @@ def gates(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"low": rows["size"].min(), "high": rows["size"].max(), "elbo": rows["elbo"].mean()})
 
 
+def budgets(sensitivity: ResultsStore, study: ResultsStore) -> pd.DataFrame:
+    """Methods on protocols on which they were also run for longer, a row a protocol, method and number of epochs.
+
+    Columns low and high, of the sizes over the seeds, true_low and true_high, the right ones, and behind, nats by which
+    the test ELBO of its own model is below that of a plain training of the same size and budget, mean over the seeds.
+    """
+    rows = pd.concat([study.searches(), sensitivity.searches()], ignore_index=True)
+    rows = rows[(rows["status"] == "done") & ~rows["searcher"].str.contains("@")]
+    rows = rows[rows.groupby(["protocol", "searcher"])["epochs"].transform("nunique") > 1]
+    rows = rows.assign(behind=rows["size_only_elbo"] - rows["test_elbo"])
+    of = rows.groupby(["protocol", "searcher", "epochs"])
+    sizes, right = of["latent_dim"], of[["true_low", "true_high"]].first()
+    return right.assign(low=sizes.min(), high=sizes.max(), behind=of["behind"].mean()).reset_index()
+
+
 def fold(frame: pd.DataFrame, what: str, searcher: str) -> float:
-    """How many times larger the largest of the sizes (medians over seeds) is than the smallest, over the values."""
+    """How many times larger the largest of the sizes (medians over seeds) is than the smallest, over the values.
+
+    NaN where there are fewer than two values.
+    """
     rows = frame[(frame["what"] == what) & (frame["searcher"] == searcher)]
     medians = rows.groupby("value")["size"].median()
-    return float(medians.max() / medians.min())
+    return float(medians.max() / medians.min()) if len(medians) > 1 else float("nan")

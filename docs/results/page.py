@@ -6,11 +6,12 @@ import math
 import re
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from benchmark.store import ResultsStore
 from docs.results import moves, plan
 from docs.results.papers import numbers
+from docs.results.published import published
 from docs.results.study import CORE, Study, block_label, sizes
 from reports.analysis.effects import Effect
 from reports.analysis.verdicts import minus
@@ -22,8 +23,9 @@ PAGE, README = FOLDER.parent / "results.md", FOLDER.parents[1] / "README.md"
 _SENTENCES = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
 
-def render(study: Study, moved: pd.DataFrame, papers: StoreFrames) -> str:
+def render(study: Study, sensitivity: ResultsStore, papers: StoreFrames) -> str:
     """The page's text."""
+    moved, of_papers = moves.moved(sensitivity, study.store), numbers(papers)
     jinja = Environment(
         loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -42,7 +44,9 @@ def render(study: Study, moved: pd.DataFrame, papers: StoreFrames) -> str:
         "core": CORE,
         "moved": moved,
         "moves": moves,
-        "papers": numbers(papers),
+        "papers": of_papers,
+        "published": list(published(study, moved, of_papers)),
+        "budgets": moves.budgets(sensitivity, study.store),
         "plan": plan,
     }
     return jinja.get_template("page.md").render() + "\n"

@@ -57,6 +57,10 @@ SENSITIVITY = (
     ),
     *(f"--protocol digits --set space.high={high} --searchers nested --seeds 0 1 2" for high in (16, 64)),
     *(
+        f"--protocol {protocol} --searchers nested sparsity ard geco-l0arm --seeds 0 1 2 --epochs 450"  # 20,250 steps
+        for protocol in ("study-torus", "study-linear")
+    ),
+    *(
         f"--protocol manifold --set dataset.n_images={n} --searchers {ON_IMAGES} --seeds 0 1 2"
         for n in (700, 1250, 2200, 3900)
     ),

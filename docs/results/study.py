@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmark.errors import InputError
 from benchmark.store import ResultsStore
-from docs.results.plan import Block
+from docs.results.plan import PLAN, Block
 from reports.analysis.across import Across, Compared, across
 from reports.analysis.effects import Effect, effect
 from reports.analysis.losses import counted, grid_trainings, losses_of
@@ -29,7 +29,7 @@ from reports.papers.runs import printed_name
 from searchers import SEARCHERS
 
 ROOT = Path(__file__).parents[2]
-# The methods that ran on every data set.
+# The methods of most data sets.
 CORE = ("grid", "tolerance", "halving", "ald", "geco-l0arm", "sparsity", "ard", "nested", "pca", "twonn")
 CLAIMS = (ROOT / "claims" / "nested.toml", *sorted((ROOT / "claims" / "methods").glob("*.toml")))
 
@@ -42,9 +42,13 @@ class Study:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """One of each protocol with a finished grid, with the sizes alone as searchers (`ald, size only`)."""
+        """One of each protocol with a finished grid, in the plan's order, with the sizes alone as searchers
+
+        (`ald, size only`).
+        """
+        order = [block.name for block in PLAN]
         found = [group for group in read_groups(self.store, "the study") if group.grids]
-        return tuple(map(with_size_only, found))
+        return tuple(map(with_size_only, sorted(found, key=lambda group: order.index(block_name(group)))))
 
     @cached_property
     def searches(self) -> pd.DataFrame:
@@ -99,6 +103,17 @@ class Study:
         rows = self.searches[(self.searches["searcher"] == searcher) & (self.searches["block"] == block)]
         return effect(rows["loss"].dropna().tolist())
 
+    def worst(self, searcher: str) -> tuple[str, float]:
+        """The block in which a method loses most, and that loss."""
+        losses = {block: self.loss_in(searcher, block).mean for block in self.blocks}
+        block = max(losses, key=lambda name: np.nan_to_num(losses[name], nan=-np.inf))
+        return block, losses[block]
+
+    def paired(self, column: str, searcher: str, other: str, block: str) -> list[tuple[float, float]]:
+        """A column's values of two methods in a block, by seed, where both are there."""
+        ours, theirs = (self.of(name, block).set_index("seed")[column] for name in (searcher, other))
+        return list(pd.concat([ours, theirs], axis=1, join="inner").dropna().itertuples(index=False, name=None))
+
     def spread(self, searcher: str) -> float:
         """Standard deviation of log2(size) over the seeds of a block, pooled over the blocks with two seeds or more."""
         logs = self.of(searcher).assign(log=lambda rows: np.log2(rows["size"]))
@@ -132,6 +147,17 @@ class Study:
     def as_good(self, block: str) -> tuple[int, ...]:
         """The sizes that the grid calls as good as the chosen one in most seeds, the chosen ones among them."""
         return self.group(block).as_good(GRID)
+
+    @cached_property
+    def at_smallest(self) -> list[str]:
+        """The blocks where the grid chose the smallest size of its list in most seeds: fewer may do as well."""
+        found = []
+        for block in self.blocks:
+            trials = self.group(block).trials
+            smallest = trials.loc[trials["searcher"] == GRID, "latent_dim"].min()
+            if (self.of(GRID, block)["size"] == smallest).mean() > 0.5:
+                found.append(block)
+        return found
 
     def loss_of_size(self, times: float) -> pd.Series[float]:
         """What the grid's training of so many times its chosen size loses against that, by data set.
@@ -244,9 +270,8 @@ def _rows(group: Group) -> pd.DataFrame:
             "failed": rows["status"] == "failed",
             "size": rows["latent_dim"],
             "in_use": rows["test_active_units"],
-            "settled": rows["settled"],
             "cost": rows["train_flops"] / full["train_flops"].median(),
-            "elbo": rows["test_elbo"],
+            "fid_gen": rows["test_fid_gen"],
         }
     )
     low, high = (group.searches[column].max() for column in ("true_low", "true_high"))
