@@ -25,8 +25,8 @@ def moved(sensitivity: ResultsStore, study: ResultsStore) -> pd.DataFrame:
     The values that methods have by themselves are the study's searches of the same seeds.
     """
     kept = {**study.kept(), **sensitivity.kept()}
-    rows = pd.concat([study.searches(), sensitivity.searches()], ignore_index=True)
-    rows = rows[(rows["status"] == "done") & rows["dataset"].isin(["digits", "manifold"])]
+    rows = _finished(sensitivity, study)
+    rows = rows[rows["dataset"].isin(["digits", "manifold"])]
     hashes = rows["protocol_hash"].unique()
     protocols = {one: parse_toml(kept[f"protocol-{one}.toml"], "a protocol") for one in hashes}
     found = []
@@ -37,6 +37,12 @@ def moved(sensitivity: ResultsStore, study: ResultsStore) -> pd.DataFrame:
     frame = pd.DataFrame(found)
     seeds = set(sensitivity.searches()["seed"])
     return frame[frame["seed"].isin(seeds)].drop_duplicates(["what", "searcher", "setting", "value", "seed"])
+
+
+def _finished(sensitivity: ResultsStore, study: ResultsStore) -> pd.DataFrame:
+    """The finished searches of both."""
+    rows = pd.concat([study.searches(), sensitivity.searches()], ignore_index=True)
+    return rows[rows["status"] == "done"]
 
 
 def _places(row: dict[Any, Any], protocol: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -98,8 +104,8 @@ def budgets(sensitivity: ResultsStore, study: ResultsStore) -> pd.DataFrame:
     Columns low and high, of the sizes over the seeds, true_low and true_high, the right ones, and behind, nats by which
     the test ELBO of its own model is below that of a plain training of the same size and budget, mean over the seeds.
     """
-    rows = pd.concat([study.searches(), sensitivity.searches()], ignore_index=True)
-    rows = rows[(rows["status"] == "done") & ~rows["searcher"].str.contains("@")]
+    rows = _finished(sensitivity, study)
+    rows = rows[~rows["searcher"].str.contains("@")]
     rows = rows[rows.groupby(["protocol", "searcher"])["epochs"].transform("nunique") > 1]
     rows = rows.assign(behind=rows["size_only_elbo"] - rows["test_elbo"])
     of = rows.groupby(["protocol", "searcher", "epochs"])

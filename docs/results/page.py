@@ -6,9 +6,9 @@ import math
 import re
 from pathlib import Path
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from benchmark.store import ResultsStore
 from docs.results import moves, plan
 from docs.results.papers import numbers
 from docs.results.published import published
@@ -23,9 +23,9 @@ PAGE, README = FOLDER.parent / "results.md", FOLDER.parents[1] / "README.md"
 _SENTENCES = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
 
-def render(study: Study, sensitivity: ResultsStore, papers: StoreFrames) -> str:
-    """The page's text."""
-    moved, of_papers = moves.moved(sensitivity, study.store), numbers(papers)
+def render(study: Study, moved: pd.DataFrame, budgets: pd.DataFrame, papers: StoreFrames) -> str:
+    """The page's text. moved and budgets: of the functions of `docs.results.moves`."""
+    of_papers = numbers(papers)
     jinja = Environment(
         loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -46,7 +46,7 @@ def render(study: Study, sensitivity: ResultsStore, papers: StoreFrames) -> str:
         "moves": moves,
         "papers": of_papers,
         "published": list(published(study, moved, of_papers)),
-        "budgets": moves.budgets(sensitivity, study.store),
+        "budgets": budgets,
         "plan": plan,
     }
     return jinja.get_template("page.md").render() + "\n"

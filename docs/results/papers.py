@@ -184,7 +184,7 @@ def geco(runs: StoreFrames) -> dict[str, Any]:
     """
     front = front_data(runs)
     if front is None:
-        return {"points": {}, "paper": dict(PAPER_ENDS), "conv": {}}
+        return {"points": {}, "paper": dict(PAPER_ENDS), "inside": {}, "conv": {}}
     points = {
         int(float(str(tau))): spread(sizes.astype(int).tolist())
         for tau, sizes in front.points.groupby("tau")["dimensions"]

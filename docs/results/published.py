@@ -58,7 +58,7 @@ def published(study: Study, moved: pd.DataFrame, papers: dict[str, Any]) -> Iter
         "; ".join(f"{papers['ald'][name]['dataset']} {minus(f'{nll:.2f}')} nats" for name, nll in fixed),
         _outcome([nll <= MARGIN * study.gap(name) for name, nll in fixed if name in study.blocks]),
     )
-    inside = papers["geco"].get("inside", {})
+    inside = papers["geco"]["inside"]
     ends = papers["geco"]["paper"]
     yield Published(
         "2003.10901, figure 3",

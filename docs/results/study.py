@@ -42,10 +42,7 @@ class Study:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """One of each protocol with a finished grid, in the plan's order, with the sizes alone as searchers
-
-        (`ald, size only`).
-        """
+        """One of each protocol with a finished grid, in the plan's order; the sizes alone too (`ald, size only`)."""
         order = [block.name for block in PLAN]
         found = [group for group in read_groups(self.store, "the study") if group.grids]
         return tuple(map(with_size_only, sorted(found, key=lambda group: order.index(block_name(group)))))
@@ -105,9 +102,8 @@ class Study:
 
     def worst(self, searcher: str) -> tuple[str, float]:
         """The block in which a method loses most, and that loss."""
-        losses = {block: self.loss_in(searcher, block).mean for block in self.blocks}
-        block = max(losses, key=lambda name: np.nan_to_num(losses[name], nan=-np.inf))
-        return block, losses[block]
+        losses = pd.Series({block: self.loss_in(searcher, block).mean for block in self.blocks})
+        return str(losses.idxmax()), float(losses.max())
 
     def paired(self, column: str, searcher: str, other: str, block: str) -> list[tuple[float, float]]:
         """A column's values of two methods in a block, by seed, where both are there."""

@@ -20,8 +20,9 @@ def stores() -> dict[str, ResultsStore]:
 
 
 def test_every_number_is_that_of_the_files(stores: dict[str, ResultsStore]) -> None:
-    study = stores["study"]
-    text = render(Study(study), stores["sensitivity"], StoreFrames(stores["papers"]))
+    study, sensitivity = stores["study"], stores["sensitivity"]
+    frame, longer = moved(sensitivity, study), budgets(sensitivity, study)
+    text = render(Study(study), frame, longer, StoreFrames(stores["papers"]))
     assert PAGE.read_text(encoding="utf-8") == text, "run: make results"
     assert README.read_text(encoding="utf-8") == readme_with(text), "run: make results"
 
