@@ -8,7 +8,7 @@ from pathlib import Path
 import reports.headless  # noqa: F401
 from benchmark.store import ResultsStore
 from docs.results import figures
-from docs.results.moves import budgets, moved
+from docs.results.moves import moved
 from docs.results.page import FOLDER, PAGE, README, readme_with, render
 from docs.results.study import CORE, Study, only
 from reports.drawing.style import paper_style
@@ -49,7 +49,7 @@ def main() -> int:
             path = FOLDER / f"{name}.png"
             figure.savefig(path, dpi=150)
             print(f"wrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}", flush=True)
-    text = render(of_study, frame, budgets(sensitivity, study), runs)
+    text = render(of_study, sensitivity, papers)
     PAGE.write_text(text, encoding="utf-8")
     README.write_text(readme_with(text), encoding="utf-8")
     print("wrote docs/results.md and its sentences in README.md")

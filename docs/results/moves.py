@@ -20,9 +20,10 @@ FULL_IMAGES, FULL_SPACE, FULL_MARGIN = 7000, 32, 0.05  # of manifold and digits
 
 
 def moved(sensitivity: ResultsStore, study: ResultsStore) -> pd.DataFrame:
-    """One row a search: `what` (see above), `searcher`, `setting`, `value`, `seed`, `size`, `in_use`, `elbo`.
+    """One row a search: `what` (see above), `searcher`, `setting`, `value`, `seed`, `size`, `in_use`, `elbo`, `own`.
 
-    The values that methods have by themselves are the study's searches of the same seeds.
+    own: whether the value is what the method has by itself; those are the study's searches. Of each method the seeds
+    that all of its values have, so that a curve is of the same seeds everywhere.
     """
     kept = {**study.kept(), **sensitivity.kept()}
     rows = _finished(sensitivity, study)
@@ -32,16 +33,16 @@ def moved(sensitivity: ResultsStore, study: ResultsStore) -> pd.DataFrame:
     found = []
     for row in rows.to_dict("records"):
         values = {"seed": row["seed"], "size": row["latent_dim"], "in_use": row["test_active_units"]}
-        values["elbo"] = row["test_elbo"]
+        values |= {"elbo": row["test_elbo"], "own": row["own"]}
         found += [{**place, **values} for place in _places(row, protocols[row["protocol_hash"]])]
-    frame = pd.DataFrame(found)
-    seeds = set(sensitivity.searches()["seed"])
-    return frame[frame["seed"].isin(seeds)].drop_duplicates(["what", "searcher", "setting", "value", "seed"])
+    frame = pd.DataFrame(found).drop_duplicates(["what", "searcher", "setting", "value", "seed"])
+    of_seed = frame.groupby(["what", "searcher", "seed"])["size"].transform("size")
+    return frame[of_seed == of_seed.groupby([frame["what"], frame["searcher"]]).transform("max")]
 
 
 def _finished(sensitivity: ResultsStore, study: ResultsStore) -> pd.DataFrame:
-    """The finished searches of both."""
-    rows = pd.concat([study.searches(), sensitivity.searches()], ignore_index=True)
+    """The finished searches of both; own: of the study."""
+    rows = pd.concat([study.searches().assign(own=True), sensitivity.searches().assign(own=False)], ignore_index=True)
     return rows[rows["status"] == "done"]
 
 
@@ -92,6 +93,16 @@ def thresholds(frame: pd.DataFrame) -> list[tuple[str, str]]:
     return [(name, settings[name]) for name in in_order(settings.index)]
 
 
+def seeds(frame: pd.DataFrame, what: str, searcher: str) -> int:
+    """How many seeds a method's curve has."""
+    return int(frame.loc[(frame["what"] == what) & (frame["searcher"] == searcher), "seed"].nunique())
+
+
+def values(frame: pd.DataFrame, what: str, searcher: str) -> pd.Series[float]:
+    """The values at which a method's curve has points."""
+    return frame.loc[(frame["what"] == what) & (frame["searcher"] == searcher), "value"]
+
+
 def gates(frame: pd.DataFrame) -> pd.DataFrame:
     """GECO's estimators: smallest and largest `low`, `high` size and mean test `elbo` over the seeds, by `setting`."""
     rows = frame[frame["what"] == GATES].groupby("setting")
@@ -101,8 +112,8 @@ def gates(frame: pd.DataFrame) -> pd.DataFrame:
 def budgets(sensitivity: ResultsStore, study: ResultsStore) -> pd.DataFrame:
     """Methods on protocols on which they were also run for longer, a row a protocol, method and number of epochs.
 
-    Columns low and high, of the sizes over the seeds, true_low and true_high, the right ones, and behind, nats by which
-    the test ELBO of its own model is below that of a plain training of the same size and budget, mean over the seeds.
+    Columns low, high and n, of the sizes over the seeds, true_low and true_high, the right ones, and behind, nats by
+    which the test ELBO of its own model is below that of a plain training of the same size and budget, mean over seeds.
     """
     rows = _finished(sensitivity, study)
     rows = rows[~rows["searcher"].str.contains("@")]
@@ -110,7 +121,7 @@ def budgets(sensitivity: ResultsStore, study: ResultsStore) -> pd.DataFrame:
     rows = rows.assign(behind=rows["size_only_elbo"] - rows["test_elbo"])
     of = rows.groupby(["protocol", "searcher", "epochs"])
     sizes, right = of["latent_dim"], of[["true_low", "true_high"]].first()
-    return right.assign(low=sizes.min(), high=sizes.max(), behind=of["behind"].mean()).reset_index()
+    return right.assign(low=sizes.min(), high=sizes.max(), n=sizes.size(), behind=of["behind"].mean()).reset_index()
 
 
 def fold(frame: pd.DataFrame, what: str, searcher: str) -> float:

@@ -6,26 +6,27 @@ import math
 import re
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from benchmark.store import ResultsStore
 from docs.results import moves, plan
 from docs.results.papers import numbers
 from docs.results.published import published
-from docs.results.study import CORE, Study, block_label, sizes
+from docs.results.study import CORE, Study, block_label, failures, hours_of, sizes
 from reports.analysis.effects import Effect
 from reports.analysis.verdicts import minus
 from reports.data.names import label
 from reports.papers.base import StoreFrames
+from reports.papers.runs import printed_name
 
 FOLDER = Path(__file__).parent
 PAGE, README = FOLDER.parent / "results.md", FOLDER.parents[1] / "README.md"
 _SENTENCES = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
 
-def render(study: Study, moved: pd.DataFrame, budgets: pd.DataFrame, papers: StoreFrames) -> str:
-    """The page's text. moved and budgets: of the functions of `docs.results.moves`."""
-    of_papers = numbers(papers)
+def render(study: Study, sensitivity: ResultsStore, papers: ResultsStore) -> str:
+    """The page's text."""
+    of_papers, frame = numbers(StoreFrames(papers)), moves.moved(sensitivity, study.store)
     jinja = Environment(
         loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -34,6 +35,7 @@ def render(study: Study, moved: pd.DataFrame, budgets: pd.DataFrame, papers: Sto
         "num": number,
         "label": label,
         "block": block_label,
+        "dataset": printed_name,
         "sizes": sizes,
         "interval": interval,
     }
@@ -42,11 +44,14 @@ def render(study: Study, moved: pd.DataFrame, budgets: pd.DataFrame, papers: Sto
         "inf": math.inf,
         "study": study,
         "core": CORE,
-        "moved": moved,
+        "moved": frame,
         "moves": moves,
         "papers": of_papers,
-        "published": list(published(study, moved, of_papers)),
-        "budgets": budgets,
+        "published": list(published(study, frame, of_papers)),
+        "budgets": moves.budgets(sensitivity, study.store),
+        "beside": {name: store.searches() for name, store in (("sensitivity", sensitivity), ("papers", papers))},
+        "hours_of": hours_of,
+        "failures": failures([study.store, sensitivity, papers]),
         "plan": plan,
     }
     return jinja.get_template("page.md").render() + "\n"

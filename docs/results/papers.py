@@ -22,6 +22,7 @@ from searchers.quantities import ACTIVE, LAST_EPOCHS
 
 PAPER_SD = {"mnist": 3.0, "fashionmnist": 2.0}  # 2312.06280, section 5.2
 PAPER_STOP = {"mnist": 50, "fashionmnist": 100}  # epochs, section 5.1
+NEAR_ONE = 0.05  # a sum of equation 13 of 1812.07238 so near to 1 is called 1
 EVERY_EPOCH = ("ald@100e", "ald@80e", "ald@64e")  # patience = 1: removal in every epoch, as Algorithm 1 prints it
 PAPER_INACTIVE_DENSE = {
     asperti_base.MNIST_DENSE: sum(variance <= ACTIVE for variance, _ in TABLE_1),
@@ -44,11 +45,11 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 def ald(runs: StoreFrames, dataset: str) -> dict[str, Any]:
     """ALD-VAE's figures 2 to 4 and section 5.2 on a data set.
 
-    share and epoch: of the paper's budget and of the images in an epoch, %. sizes: by start, that ALD chose. apart: by
-    how much the starts' sizes differ in a seed, at most. sd: the chosen sizes' over the seeds from 64, with its 95 %
-    interval, and whether the paper's is within. stop: epochs until removal stopped, from 64. every_epoch: as sizes and
-    apart, with removal in every epoch; every_whole_epoch: the sizes where those are whole passes. full: the size from
-    64 and its stop at the whole budget. figure_2 and figure_3.
+    share: of the paper's budget, %. sizes: by start, that ALD chose; in_use: of these latents. apart, in_use_apart: by
+    how much the starts differ in them, by seed. unfired: of how many searches the rule had not fired, and of how many.
+    sd: of the sizes over the seeds, from 64, with its 95 % interval, and whether the paper's is within. stop: epochs
+    until removal stopped, from 64. every_epoch: as sizes and apart, with removal in every epoch; every_whole_epoch: the
+    sizes where those are whole passes. full: the size from 64 and its stop at the whole budget. figure_2 and figure_3.
     """
     of_starts = _of(runs, dataset, STARTS)
     every_epoch = _of(runs, dataset, EVERY_EPOCH)
@@ -58,9 +59,11 @@ def ald(runs: StoreFrames, dataset: str) -> dict[str, Any]:
     return {
         "dataset": printed_name(dataset),
         "share": None if first is None else 100 * share_of_budget(first),
-        "epoch": None if first is None else 100 * share_of_epoch(first),
         "sizes": _by_start(of_starts),
+        "in_use": _by_start(of_starts, "test_active_units"),
         "apart": _apart(of_starts),
+        "in_use_apart": _apart(of_starts, "test_active_units"),
+        "unfired": (int((of_starts["settled"] == 0).sum()), len(of_starts)),
         "sd": _sd_interval(sizes, PAPER_SD[dataset]),
         "stop": spread(_stops(runs, from_64)),
         "paper_stop": PAPER_STOP[dataset],
@@ -79,20 +82,19 @@ def _of(runs: StoreFrames, dataset: str, searchers: Sequence[str]) -> pd.DataFra
     return found if found.empty else of_one_condition(found)
 
 
-def _by_start(searches: pd.DataFrame) -> dict[int, dict[str, Any]]:
-    """The chosen sizes over the seeds, by the size at the start."""
+def _by_start(searches: pd.DataFrame, column: str = "latent_dim") -> dict[int, dict[str, Any]]:
+    """The chosen sizes, or another column of whole numbers, over the seeds, by the size at the start."""
     starts = searches["searcher"].str.extract(r"(\d+)", expand=False).astype(int)
     return {
-        start: spread(searches.loc[starts == start, "latent_dim"].astype(int).tolist())
-        for start in sorted(set(starts))[::-1]
+        start: spread(searches.loc[starts == start, column].astype(int).tolist()) for start in sorted(set(starts))[::-1]
     }
 
 
-def _apart(searches: pd.DataFrame) -> int | None:
-    """The largest difference between two starts' sizes in one seed; None where no seed has two starts."""
-    of_seed = searches.groupby("seed")["latent_dim"].agg(["count", "min", "max"])
+def _apart(searches: pd.DataFrame, column: str = "latent_dim") -> dict[str, Any]:
+    """The largest difference between two starts' sizes, of each seed with two starts or more."""
+    of_seed = searches.groupby("seed")[column].agg(["count", "min", "max"])
     of_seed = of_seed[of_seed["count"] > 1]
-    return None if of_seed.empty else int((of_seed["max"] - of_seed["min"]).max())
+    return spread((of_seed["max"] - of_seed["min"]).astype(int).tolist())
 
 
 def _sd_interval(values: Sequence[float], paper: float) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def _at_full_budget(runs: StoreFrames, dataset: str) -> dict[str, Any] | None:
 
 
 def _figure_2(curves: ALDCurves | None, dataset: str) -> dict[str, Any] | None:
-    """Without the stop rule, over the seeds: size and epoch at which the rule fires, and at which each metric is best.
+    """Without the stop rule, over the seeds: the size at which the rule fires, and at which each metric is best.
 
     behind: what the metrics lose at the stop against their best, by column; FIDs as a ratio, the NLL in nats.
     """
@@ -137,7 +139,6 @@ def _figure_2(curves: ALDCurves | None, dataset: str) -> dict[str, Any] | None:
         return None
     lines = [line for line in rows[0].trainings if line.stop is not None]
     found: dict[str, Any] = {"seeds": len(rows[0].trainings), "fired": len(lines)}
-    found["stop"] = spread([line.stop for line in lines if line.stop is not None])
     found["size"] = spread([line.sizes[line.epochs.index(line.stop)] for line in lines if line.stop is not None])
     for k, metric in enumerate(PANEL_METRICS):
         if metric.better == "lower":
@@ -146,17 +147,16 @@ def _figure_2(curves: ALDCurves | None, dataset: str) -> dict[str, Any] | None:
 
 
 def _best(lines: Sequence[TrainingLine], k: int, is_fid: bool) -> dict[str, Any]:
-    """The size and epoch of metric k's lowest mean over the last epochs, and how much more it is at the stop."""
-    sizes, epochs, behind = [], [], []
+    """The size of metric k's lowest mean over the last epochs, and how much more it is at the stop."""
+    sizes, behind = [], []
     for line in lines:
         rolling = pd.Series(line.values[k]).rolling(LAST_EPOCHS).mean()
         means = {epoch: mean for epoch, mean in zip(line.epochs, rolling, strict=True) if not math.isnan(mean)}
         best = min(means, key=means.__getitem__)
         sizes.append(line.sizes[line.epochs.index(best)])
-        epochs.append(best)
         if line.stop is not None:
             behind.append(means[line.stop] / means[best] if is_fid else means[line.stop] - means[best])
-    return {"size": spread(sizes), "epoch": spread(epochs), "behind": spread(behind)}
+    return {"size": spread(sizes), "behind": spread(behind)}
 
 
 def _figure_3(curves: ALDCurves | None, dataset: str) -> dict[str, Any] | None:
@@ -170,17 +170,16 @@ def _figure_3(curves: ALDCurves | None, dataset: str) -> dict[str, Any] | None:
             (line.name, line.seed): pd.Series(line.values[k]).tail(LAST_EPOCHS).mean() for line in rows[0].trainings
         }
         seeds = sorted({line.seed for line in rows[0].trainings})
-        differences = spread([float(last["ALD", seed] - last["fixed", seed]) for seed in seeds])
-        fixed = sum(last["fixed", seed] for seed in seeds) / len(seeds)
-        found[metric.column] = {**differences, "fixed": float(fixed)}
+        found[metric.column] = spread([float(last["ALD", seed] - last["fixed", seed]) for seed in seeds])
     return found
 
 
 def geco(runs: StoreFrames) -> dict[str, Any]:
     """GECO/L0-ARM's figure 3: by tau the sizes over the seeds, beside the two that the paper's text gives.
 
-    steps: batches of 64 images a training. met: of the trainings, those whose error fell to tau. conv: the same for the
-    paper's own network, as far as it was run.
+    steps: batches of 64 images a training. met: of the trainings, those whose error fell to tau. inside: whether the
+    sizes' range has the paper's, for the taus at which every training met its bound (the size is the start's before).
+    conv: the sizes of the paper's own network, as far as it was run.
     """
     front = front_data(runs)
     if front is None:
@@ -192,6 +191,8 @@ def geco(runs: StoreFrames) -> dict[str, Any]:
     found = runs.of(FIGURE_3)
     drawn = of_one_condition(found)
     trained = [runs.training(search["search_id"], int(search["chosen_trial"])) for _, search in drawn.iterrows()]
+    met = pd.Series([bool((rows["ctl_error_average"] <= rows["ctl_tau"]).any()) for rows in trained])
+    all_met = met.groupby([int(float(search["setting_tau"])) for _, search in drawn.iterrows()]).all()
     own = found[found["backbone"] == "geco-conv"]
     return {
         "about": front.about,
@@ -200,8 +201,10 @@ def geco(runs: StoreFrames) -> dict[str, Any]:
         "steps": int(trained[0]["images_seen"].iloc[-1] / BATCH),
         "points": points,
         "paper": dict(PAPER_ENDS),
-        "inside": {tau: points[tau]["min"] <= size <= points[tau]["max"] for tau, size in PAPER_ENDS if tau in points},
-        "met": sum(bool((rows["ctl_error_average"] <= rows["ctl_tau"]).any()) for rows in trained),
+        "inside": {
+            tau: points[tau]["min"] <= size <= points[tau]["max"] for tau, size in PAPER_ENDS if all_met.get(tau)
+        },
+        "met": int(met.sum()),
         "settled": int(drawn["settled"].fillna(False).astype(bool).sum()),
         "trainings": len(drawn),
         "conv": {float(search["setting_tau"]): int(search["latent_dim"]) for _, search in own.iterrows()},
@@ -213,7 +216,7 @@ def asperti(runs: StoreFrames) -> dict[str, dict[str, Any]]:
     """Inactive latents of tables I and II and of sections IV-B and V-A, by data set and network.
 
     inactive: over the seeds; paper; inside: whether the paper's is within their range; share: of our budget, %; early:
-    the same counts after half of the epochs; sums: mean and variance of equation 13's; scaled: the counts with
+    the same counts after half of the epochs; sums: see `_sums`; scaled: the counts with
     `backbone.init = "scaled"` and the share of its budget, None where that was not run.
     """
     named = {
@@ -234,7 +237,7 @@ def _asperti(runs: StoreFrames, need: RequiredRuns) -> dict[str, Any]:
 
 def _init(runs: StoreFrames, search: pd.Series) -> str:
     """How the search's network starts, as the protocol that was kept with the results says."""
-    text = runs.store.kept().get(f"protocol-{search['protocol_hash']}.toml", "")
+    text = runs.store.kept()[f"protocol-{search['protocol_hash']}.toml"]
     return str(parse_toml(text, "the protocol kept with the results").get("backbone", {}).get("init", "torch"))
 
 
@@ -261,7 +264,13 @@ def _inactive(runs: StoreFrames, need: RequiredRuns, paper: int) -> dict[str, An
         "inside": bool(inactive["min"] <= paper <= inactive["max"]) if counts else None,
         "share": 100 * found[0].share if found else None,
         "early": spread(early),
-        "sums": {"mean": float(pd.Series(sums).mean()), "variance": float(pd.Series(sums).var(ddof=0))}
-        if sums
-        else None,
+        "sums": _sums(pd.Series(sums, dtype=float)),
     }
+
+
+def _sums(sums: pd.Series[float]) -> dict[str, float] | None:
+    """Of equation 13's sums over latents and seeds: mean, variance, and the share that is within `NEAR_ONE` of 1."""
+    if sums.empty:
+        return None
+    near = float((sums - 1).abs().le(NEAR_ONE).mean())
+    return {"mean": float(sums.mean()), "variance": float(sums.var(ddof=0)), "near": near}

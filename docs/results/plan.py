@@ -55,11 +55,13 @@ SENSITIVITY = (
         f"--protocol digits --set choice.margin={margin} --searchers grid nested --seeds 0 1 2"
         for margin in (0.016, 0.028, 0.089, 0.16)
     ),
-    *(f"--protocol digits --set space.high={high} --searchers nested --seeds 0 1 2" for high in (16, 64)),
+    "--protocol digits --set space.high=16 --set 'space.sizes=[2, 4, 8, 16]' --searchers nested --seeds 0 1 2",
+    "--protocol digits --set space.high=64 --searchers nested --seeds 0 1 2",
     *(
         f"--protocol {protocol} --searchers nested sparsity ard geco-l0arm --seeds 0 1 2 --epochs 450"  # 20,250 steps
         for protocol in ("study-torus", "study-linear")
     ),
+    "--protocol study-manifold-20 --searchers nested sparsity ard --seeds 0 1 --epochs 450",
     *(
         f"--protocol manifold --set dataset.n_images={n} --searchers {ON_IMAGES} --seeds 0 1 2"
         for n in (700, 1250, 2200, 3900)

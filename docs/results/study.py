@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from reports.claims.claim import read_claim
 from reports.claims.gather import gather
 from reports.claims.verdict import ClaimVerdict, verdict
 from reports.data.groups import Group, read_groups
-from reports.data.names import GRID, in_order, is_size_only
+from reports.data.names import GRID, SIZE_ONLY, in_order
 from reports.data.quantities import ELBO
 from reports.data.size_only import with_size_only
 from reports.data.truth import signed_errors
@@ -42,26 +43,27 @@ class Study:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """One of each protocol with a finished grid, in the plan's order; the sizes alone too (`ald, size only`)."""
+        """One of each protocol with a finished grid, in the plan's order."""
         order = [block.name for block in PLAN]
         found = [group for group in read_groups(self.store, "the study") if group.grids]
-        return tuple(map(with_size_only, sorted(found, key=lambda group: order.index(block_name(group)))))
+        return tuple(sorted(found, key=lambda group: order.index(block_name(group))))
 
     @cached_property
     def searches(self) -> pd.DataFrame:
         """One row a search that ended: `block`, `dataset`, `searcher`, `seed`, `failed`, and as far as known
 
-        loss: of the test ELBO against the grid of its seed, in parts of the gap. size, in_use, grid_size.
-        cost: training FLOPs in full trainings of the largest size.
+        loss: of the test ELBO against the grid of its seed, in parts of the gap. alone: the same of a plain training of
+        the size found. size, in_use, grid_size. cost: training FLOPs in full trainings of the largest size.
         within: whether the size is a right one (NaN where none is known).
+        unsettled, still_learning, unused_latents, worse_than_pca: the doubts of `benchmark.store.doubts`, 0 or 1.
         """
         rows = pd.concat([_rows(group) for group in self.groups], ignore_index=True)
-        return rows.assign(log_ratio=np.log(rows["size"] / rows["grid_size"]))
+        return rows.assign(log_ratio=np.log(rows["size"] / rows["grid_size"]), gain=rows["loss"] - rows["alone"])
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
-        """The searchers with a model of their own, in the fixed order."""
-        return tuple(in_order(_native(self.searches)["searcher"]))
+        """The searchers, in the fixed order."""
+        return tuple(in_order(self.searches["searcher"]))
 
     @cached_property
     def blocks(self) -> tuple[str, ...]:
@@ -82,18 +84,23 @@ class Study:
     @property
     def n_searches(self) -> int:
         """Searches that ended."""
-        return len(_native(self.searches))
+        return len(self.searches)
 
     def of(self, searcher: str, block: str | None = None) -> pd.DataFrame:
         """The finished searches of a method, in one block or in all, by block and seed."""
         rows = self.searches[(self.searches["searcher"] == searcher) & ~self.searches["failed"]]
         return rows if block is None else rows[rows["block"] == block].sort_values("seed")
 
-    def over_datasets(self, searcher: str, column: str, of: Iterable[str] = ()) -> pd.Series[float]:
-        """Means of a column by data set: of the seeds, then of its blocks. of: the data sets, all where empty."""
+    def over_datasets(self, searcher: str, column: str, settled: bool = False) -> pd.Series[float]:
+        """Means of a column by data set: of the seeds, then of its blocks. settled: without unsettled searches."""
         rows = self.searches[self.searches["searcher"] == searcher]  # a failed one has a loss, and nothing else
-        means = rows.groupby(["dataset", "block"])[column].mean().groupby("dataset").mean()
-        return means[means.index.isin(list(of))] if of else means
+        rows = rows[rows["unsettled"] != 1] if settled else rows
+        return _by_dataset(rows, column)
+
+    def by_block(self, searcher: str, column: str) -> pd.Series[float]:
+        """Means of a column over the seeds, by block."""
+        rows = self.searches[self.searches["searcher"] == searcher]
+        return rows.groupby("block", sort=False)[column].mean().dropna()
 
     def loss_in(self, searcher: str, block: str) -> Effect:
         """A method's loss in one block, over its seeds; failed searches count as models without latents."""
@@ -102,7 +109,7 @@ class Study:
 
     def worst(self, searcher: str) -> tuple[str, float]:
         """The block in which a method loses most, and that loss."""
-        losses = pd.Series({block: self.loss_in(searcher, block).mean for block in self.blocks})
+        losses = self.by_block(searcher, "loss")
         return str(losses.idxmax()), float(losses.max())
 
     def paired(self, column: str, searcher: str, other: str, block: str) -> list[tuple[float, float]]:
@@ -110,25 +117,36 @@ class Study:
         ours, theirs = (self.of(name, block).set_index("seed")[column] for name in (searcher, other))
         return list(pd.concat([ours, theirs], axis=1, join="inner").dropna().itertuples(index=False, name=None))
 
-    def spread(self, searcher: str) -> float:
-        """Standard deviation of log2(size) over the seeds of a block, pooled over the blocks with two seeds or more."""
-        logs = self.of(searcher).assign(log=lambda rows: np.log2(rows["size"]))
-        variances = logs.groupby("block")["log"].agg(["var", "count"]).dropna()
-        free = variances["count"] - 1
-        return float(np.sqrt((variances["var"] * free).sum() / free.sum()))
+    def common(self, searchers: Sequence[str], column: str = "size", least: int = 1) -> pd.DataFrame:
+        """A column [(block, seed), searchers] of the blocks and seeds for which all of some methods have it.
+
+        least: seeds that a block is to have then.
+        """
+        rows = self.searches[self.searches["searcher"].isin(searchers) & ~self.searches["failed"]]
+        wide = rows.pivot(index=["block", "seed"], columns="searcher", values=column).dropna()
+        counts = wide.groupby("block").size()
+        order = [name for name in self.blocks if counts.get(name, 0) >= least]
+        return wide.reindex(order, level="block")[list(searchers)]
+
+    def spread(self, searchers: Sequence[str]) -> pd.Series[float]:
+        """Standard deviation of log2(size) over seeds by searcher, pooled over common blocks of two seeds or more."""
+        of_block = self.common(searchers, least=2).map(np.log2).groupby("block")
+        free = of_block.size() - 1
+        variances: pd.Series[float] = of_block.var().mul(free, axis=0).sum() / free.sum()
+        return variances**0.5
 
     @cached_property
     def by_loss(self) -> list[str]:
         """The methods by their mean loss over data sets."""
-        return sorted(self.methods, key=lambda name: self.over_datasets(name, "loss").mean())
+        return sorted(self.methods, key=lambda name: float(self.over_datasets(name, "loss").mean()))
 
     def cost(self, searcher: str) -> float:
         """A search's training FLOPs in full trainings of the largest size, mean over data sets."""
         return float(self.over_datasets(searcher, "cost").mean())
 
-    def size_ratio(self, searcher: str) -> float:
+    def size_ratio(self, searcher: str, settled: bool = False) -> float:
         """The method's size in units of the grid's: geometric mean over data sets."""
-        return float(np.exp(self.over_datasets(searcher, "log_ratio").mean()))
+        return float(np.exp(self.over_datasets(searcher, "log_ratio", settled).mean()))
 
     def group(self, block: str) -> Group:
         """The group of a block."""
@@ -155,8 +173,27 @@ class Study:
                 found.append(block)
         return found
 
+    @cached_property
+    def below_pca(self) -> list[str]:
+        """The blocks where in most seeds the model of the grid is worse than PCA."""
+        return [block for block in self.blocks if self.mostly(GRID, "worse_than_pca", block)]
+
+    @cached_property
+    def without_right_size(self) -> list[str]:
+        """The blocks of known answer where the grid's list holds no right size."""
+        found = []
+        for group in self.groups:
+            listed, ends = group.trials.loc[group.trials["searcher"] == GRID, "latent_dim"], _right(group)
+            if ends and not listed.between(ends[0], ends[1]).any():
+                found.append(block_name(group))
+        return found
+
+    def right(self, block: str) -> tuple[float, ...]:
+        """The smallest and the largest right size in a block; empty where none is known."""
+        return _right(self.group(block))
+
     def loss_of_size(self, times: float) -> pd.Series[float]:
-        """What the grid's training of so many times its chosen size loses against that, by data set.
+        """What the grid's training of so many times its chosen size loses against that, mean over seeds by block.
 
         Of the sizes that it trained the nearest on a log scale, on the asked side of the chosen one; seeds without one
         (it chose the smallest) are left out. times = inf: the largest size.
@@ -165,25 +202,25 @@ class Study:
         for block in self.blocks:
             group = self.group(block)
             trained = grid_trainings(group, ELBO.column, group.of(GRID, "done")["search_id"]) / -self.gap(block)
-            grid = self.of(GRID, block).set_index("seed")["size"].to_dict()
-            for seed, row in trained.to_dict("index").items():
-                losses = {float(str(size)): loss for size, loss in row.items()}
-                chosen = grid[seed]
-                sizes = [size for size in losses if (size < chosen if times < 1 else size > chosen)]
-                if sizes:
-                    size = (
-                        max(sizes) if times == np.inf else min(sizes, key=lambda s: abs(np.log(s / (times * chosen))))
-                    )
-                    loss = losses[size] - losses[chosen]
-                    found.append({"dataset": group.dataset, "block": block, "loss": loss})
-        rows = pd.DataFrame(found)
-        means: pd.Series[float] = rows.groupby(["dataset", "block"])["loss"].mean().groupby("dataset").mean()
-        return means
+            of_grid = self.of(GRID, block)
+            for seed, chosen in zip(of_grid["seed"], of_grid["size"], strict=True):
+                losses = trained.loc[seed].dropna()
+                others = losses[losses.index < chosen if times < 1 else losses.index > chosen]
+                if len(others):
+                    asked = min(times * chosen, others.index.max())
+                    size = min(others.index, key=lambda s: abs(np.log(s / asked)))
+                    found.append({"block": block, "loss": losses[size] - losses[chosen]})
+        return pd.DataFrame(found).groupby("block", sort=False)["loss"].mean()
 
-    def within(self, searcher: str) -> tuple[int, int]:
-        """Of the searches on data with a known answer, how many found a right size, and how many there are."""
-        rows = self.of(searcher)["within"].dropna()
+    def count(self, searcher: str, column: str, block: str | None = None) -> tuple[int, int]:
+        """Of how many finished searches a column (`within`, `unsettled`) holds, and for how many it is known."""
+        rows = self.of(searcher, block)[column].dropna()
         return int(rows.sum()), len(rows)
+
+    def mostly(self, searcher: str, column: str, block: str) -> bool:
+        """Whether a column holds of more than half of a method's searches in a block."""
+        held, of = self.count(searcher, column, block)
+        return 2 * held > of
 
     def runs(self, planned: Block) -> dict[str, float]:
         """Of a planned block: searches `done` and `failed`, `methods` and `seeds` of those, `hours` that they took,
@@ -194,19 +231,13 @@ class Study:
         if planned.name not in self.blocks:
             empty = dict.fromkeys(("done", "failed", "methods", "seeds", "hours"), 0)
             return {**empty, "left": n_planned, "to_go": planned.hours * len(planned.seeds)}
-        rows = _native(self.group(planned.name).searches)
+        rows = self.group(planned.name).searches
         rows = rows[rows["status"].isin(["done", "failed"])]
         counts = {status: int((rows["status"] == status).sum()) for status in ("done", "failed")}
         counts |= {"methods": rows["searcher"].nunique(), "seeds": rows["seed"].nunique()}
         left = n_planned - len(rows)
-        hours = float((rows["train_seconds"] + rows["eval_seconds"]).sum() / 3600)
+        hours = hours_of(rows)
         return {**counts, "hours": hours, "left": left, "to_go": planned.hours * left / len(SEARCHERS)}
-
-    def failures(self) -> list[str]:
-        """A line for each failed search, with its reason."""
-        rows = self.store.searches()
-        rows = rows[rows["status"] == "failed"]
-        return [f"{row.protocol}, {row.searcher}, seed {row.seed}: {row.error}" for row in rows.itertuples()]
 
     def made_with(self) -> str:
         """The versions, machines and commits of all searches, a list each."""
@@ -247,14 +278,32 @@ def block_name(group: Group) -> str:
     return str(protocol).removeprefix("study-")
 
 
-def _native(searches: pd.DataFrame) -> pd.DataFrame:
-    """The searches themselves, without the scores of sizes alone."""
-    return searches[~searches["searcher"].map(is_size_only)]
+def failures(stores: Sequence[ResultsStore]) -> list[str]:
+    """A line for each failed search, with its reason."""
+    rows = pd.concat([store.searches() for store in stores])
+    rows = rows[rows["status"] == "failed"].sort_values(["protocol", "searcher", "seed"])
+    return [f"{row.protocol}, {row.searcher}, seed {row.seed}: {row.error}" for row in rows.itertuples()]
+
+
+def hours_of(searches: pd.DataFrame) -> float:
+    """The hours that the training and scoring of searches took."""
+    return float((searches["train_seconds"] + searches["eval_seconds"]).sum() / 3600)
+
+
+def _by_dataset(rows: pd.DataFrame, column: str) -> pd.Series[float]:
+    """Means over seeds, then over the blocks of a data set."""
+    means: pd.Series[float] = rows.groupby(["dataset", "block"])[column].mean().groupby("dataset").mean().dropna()
+    return means
+
+
+def _right(group: Group) -> tuple[float, ...]:
+    """The smallest and the largest right size; empty where none is known."""
+    ends = [float(group.searches[column].max()) for column in ("true_low", "true_high")]
+    return tuple(ends) if all(map(math.isfinite, ends)) else ()
 
 
 def _rows(group: Group) -> pd.DataFrame:
     rows = counted(group)
-    losses = losses_of(group)
     trials = group.trials
     full = trials[(trials["searcher"] == GRID) & (trials["latent_dim"] == group.searches["space_high"].max())]
     found = pd.DataFrame(
@@ -268,15 +317,23 @@ def _rows(group: Group) -> pd.DataFrame:
             "in_use": rows["test_active_units"],
             "cost": rows["train_flops"] / full["train_flops"].median(),
             "fid_gen": rows["test_fid_gen"],
+            "unsettled": 1 - rows["settled"],
+            "within": np.nan,
         }
     )
-    low, high = (group.searches[column].max() for column in ("true_low", "true_high"))
-    errors = signed_errors(found["size"], low, high)
-    found["within"] = (errors == 0).astype(float).where(errors.notna())
+    for column in ("still_learning", "unused_latents", "worse_than_pca"):
+        found[column] = rows[column].astype(float)
+    if ends := _right(group):
+        errors = signed_errors(found["size"], *ends)
+        found["within"] = (errors == 0).astype(float).where(errors.notna())
+    losses = losses_of(with_size_only(group))
     if losses is None:
-        return found.assign(loss=np.nan, grid_size=np.nan)
+        return found.assign(loss=np.nan, alone=np.nan, grid_size=np.nan)
     lost = {name: losses.against_grid(name) for name in map(str, losses.values)}
-    found["loss"] = [lost[name].get(seed, np.nan) for name, seed in zip(found["searcher"], found["seed"], strict=True)]
+    keys = list(zip(found["searcher"], found["seed"], strict=True))
+    found["loss"] = [lost[name].get(seed, np.nan) for name, seed in keys]
+    # Where all models of a method are plain trainings there is no other score.
+    found["alone"] = [lost.get(name + SIZE_ONLY, lost[name]).get(seed, np.nan) for name, seed in keys]
     grid = found[(found["searcher"] == losses.grid) & ~found["failed"]].set_index("seed")["size"]
     return found.assign(grid_size=found["seed"].map(grid))
 

@@ -70,7 +70,7 @@ def ranks_data(analysis: Analysis) -> Ranks | None:
     ]
     if any(np.isfinite(panel.friedman_p) for panel in panels):
         notes.append(
-            "Bars join searchers that the ranks do not tell apart: all where Friedman's p is 0.05 or more, "
+            "Bars join searchers that the ranks do not tell apart: all where p, of Friedman's test, is 0.05 or more, "
             "else those within Nemenyi's critical difference (CD)."
         )
     if len(blocks.searchers) < 3:
@@ -188,7 +188,7 @@ def _draw_panel(ax: Axes, panel: RankPanel, depth: float) -> None:
 def _draw_head(ax: Axes, panel: RankPanel, worst: int) -> None:
     """Title and test in the first row, across the figure; the critical difference from rank 1 on in the second."""
     blocks = f"{panel.n_blocks} block{'s' if panel.n_blocks > 1 else ''}"
-    test = f"Friedman {p_text(panel.friedman_p)}, {blocks}" if np.isfinite(panel.friedman_p) else blocks
+    test = f"{p_text(panel.friedman_p)}, {blocks}" if np.isfinite(panel.friedman_p) else blocks
     _across(ax, 0.01, _HEAD - 0.5, panel.label).set(ha="left", fontsize=7, color="black")
     _across(ax, 0.99, _HEAD - 0.5, test).set(ha="right", color="black")
     _across(ax, 0.01, 0.8, "mean rank").set(ha="left")

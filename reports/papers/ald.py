@@ -338,7 +338,7 @@ def _rows_figure(data: ALDCurves, looks: dict[str, _Look], names: list[str], sto
         handles, names = [*handles, _STOP.handle()], [*names, stop]
     if any(len({line.seed for line in row.trainings}) > 1 for row in data.rows):
         handles, names = [*handles, _ALD.pale().handle()], [*names, "pale: other seeds"]
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 3))
     return figure
 
 

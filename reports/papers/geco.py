@@ -130,7 +130,8 @@ def figure_2_data(runs: StoreFrames) -> Reconstructions | None:
 
 @dataclass(frozen=True)
 class Front:
-    """Figure 3. points: tau, seed and retained dimensions, a row a run; unfinished: the paper's taus without one.
+    """Figure 3. points: tau, seed, retained dimensions and whether these had settled, a row a run; unfinished: the
+    paper's taus without one.
 
     original: a test image [H, W, 3], None where no run kept any; what: what it shows; images: its reconstructions,
     by tau.
@@ -156,7 +157,8 @@ def figure_3_data(runs: StoreFrames) -> Front | None:
     if found.empty:
         return None
     drawn = _with_tau(of_one_condition(found))
-    points = drawn[["tau", "seed", "latent_dim"]].rename(columns={"latent_dim": "dimensions"}).reset_index(drop=True)
+    points = drawn[["tau", "seed", "latent_dim", "settled"]].rename(columns={"latent_dim": "dimensions"})
+    points = points.astype({"settled": bool}).reset_index(drop=True)
     original, what, images = _one_image(runs, _by_tau(found))
     unfinished = tuple(tau for tau in TAUS if tau not in set(drawn["tau"]))
     about = _about(runs, drawn.iloc[0], seeds=sorted(set(drawn["seed"])))
@@ -316,6 +318,10 @@ def draw_figure_3(data: Front) -> Figure:
     name = "ours, mean (bars: range of the seeds)" if spread else "ours"
     size = 4 if spread else None
     ax.plot(of_tau.index, of_tau["mean"], color=_STYLE.color, marker=_STYLE.marker, markersize=size, label=name)
+    moving = data.points[~data.points["settled"]]
+    if len(moving):
+        (hollow,) = ax.plot(moving["tau"], moving["dimensions"], _STYLE.marker, markersize=size, color=_STYLE.color)
+        hollow.set(markerfacecolor="white", label="size not settled")
     taus, sizes = zip(*PAPER_ENDS, strict=True)
     ax.plot(
         taus, sizes, color="black", marker="o", markerfacecolor="none", markersize=8, linestyle="none", label="paper"

@@ -144,7 +144,7 @@ def test_figure_2_names_the_protocols_budget(tmp_path: Path) -> None:
 
 def bounded(tau: int, size: int, seed: int = 0, **values: Any) -> Part:
     keys = {"dataset": "mnist", "backbone": "geco-conv", "protocol": "geco-figure3", "protocol_hash": "f3"}
-    keys |= {"epochs": 2000, "settings": {"tau": float(tau)}}
+    keys |= {"epochs": 2000, "settings": {"tau": float(tau)}, "settled": True}
     row = search(f"geco-l0arm@tau{tau}", seed, latent_dim=size, **{**keys, **values})
     return row, gated(row, [32, size], 843)
 
@@ -206,12 +206,15 @@ def test_figure_3_reduced_and_of_another_backbone(tmp_path: Path) -> None:
 
 
 def test_figure_3_over_seeds(tmp_path: Path) -> None:
-    parts = [bounded(3, 20 + seed, seed=seed) for seed in (0, 2, 4)] + [bounded(14, 9)]
+    parts = [bounded(3, 20 + seed, seed=seed, settled=seed > 0) for seed in (0, 2, 4)] + [bounded(14, 9)]
     data = figure_3_data(store(tmp_path / "r", *parts))
     assert data is not None and data.about == "MNIST, geco-conv, seeds 0, 2, 4"
-    assert data.points.to_numpy().tolist() == [[3, 0, 20], [3, 2, 22], [3, 4, 24], [14, 0, 9]]
+    points = [[3, 0, 20, False], [3, 2, 22, True], [3, 4, 24, True], [14, 0, 9, True]]
+    assert data.points.to_numpy().tolist() == points
     (front,) = (ax for ax in drawn(draw_figure_3(data)).axes if ax.get_xlabel())
     assert np.asarray(front.lines[0].get_xydata()).tolist() == [[3, 22], [14, 9]]
+    hollow = front.lines[1]
+    assert np.asarray(hollow.get_xydata()).tolist() == [[3, 20]] and hollow.get_markerfacecolor() == "white"
     assert [bar.tolist() for bar in front.collections[0].get_segments()] == [[[3, 20], [3, 24]], [[14, 9], [14, 9]]]
     assert any("range of the seeds" in text for text in texts(front.figure))
 
