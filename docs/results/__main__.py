@@ -49,7 +49,7 @@ def main() -> int:
             path = FOLDER / f"{name}.png"
             figure.savefig(path, dpi=150)
             print(f"wrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}", flush=True)
-    text = render(of_study, sensitivity, papers)
+    text = render(of_study, frame, sensitivity, runs)
     PAGE.write_text(text, encoding="utf-8")
     README.write_text(readme_with(text), encoding="utf-8")
     print("wrote docs/results.md and its sentences in README.md")

@@ -95,12 +95,12 @@ def thresholds(frame: pd.DataFrame) -> list[tuple[str, str]]:
 
 def seeds(frame: pd.DataFrame, what: str, searcher: str) -> int:
     """How many seeds a method's curve has."""
-    return int(frame.loc[(frame["what"] == what) & (frame["searcher"] == searcher), "seed"].nunique())
+    return int(_curve(frame, what, searcher)["seed"].nunique())
 
 
 def values(frame: pd.DataFrame, what: str, searcher: str) -> pd.Series[float]:
     """The values at which a method's curve has points."""
-    return frame.loc[(frame["what"] == what) & (frame["searcher"] == searcher), "value"]
+    return _curve(frame, what, searcher)["value"]
 
 
 def gates(frame: pd.DataFrame) -> pd.DataFrame:
@@ -129,6 +129,10 @@ def fold(frame: pd.DataFrame, what: str, searcher: str) -> float:
 
     NaN where there are fewer than two values.
     """
-    rows = frame[(frame["what"] == what) & (frame["searcher"] == searcher)]
-    medians = rows.groupby("value")["size"].median()
+    medians = _curve(frame, what, searcher).groupby("value")["size"].median()
     return float(medians.max() / medians.min()) if len(medians) > 1 else float("nan")
+
+
+def _curve(frame: pd.DataFrame, what: str, searcher: str) -> pd.DataFrame:
+    """The searches of one method's curve."""
+    return frame[(frame["what"] == what) & (frame["searcher"] == searcher)]

@@ -6,6 +6,7 @@ import math
 import re
 from pathlib import Path
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmark.store import ResultsStore
@@ -24,9 +25,9 @@ PAGE, README = FOLDER.parent / "results.md", FOLDER.parents[1] / "README.md"
 _SENTENCES = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
 
-def render(study: Study, sensitivity: ResultsStore, papers: ResultsStore) -> str:
-    """The page's text."""
-    of_papers, frame = numbers(StoreFrames(papers)), moves.moved(sensitivity, study.store)
+def render(study: Study, moved: pd.DataFrame, sensitivity: ResultsStore, papers: StoreFrames) -> str:
+    """The page's text. moved: of `docs.results.moves.moved`."""
+    of_papers = numbers(papers)
     jinja = Environment(
         loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -44,14 +45,14 @@ def render(study: Study, sensitivity: ResultsStore, papers: ResultsStore) -> str
         "inf": math.inf,
         "study": study,
         "core": CORE,
-        "moved": frame,
+        "moved": moved,
         "moves": moves,
         "papers": of_papers,
-        "published": list(published(study, frame, of_papers)),
+        "published": list(published(study, moved, of_papers)),
         "budgets": moves.budgets(sensitivity, study.store),
-        "beside": {name: store.searches() for name, store in (("sensitivity", sensitivity), ("papers", papers))},
+        "beside": {name: store.searches() for name, store in (("sensitivity", sensitivity), ("papers", papers.store))},
         "hours_of": hours_of,
-        "failures": failures([study.store, sensitivity, papers]),
+        "failures": failures([study.store, sensitivity, papers.store]),
         "plan": plan,
     }
     return jinja.get_template("page.md").render() + "\n"

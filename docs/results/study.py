@@ -95,7 +95,8 @@ class Study:
         """Means of a column by data set: of the seeds, then of its blocks. settled: without unsettled searches."""
         rows = self.searches[self.searches["searcher"] == searcher]  # a failed one has a loss, and nothing else
         rows = rows[rows["unsettled"] != 1] if settled else rows
-        return _by_dataset(rows, column)
+        means: pd.Series[float] = rows.groupby(["dataset", "block"])[column].mean().groupby("dataset").mean().dropna()
+        return means
 
     def by_block(self, searcher: str, column: str) -> pd.Series[float]:
         """Means of a column over the seeds, by block."""
@@ -167,9 +168,7 @@ class Study:
         """The blocks where the grid chose the smallest size of its list in most seeds: fewer may do as well."""
         found = []
         for block in self.blocks:
-            trials = self.group(block).trials
-            smallest = trials.loc[trials["searcher"] == GRID, "latent_dim"].min()
-            if (self.of(GRID, block)["size"] == smallest).mean() > 0.5:
+            if (self.of(GRID, block)["size"] == _listed(self.group(block)).min()).mean() > 0.5:
                 found.append(block)
         return found
 
@@ -183,8 +182,8 @@ class Study:
         """The blocks of known answer where the grid's list holds no right size."""
         found = []
         for group in self.groups:
-            listed, ends = group.trials.loc[group.trials["searcher"] == GRID, "latent_dim"], _right(group)
-            if ends and not listed.between(ends[0], ends[1]).any():
+            ends = _right(group)
+            if ends and not _listed(group).between(ends[0], ends[1]).any():
                 found.append(block_name(group))
         return found
 
@@ -290,10 +289,10 @@ def hours_of(searches: pd.DataFrame) -> float:
     return float((searches["train_seconds"] + searches["eval_seconds"]).sum() / 3600)
 
 
-def _by_dataset(rows: pd.DataFrame, column: str) -> pd.Series[float]:
-    """Means over seeds, then over the blocks of a data set."""
-    means: pd.Series[float] = rows.groupby(["dataset", "block"])[column].mean().groupby("dataset").mean().dropna()
-    return means
+def _listed(group: Group) -> pd.Series[float]:
+    """The sizes that the grid trained, each as often as it did."""
+    sizes: pd.Series[float] = group.trials.loc[group.trials["searcher"] == GRID, "latent_dim"]
+    return sizes
 
 
 def _right(group: Group) -> tuple[float, ...]:

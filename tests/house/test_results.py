@@ -59,7 +59,8 @@ def by_hand(stores: dict[str, ResultsStore]) -> pd.DataFrame:
 
 
 def test_every_number_is_that_of_the_files(stores: dict[str, ResultsStore], study: Study) -> None:
-    text = render(study, stores["sensitivity"], stores["papers"])
+    frame = moved(stores["sensitivity"], stores["study"])
+    text = render(study, frame, stores["sensitivity"], StoreFrames(stores["papers"]))
     assert PAGE.read_text(encoding="utf-8") == text, "run: make results"
     assert README.read_text(encoding="utf-8") == readme_with(text), "run: make results"
 
